@@ -1,0 +1,79 @@
+"""Where dx keeps things, for the client and the daemon alike (client/launcher/places.c is the same in C).
+
+The XDG base directories, each with an override of ours. Nothing is created here.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class NoHome(ValueError):
+    """Neither HOME nor the overrides say where dx may keep things."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Absolute directories of one user's dx."""
+
+    config_dir: Path
+    """Holds dx.toml. `$DX_CONFIG_DIR`, else `$XDG_CONFIG_HOME/dx`, else `~/.config/dx`."""
+
+    state_dir: Path
+    """Logs and history. `$DX_STATE_DIR`, else `$XDG_STATE_HOME/dx`, else `~/.local/state/dx`."""
+
+    data_dir: Path
+    """Shims. `$DX_DATA_DIR`, else `$XDG_DATA_HOME/dx`, else `~/.local/share/dx`."""
+
+    runtime_dir: Path
+    """Sockets and locks. `$DX_RUNTIME_DIR`, else `$XDG_RUNTIME_DIR/dx`, else `run` in the state directory; never in /tmp."""
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str] = os.environ) -> "Places":
+        """Work the places out of an environment; raises `NoHome` if it does not say enough."""
+
+        def place(override: str, xdg: str, below_home: str) -> Path:
+            if value := environ.get(override):
+                return Path(os.path.abspath(value))
+            # The XDG specification: a relative path in these variables is to be ignored.
+            if (value := environ.get(xdg, "")).startswith("/"):
+                return Path(value) / "dx"
+            home = environ.get("HOME", "")
+            if not home.startswith("/"):
+                raise NoHome(f"HOME is not set; set it, or {override}")
+            return Path(home) / below_home / "dx"
+
+        state = place("DX_STATE_DIR", "XDG_STATE_HOME", ".local/state")
+        if value := environ.get("DX_RUNTIME_DIR"):
+            runtime = Path(os.path.abspath(value))
+        elif (value := environ.get("XDG_RUNTIME_DIR", "")).startswith("/"):
+            runtime = Path(value) / "dx"
+        else:
+            runtime = state / "run"
+        return cls(
+            config_dir=place("DX_CONFIG_DIR", "XDG_CONFIG_HOME", ".config"),
+            state_dir=state,
+            data_dir=place("DX_DATA_DIR", "XDG_DATA_HOME", ".local/share"),
+            runtime_dir=runtime,
+        )
+
+    @property
+    def socket(self) -> Path:
+        """The daemon's socket."""
+        return self.runtime_dir / "dxd.sock"
+
+    @property
+    def tools_file(self) -> Path:
+        """The user's definitions."""
+        return self.config_dir / "dx.toml"
+
+    @property
+    def shims_dir(self) -> Path:
+        """One symlink per command, to the launcher."""
+        return self.data_dir / "shims"
+
+    @property
+    def log_file(self) -> Path:
+        """What a daemon writes that was started by a client."""
+        return self.state_dir / "dxd.log"

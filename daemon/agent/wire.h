@@ -1,0 +1,164 @@
+/* The wire between the daemon, the launcher and the agent, version 1.
+ *
+ * Three conversations use it:
+ *   launcher <-> daemon   the body of POST /v1/runs and of its answer: records
+ *   daemon   <-> agent    the control link: frames whose payload is records
+ *   launcher <-> agent    the run link: frames; START carries descriptors
+ *
+ * All three stay on one machine, so integers are in its own byte order.
+ * client/dx/protocol.py says the same in Python; a test holds the two together.
+ */
+#ifndef DX_WIRE_H
+#define DX_WIRE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define DX_WIRE_VERSION 1
+
+/* A frame: this head, then `length` bytes. Descriptors ride on the head's first byte. */
+struct dx_head {
+    uint32_t length; /* bytes of payload */
+    uint8_t type;
+    uint8_t flags;
+    uint16_t nfds; /* descriptors that come with this frame */
+};
+
+/* A record: this head, then `length` bytes, no padding. */
+struct dx_record {
+    uint32_t type;
+    uint32_t length;
+};
+
+#define DX_TOKEN_BYTES 16
+#define DX_MAX_FDS 253                       /* SCM_MAX_FD, net/scm.h of Linux */
+#define DX_MAX_RUN_FRAME 65536               /* any frame on the run link */
+#define DX_MAX_CONTROL_FRAME (8U << 20)      /* a lease: argv and environment of one run */
+#define DX_MAX_LEASE_BODY (8U << 20)         /* the body of POST /v1/runs */
+#define DX_RLIMITS 16                        /* RLIM_NLIMITS of Linux */
+#define DX_SIGNALS 64
+
+/* Frames on the run link. */
+enum {
+    DX_START = 1,    /* launcher: struct dx_start, targets; stdio and grants as descriptors */
+    DX_SIGNAL = 2,   /* launcher: struct dx_signal */
+    DX_STARTED = 16, /* agent: the command was executed */
+    DX_STOPPED = 17, /* agent: uint32_t, the signal that stopped the command */
+    DX_EXIT = 18,    /* agent: struct dx_exit; the last frame */
+    DX_FAILED = 19,  /* agent: struct dx_failed, then a message; the last frame */
+};
+
+/* Frames on the control link. */
+enum {
+    DX_SETUP = 32,       /* daemon, once: SETUP records; the run and the control listener */
+    DX_LEASE = 33,       /* daemon: LEASE records */
+    DX_RUN_SIGNAL = 34,  /* daemon: struct dx_run_signal */
+    DX_PING = 35,        /* daemon: 8 bytes that PONG gives back */
+    DX_READY = 48,       /* agent: struct dx_ready; then RUN_STARTED for each live run, then SYNCED */
+    DX_PONG = 49,        /* agent */
+    DX_RUN_STARTED = 50, /* agent: struct dx_run_started */
+    DX_RUN_EXITED = 51,  /* agent: struct dx_run_exited */
+    DX_SYNCED = 52,      /* agent: what follows is news */
+    DX_BROKEN = 53,      /* agent: a message; setting up failed, the agent ends */
+};
+
+/* Records of SETUP and LEASE. */
+enum {
+    DX_R_OWNER = 1,      /* uint32_t: the only uid that may start runs */
+    DX_R_HOME = 2,       /* path: made in the container, 0700, owned by OWNER and GID */
+    DX_R_PASSWD = 3,     /* text: a passwd(5) line, added if its uid is missing */
+    DX_R_GROUP = 4,      /* text: a group(5) line, added if its gid is missing; repeatable */
+    DX_R_RUN = 16,       /* uint64_t: number of the run */
+    DX_R_TOKEN = 17,     /* DX_TOKEN_BYTES: what START must show, once */
+    DX_R_DEADLINE = 18,  /* uint64_t: CLOCK_MONOTONIC ns after which START is refused */
+    DX_R_UID = 19,       /* uint32_t */
+    DX_R_GID = 20,       /* uint32_t; in SETUP too */
+    DX_R_GROUPS = 21,    /* uint32_t each: supplementary gids */
+    DX_R_CAPS = 22,      /* uint64_t: capabilities the run keeps */
+    DX_R_ARGV = 23,      /* strings, each ended by NUL */
+    DX_R_ENV = 24,       /* strings, each ended by NUL */
+    DX_R_CWD = 25,       /* path */
+    DX_R_FILE = 26,      /* what to execute: a path, or a name to look up in the run's PATH */
+    DX_R_GRANT = 27,     /* uint32_t flags, then a path; in the order of START's grants */
+    DX_R_SCRATCH = 28,   /* uint64_t: bytes of the scratch layer, 0 for the kernel's default */
+    DX_R_HOST = 29,      /* text: the message when CWD is missing in the root */
+};
+
+enum { DX_GRANT_RO = 1, DX_GRANT_DIR = 2 };
+
+/* Records of the lease request and of its answer. */
+enum {
+    DX_Q_VERSION = 64,  /* uint32_t: DX_WIRE_VERSION */
+    DX_Q_COMMAND = 65,  /* bytes: a tool, a command of a tool, or an image */
+    DX_Q_ARGV = 66,     /* strings, each ended by NUL, the command itself not among them */
+    DX_Q_ENV = 67,      /* strings, each ended by NUL */
+    DX_Q_CWD = 68,      /* path, as getcwd(3) gives it */
+    DX_Q_OPTION = 69,   /* text "key=value": an option of `dx run`; repeatable */
+    DX_Q_SHIM = 70,     /* empty: called through a shim, so COMMAND is only ever a command */
+    DX_Q_LATE = 71,     /* uint64_t: this run was leased and its agent stays silent */
+    DX_A_RUN = 96,      /* uint64_t: number of the run */
+    DX_A_TOKEN = 97,    /* DX_TOKEN_BYTES */
+    DX_A_AGENT = 98,    /* path of the agent's socket */
+    DX_A_GRANT = 99,    /* uint32_t flags, then the path to open on the host; repeatable */
+    DX_A_NOTE = 100,    /* text: a line for stderr, shown at once */
+    DX_A_PROGRESS = 101,/* text: replaces the line before it, on a terminal only */
+    DX_A_ERROR = 102,   /* uint32_t exit code, then a line: why there is no lease; the last record */
+    DX_A_WAIT = 103,    /* empty: answer to LATE, the agent is alive; the last record */
+    DX_A_GO = 104,      /* empty: the lease is complete; the last record */
+};
+
+struct dx_start {
+    uint16_t version;
+    uint16_t umask;
+    int32_t nice;
+    uint64_t ignored; /* bit n-1 set: signal n is ignored */
+    uint8_t token[DX_TOKEN_BYTES];
+    uint16_t nstd;    /* targets that follow: the descriptor numbers in the run */
+    uint16_t ngrants; /* descriptors after those */
+    uint32_t reserved;
+    struct {
+        uint64_t soft, hard;
+    } rlimits[DX_RLIMITS];
+    /* int32_t targets[nstd] */
+};
+
+struct dx_signal {
+    uint32_t number;
+    uint32_t group; /* 1: to the run's process group, as a terminal does */
+};
+
+struct dx_run_signal {
+    uint64_t run;
+    uint32_t number;
+    uint32_t reserved;
+};
+
+struct dx_exit {
+    int32_t status; /* as wait(2) gives it */
+    uint32_t reserved;
+    uint64_t user_us, system_us, max_rss_kib;
+};
+
+struct dx_failed {
+    uint32_t code; /* 125, 126 or 127 */
+};
+
+struct dx_ready {
+    uint32_t version;
+    uint32_t pid;
+};
+
+struct dx_run_started {
+    uint64_t run;
+    uint64_t started_ns; /* CLOCK_MONOTONIC */
+};
+
+struct dx_run_exited {
+    uint64_t run;
+    uint64_t duration_ns;
+    uint32_t started; /* 0: it failed before its command was executed */
+    uint32_t code;    /* then, the code of FAILED */
+    struct dx_exit exit;
+};
+
+#endif

@@ -1,0 +1,118 @@
+"""Every error that dx tells a user, in one tree, grouped by whose turn it is to act.
+
+    DxError
+    ├── Refused          the request or the definition has to change
+    │   ├── BadRequest · TooLarge · NotFound · UnknownTool · BadName · BadDefinition
+    │   └── CannotGrant · NoCommand · Conflict
+    ├── ImageTrouble     the image has to change, or be there
+    │   └── ImageMissing · WrongArchitecture · BuildFailed
+    ├── EngineTrouble    the engine has to be started or mended
+    │   └── EngineDown · EngineTimeout · EngineError
+    └── Internal         dx has to be mended, or is about to stop
+        └── AgentFailed · Stopping
+
+`code` is stable and goes over the API; `message` is one line without a full stop; `hint` says what to do.
+HTTP statuses and exit codes are chosen in `api`, nowhere else. An error is raised or logged, never both.
+"""
+
+from typing import ClassVar
+
+
+class DxError(Exception):
+    """A failure that the user is told of: `message` says what, `hint` what to do about it."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def line(self) -> str:
+        """Message and hint on one line, as the launcher prints them."""
+        text = f"{self.message}; {self.hint}" if self.hint else self.message
+        return " ".join(text.split())
+
+
+class Refused(DxError):
+    code = "refused"
+
+
+class BadRequest(Refused):
+    code = "bad-request"
+
+
+class TooLarge(Refused):
+    code = "too-large"
+
+
+class NotFound(Refused):
+    code = "not-found"
+
+
+class UnknownTool(NotFound):
+    code = "unknown-tool"
+
+
+class BadName(Refused):
+    code = "bad-name"
+
+
+class BadDefinition(Refused):
+    code = "bad-definition"
+
+
+class CannotGrant(Refused):
+    code = "cannot-grant"
+
+
+class NoCommand(Refused):
+    code = "no-command"
+
+
+class Conflict(Refused):
+    code = "conflict"
+
+
+class ImageTrouble(DxError):
+    code = "image"
+
+
+class ImageMissing(ImageTrouble):
+    code = "image-missing"
+
+
+class WrongArchitecture(ImageTrouble):
+    code = "wrong-architecture"
+
+
+class BuildFailed(ImageTrouble):
+    code = "build-failed"
+
+
+class EngineTrouble(DxError):
+    code = "engine"
+
+
+class EngineDown(EngineTrouble):
+    code = "engine-down"
+
+
+class EngineTimeout(EngineTrouble):
+    code = "engine-timeout"
+
+
+class EngineError(EngineTrouble):
+    code = "engine-error"
+
+
+class Internal(DxError):
+    code = "internal"
+
+
+class AgentFailed(Internal):
+    code = "agent-failed"
+
+
+class Stopping(Internal):
+    code = "stopping"
