@@ -23,8 +23,8 @@ SETUP, LEASE, RUN_SIGNAL, PING = 32, 33, 34, 35
 READY, PONG, RUN_STARTED, RUN_EXITED, SYNCED, BROKEN = 48, 49, 50, 51, 52, 53
 # Records of SETUP and LEASE.
 R_OWNER, R_HOME, R_PASSWD, R_GROUP = 1, 2, 3, 4
-R_RUN, R_TOKEN, R_DEADLINE, R_UID, R_GID, R_GROUPS, R_CAPS = 16, 17, 18, 19, 20, 21, 22
-R_ARGV, R_ENV, R_CWD, R_FILE, R_GRANT, R_SCRATCH, R_HOST = 23, 24, 25, 26, 27, 28, 29
+R_RUN, R_TOKEN, R_DEADLINE, R_UID, R_GID, R_GROUPS = 16, 17, 18, 19, 20, 21
+R_ARGV, R_ENV, R_CWD, R_FILE, R_GRANT, R_SCRATCH = 23, 24, 25, 26, 27, 28
 GRANT_RO, GRANT_DIR = 1, 2
 # Records of the lease request and of its answer.
 Q_VERSION, Q_COMMAND, Q_ARGV, Q_ENV, Q_CWD, Q_OPTION, Q_SHIM, Q_LATE = 64, 65, 66, 67, 68, 69, 70, 71
@@ -34,7 +34,7 @@ HEAD = struct.Struct("=IBBH")
 RECORD = struct.Struct("=II")
 U32 = struct.Struct("=I")
 U64 = struct.Struct("=Q")
-START_HEAD = struct.Struct("=HHiQ16sHHI" + "QQ" * RLIMITS)
+START_HEAD = struct.Struct("=HHiQQ16sHHI" + "QQ" * RLIMITS)
 SIGNAL_BODY = struct.Struct("=II")
 RUN_SIGNAL_BODY = struct.Struct("=QII")
 EXIT_BODY = struct.Struct("=iIQQQ")

@@ -74,14 +74,12 @@ enum {
     DX_R_UID = 19,       /* uint32_t */
     DX_R_GID = 20,       /* uint32_t; in SETUP too */
     DX_R_GROUPS = 21,    /* uint32_t each: supplementary gids */
-    DX_R_CAPS = 22,      /* uint64_t: capabilities the run keeps */
     DX_R_ARGV = 23,      /* strings, each ended by NUL */
     DX_R_ENV = 24,       /* strings, each ended by NUL */
     DX_R_CWD = 25,       /* path */
     DX_R_FILE = 26,      /* what to execute: a path, or a name to look up in the run's PATH */
     DX_R_GRANT = 27,     /* uint32_t flags, then a path; in the order of START's grants */
     DX_R_SCRATCH = 28,   /* uint64_t: bytes of the scratch layer, 0 for the kernel's default */
-    DX_R_HOST = 29,      /* text: the message when CWD is missing in the root */
 };
 
 enum { DX_GRANT_RO = 1, DX_GRANT_DIR = 2 };
@@ -112,6 +110,7 @@ struct dx_start {
     uint16_t umask;
     int32_t nice;
     uint64_t ignored; /* bit n-1 set: signal n is ignored */
+    uint64_t run;
     uint8_t token[DX_TOKEN_BYTES];
     uint16_t nstd;    /* targets that follow: the descriptor numbers in the run */
     uint16_t ngrants; /* descriptors after those */
@@ -145,7 +144,7 @@ struct dx_failed {
 
 struct dx_ready {
     uint32_t version;
-    uint32_t pid;
+    uint32_t reserved;
 };
 
 struct dx_run_started {

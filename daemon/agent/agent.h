@@ -1,0 +1,99 @@
+/* The parts of the agent, PID 1 of a warm container, and what they share.
+ *
+ *   agent.c    main, and the loop of PID 1: accepts, forks monitors, tells the daemon
+ *   setup.c    once: takes what the daemon hands in, prepares the container
+ *   leases.c   what the daemon allowed, until a launcher claims it
+ *   monitor.c  one process per run, PID 1 of the run's namespace: reads the request, waits, reports
+ *   root.c     the run's fresh root
+ *   command.c  from the monitor to the command: identity, descriptors, exec
+ */
+#ifndef DX_AGENT_H
+#define DX_AGENT_H
+
+#include "frames.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#define RENDEZVOUS_DIR "/.dx/run"
+#define PROGRAM_DIR "/.dx/bin"
+#define MAX_GRANTS 128
+#define MAX_GROUPS 256
+#define MESSAGE_BYTES 512
+
+/* What went wrong, as the user reads it; `code` is 125, 126 or 127. */
+struct failure {
+    uint32_t code;
+    char text[MESSAGE_BYTES];
+};
+
+int fail(struct failure *f, uint32_t code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* A list of strings, each ended by NUL, and how many they are. */
+struct strings {
+    const char *bytes;
+    size_t length, count;
+};
+
+struct grant {
+    uint32_t flags;
+    const char *path;
+};
+
+/* A lease's records, taken apart; everything points into the body. */
+struct lease {
+    uint64_t run, deadline_ns, scratch_bytes;
+    uint8_t token[DX_TOKEN_BYTES];
+    bool has_token, has_uid, has_gid;
+    uid_t uid;
+    gid_t gid;
+    size_t ngroups, ngrants;
+    gid_t groups[MAX_GROUPS];
+    struct grant grants[MAX_GRANTS];
+    struct strings argv, env;
+    const char *cwd, *file, *home;
+};
+
+/* leases.c: the pending leases. The daemon's word is taken as it comes; -1: not a lease. */
+int leases_open(void);
+int lease_parse(const char *body, size_t length, struct lease *lease);
+/* Keep a body (malloc'ed, owned from here on) for a launcher to claim. */
+void leases_add(char *body, size_t length);
+/* Free what run has claimed, and what nobody claimed in time. */
+void leases_drop(uint64_t run);
+void leases_expire(void);
+/* In a monitor: find the lease of START and make it nobody else's. -1 and `f` where there is none. */
+int leases_claim(const struct dx_start *start, struct lease *lease, struct failure *f);
+
+/* setup.c */
+struct setup {
+    uid_t owner;
+    gid_t gid;
+    int control, run_listener, control_listener;
+};
+/* Connect to the daemon, prepare the container; does not return unless all of it worked. */
+void set_up(struct setup *setup);
+
+/* root.c: make the calling process's mount namespace a fresh root with the lease's grants in it.
+ * The mounts are consumed. */
+int root_build(const struct lease *lease, const int *mounts, struct failure *f);
+/* Make the directory `path` and its parents; those made are given to uid and gid. */
+int make_dirs(const char *path, mode_t mode, uid_t uid, gid_t gid);
+int write_file(const char *path, const char *bytes, size_t length, mode_t mode);
+
+/* command.c: start the command as a child in a session of its own; its pid, or -1 and `f`. */
+pid_t command_start(const struct lease *lease, const struct dx_start *start, const int *targets, const int *fds,
+                    struct failure *f);
+
+/* What a monitor tells PID 1, one datagram each. */
+struct report {
+    uint32_t slot; /* of PID 1's table of runs */
+    uint32_t exited;
+    struct dx_run_exited run; /* before it exits, `run` and `started` are set */
+};
+
+/* monitor.c: be the monitor of one connection. `report` takes struct report. Does not return. */
+void monitor(int launcher, int report, uint32_t slot) __attribute__((noreturn));
+
+#endif

@@ -1,0 +1,158 @@
+/* A run's fresh root: an overlay over the container's own root, its upper layer in memory.
+ *
+ * The caller is alone in new mount, PID and IPC namespaces. /dev serves as the place to build in; it is covered by
+ * the scratch layer and comes back, without what other runs may see, in the new root. pivot_root(2) is refused
+ * by the engine's default seccomp profile, so the new root is moved over the old one and entered with chroot(2). */
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
+#ifndef OPEN_TREE_CLONE
+#define OPEN_TREE_CLONE 1
+#endif
+#ifndef OPEN_TREE_CLOEXEC
+#define OPEN_TREE_CLOEXEC O_CLOEXEC
+#endif
+#ifndef MOVE_MOUNT_F_EMPTY_PATH
+#define MOVE_MOUNT_F_EMPTY_PATH 4
+#endif
+#ifndef MOUNT_ATTR_RDONLY
+#define MOUNT_ATTR_RDONLY 1
+#define MOUNT_ATTR_NOSUID 2
+#define MOUNT_ATTR_NODEV 4
+struct mount_attr {
+    uint64_t attr_set, attr_clr, propagation, userns_fd;
+};
+#endif
+
+#define SCRATCH "/dev"
+#define ROOT SCRATCH "/r"
+
+static int clone_tree(const char *path, unsigned int flags) {
+    return (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags);
+}
+
+static int restrict_tree(int tree, uint64_t attributes, unsigned int flags) {
+    struct mount_attr attr = {.attr_set = attributes};
+    return (int)syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | flags, &attr, sizeof attr);
+}
+
+static int attach(int tree, const char *path) {
+    int rc = (int)syscall(SYS_move_mount, tree, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH);
+    int saved = errno;
+    close(tree);
+    errno = saved;
+    return rc;
+}
+
+/* As the engine does: what uid 0 could write to, or read of the host, without any capability. */
+static int mask_proc(void) {
+    static const char *const readonly[] = {"proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"};
+    static const char *const hidden[] = {"proc/kcore",        "proc/keys",       "proc/latency_stats",
+                                         "proc/timer_list",   "proc/timer_stats", "proc/sched_debug",
+                                         "proc/acpi",         "proc/asound",      "proc/scsi"};
+    for (size_t i = 0; i < sizeof readonly / sizeof readonly[0]; i++) {
+        int tree = clone_tree(readonly[i], 0);
+        if (tree < 0) {
+            if (errno == ENOENT)
+                continue;
+            return -1;
+        }
+        if (restrict_tree(tree, MOUNT_ATTR_RDONLY, 0) < 0 || attach(tree, readonly[i]) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < sizeof hidden / sizeof hidden[0]; i++) {
+        struct stat st;
+        if (lstat(hidden[i], &st) < 0)
+            continue;
+        const char *cover = S_ISDIR(st.st_mode) ? "dev/mqueue" : "dev/null";
+        int tree = clone_tree(cover, 0);
+        if (tree < 0 || restrict_tree(tree, MOUNT_ATTR_RDONLY, 0) < 0 || attach(tree, hidden[i]) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int mount_system(void) {
+    const unsigned long quiet = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    if (mount("proc", "proc", "proc", quiet, NULL) < 0)
+        return -1;
+    if (access("dev/shm", F_OK) == 0 && mount("shm", "dev/shm", "tmpfs", quiet, "mode=1777,size=64m") < 0)
+        return -1;
+    if (access("dev/mqueue", F_OK) == 0 && mount("mqueue", "dev/mqueue", "mqueue", quiet, NULL) < 0)
+        return -1;
+    if (access("dev/pts", F_OK) == 0 &&
+        mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620") < 0)
+        return -1;
+    return mask_proc();
+}
+
+/* A grant's type decides its mount point; the mount's own is checked against what the daemon leased. */
+static int attach_grant(const struct lease *lease, const struct grant *grant, int tree, struct failure *f) {
+    uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+    struct stat st;
+    const char *slash = strrchr(grant->path, '/');
+    char parent[4096];
+    size_t length = (size_t)(slash - grant->path);
+    if (fstat(tree, &st) < 0 || !(grant->flags & DX_GRANT_DIR ? S_ISDIR(st.st_mode) : !S_ISDIR(st.st_mode)))
+        return fail(f, 125, "%s changed while it was granted; try again", grant->path);
+    if (grant->flags & DX_GRANT_RO)
+        attributes |= MOUNT_ATTR_RDONLY;
+    if (restrict_tree(tree, attributes, AT_RECURSIVE) < 0)
+        return fail(f, 125, "%s cannot be granted: mount_setattr: %s", grant->path, strerror(errno));
+    if (grant->flags & DX_GRANT_DIR) {
+        if (make_dirs(grant->path, 0755, lease->uid, lease->gid) < 0)
+            goto no_place;
+    } else {
+        if (length >= sizeof parent)
+            return fail(f, 125, "%s cannot be granted: its name is too long", grant->path);
+        memcpy(parent, grant->path, length);
+        parent[length] = '\0';
+        if (length && make_dirs(parent, 0755, lease->uid, lease->gid) < 0)
+            goto no_place;
+        int fd = open(grant->path, O_CREAT | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0644);
+        if (fd < 0)
+            goto no_place;
+        close(fd);
+    }
+    int rc = (int)syscall(SYS_move_mount, tree, "", AT_FDCWD, grant->path, MOVE_MOUNT_F_EMPTY_PATH);
+    if (rc < 0)
+        return fail(f, 125, "%s cannot be granted: move_mount: %s", grant->path, strerror(errno));
+    return 0;
+no_place:
+    return fail(f, 125, "%s cannot be granted: no place for it in the image: %s", grant->path, strerror(errno));
+}
+
+int root_build(const struct lease *lease, const int *mounts, struct failure *f) {
+    char size[64] = "mode=0755";
+    int dev = clone_tree("/dev", 0), sys = clone_tree("/sys", AT_RECURSIVE);
+    if (dev < 0 || sys < 0)
+        return fail(f, 125, "no fresh root: open_tree: %s", strerror(errno));
+    if (lease->scratch_bytes)
+        snprintf(size, sizeof size, "mode=0755,size=%llu", (unsigned long long)lease->scratch_bytes);
+    if (mount("scratch", SCRATCH, "tmpfs", MS_NODEV, size) < 0 || mkdir(SCRATCH "/u", 0755) < 0 ||
+        mkdir(SCRATCH "/w", 0755) < 0 || mkdir(ROOT, 0755) < 0)
+        return fail(f, 125, "no scratch layer: %s", strerror(errno));
+    if (mount("root", ROOT, "overlay", MS_NODEV, "lowerdir=/,upperdir=" SCRATCH "/u,workdir=" SCRATCH "/w") < 0)
+        return fail(f, 125, "no fresh root: the overlay was refused: %s", strerror(errno));
+    if (chdir(ROOT) < 0 || restrict_tree(dev, MOUNT_ATTR_RDONLY, 0) < 0 || attach(dev, "dev") < 0 ||
+        attach(sys, "sys") < 0 || mount_system() < 0)
+        return fail(f, 125, "no fresh root: /dev, /proc or /sys: %s", strerror(errno));
+    if (mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
+        return fail(f, 125, "no fresh root: it could not be entered: %s", strerror(errno));
+    if (lease->home && make_dirs(lease->home, 0700, lease->uid, lease->gid) < 0)
+        return fail(f, 125, "no home directory %s: %s", lease->home, strerror(errno));
+    for (size_t i = 0; i < lease->ngrants; i++)
+        if (attach_grant(lease, &lease->grants[i], mounts[i], f) < 0)
+            return -1;
+    return 0;
+}
