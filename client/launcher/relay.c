@@ -1,0 +1,186 @@
+/* From the lease to the end of the run.
+ *
+ * The run's bytes never pass here: the agent gets the caller's own descriptors. What is left to do is to pass signals on
+ * and to end as the run ended. */
+#include "launcher.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define PATIENCE_NS 2000000000ULL
+#define MAX_LATE 30 /* times the daemon may vouch for a silent agent, each after PATIENCE_NS */
+
+static sigset_t forwarded, before;
+
+/* From here on signals wait in a descriptor; those that the caller ignores stay ignored. */
+static int hold_signals(void) {
+    static const int all[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGTSTP, SIGWINCH};
+    sigemptyset(&forwarded);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        sigaddset(&forwarded, all[i]);
+    sigprocmask(SIG_BLOCK, &forwarded, &before);
+    int fd = signalfd(-1, &forwarded, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd < 0)
+        die(EXIT_DX, "cannot watch for signals: %s", strerror(errno));
+    return fd;
+}
+
+/* End as the run did: by its signal too, and without a core of ours. */
+static void end_like(int32_t status) __attribute__((noreturn));
+static void end_like(int32_t status) {
+    int number = status & 0x7f;
+    if (number == 0)
+        _exit(status >> 8 & 0xff);
+    struct rlimit none = {0, 0};
+    sigset_t set;
+    setrlimit(RLIMIT_CORE, &none);
+    signal(number, SIG_DFL);
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    raise(number);
+    _exit(128 + number);
+}
+
+static void forward(int agent, const struct signalfd_siginfo *info, bool started) {
+    /* The kernel's own come from a terminal and mean the whole group; what a process sent means the command. */
+    struct dx_signal wanted = {info->ssi_signo, info->ssi_code == SI_KERNEL};
+    if (started)
+        frame_send(agent, DX_SIGNAL, &wanted, sizeof wanted, NULL, 0);
+    else if (info->ssi_signo != SIGCONT && info->ssi_signo != SIGWINCH && info->ssi_signo != SIGTSTP)
+        end_like((int32_t)info->ssi_signo); /* nothing to save yet */
+}
+
+static int connect_agent(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path)
+        die(EXIT_DX, "the path of the agent's socket is too long: %s; set DX_RUNTIME_DIR to a shorter one", path);
+    strcpy(address.sun_path, path);
+    int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (sock >= 0 && connect(sock, (struct sockaddr *)&address, sizeof address) == 0)
+        return sock;
+    if (sock >= 0)
+        close(sock);
+    return -1;
+}
+
+/* Everything the run needs, in one frame. */
+static int send_start(int agent, const struct lease *lease) {
+    struct {
+        struct dx_start start;
+        int32_t targets[DX_MAX_FDS];
+    } payload = {.start = {.version = DX_WIRE_VERSION, .run = lease->run, .ngrants = (uint16_t)lease->ngrants}};
+    int fds[DX_MAX_FDS];
+    size_t n = caller_descriptors(fds, payload.targets, DX_MAX_FDS - lease->ngrants);
+    memcpy(payload.start.token, lease->token, sizeof lease->token);
+    payload.start.nstd = (uint16_t)n;
+    caller_describe(&payload.start);
+    grants_open(lease, fds + n);
+    int rc = frame_send(agent, DX_START, &payload, sizeof payload.start + n * sizeof(int32_t), fds, n + lease->ngrants);
+    close_all(fds + n, lease->ngrants);
+    return rc;
+}
+
+static void take_failed(const char *payload, size_t length) __attribute__((noreturn));
+static void take_failed(const char *payload, size_t length) {
+    struct dx_failed failed = {EXIT_DX};
+    if (length < sizeof failed)
+        die(EXIT_DX, "the agent failed and does not say why");
+    memcpy(&failed, payload, sizeof failed);
+    die((int)failed.code, "%.*s", (int)(length - sizeof failed), payload + sizeof failed);
+}
+
+/* One frame from the agent; false when the run has begun no less than before. */
+static void take_frame(int agent, bool *started) {
+    static char payload[DX_MAX_RUN_FRAME];
+    struct dx_head head;
+    struct dx_exit exited;
+    if (frame_receive(agent, &head, payload, sizeof payload, NULL, NULL, 0) < 0)
+        die(EXIT_DX, "%s; see: dx ps",
+            *started ? "the container of this run was stopped, and the run with it"
+                     : "the container went away before the run began; try again");
+    switch (head.type) {
+    case DX_STARTED:
+        *started = true;
+        break;
+    case DX_STOPPED:
+        raise(SIGSTOP);
+        break;
+    case DX_FAILED:
+        take_failed(payload, head.length);
+    case DX_EXIT:
+        if (head.length != sizeof exited)
+            die(EXIT_DX, "the agent's report is malformed; run: dx stop --all");
+        memcpy(&exited, payload, sizeof exited);
+        end_like(exited.status);
+    default:
+        die(EXIT_DX, "the agent speaks another version; run: dx stop --all");
+    }
+}
+
+/* The agent has been silent: does the daemon still vouch for it? If not, there is a new lease. */
+static bool ask_again(struct request *request, struct lease *lease) {
+    struct lease other;
+    request->late = lease->run;
+    sigprocmask(SIG_SETMASK, &before, NULL); /* nothing has begun: a signal may end the waiting */
+    lease_ask(request, &other);
+    sigprocmask(SIG_BLOCK, &forwarded, NULL);
+    if (other.still_alive)
+        return false;
+    *lease = other;
+    return true;
+}
+
+/* See the run through; returns when the agent has to be given up before it began. */
+static void attend(int agent, int signals, struct request *request, struct lease *lease) {
+    struct pollfd fds[] = {{.fd = agent, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+    uint64_t patience = now_ns() + PATIENCE_NS;
+    bool started = false;
+    for (int late = 0;;) {
+        int timeout = -1;
+        if (!started) {
+            uint64_t now = now_ns();
+            timeout = now >= patience ? 0 : (int)((patience - now) / 1000000U) + 1;
+        }
+        int n = poll(fds, 2, timeout);
+        if (n == 0 && !started) {
+            if (++late > MAX_LATE)
+                die(EXIT_DX, "the container does not start the run; run: dx stop --all");
+            if (ask_again(request, lease))
+                return;
+            patience = now_ns() + PATIENCE_NS;
+        }
+        if (n > 0 && fds[1].revents) {
+            struct signalfd_siginfo info;
+            while (read(signals, &info, sizeof info) == (ssize_t)sizeof info)
+                forward(agent, &info, started);
+        }
+        if (n > 0 && fds[0].revents)
+            take_frame(agent, &started);
+    }
+}
+
+void relay(struct request *request, struct lease *lease) {
+    int signals = hold_signals();
+    for (int lost = 0;;) {
+        int agent = connect_agent(lease->agent);
+        if (agent >= 0 && send_start(agent, lease) == 0) {
+            attend(agent, signals, request, lease);
+        } else if (++lost > 3) {
+            die(EXIT_DX, "cannot reach the container: %s; run: dx stop --all", strerror(errno));
+        } else if (!ask_again(request, lease)) {
+            continue;
+        }
+        if (agent >= 0)
+            close(agent);
+    }
+}
