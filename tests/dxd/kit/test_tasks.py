@@ -1,0 +1,91 @@
+"""Background tasks: named, never failing unseen, ended together."""
+
+import asyncio
+
+import pytest
+
+from dxd.kit.tasks import Tasks, guard
+
+
+class Seen(list[tuple[str, str | None]]):
+    """What was told of tasks that ended."""
+
+    def __call__(self, name: str, error: BaseException | None) -> None:
+        self.append((name, None if error is None else str(error)))
+
+
+async def test_guard_tells_of_a_job_that_fails_and_of_one_that_returns() -> None:
+    seen = Seen()
+
+    async def fails() -> None:
+        raise RuntimeError("broken")
+
+    async def returns() -> None:
+        pass
+
+    await guard("a", fails, seen)
+    await guard("b", returns, seen)
+    assert seen == [("a", "broken"), ("b", None)]
+
+
+async def test_guard_passes_cancellation_on() -> None:
+    """A job that is cancelled has not failed."""
+    seen = Seen()
+    started = asyncio.Event()
+
+    async def waits() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(guard("a", waits, seen))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen == []
+
+
+async def test_a_task_that_fails_is_told_by_name() -> None:
+    seen = Seen()
+    tasks = Tasks(seen)
+
+    async def fails() -> None:
+        raise RuntimeError("broken")
+
+    task = tasks.start(fails(), name="build of jq")
+    await asyncio.wait([task])
+    await asyncio.sleep(0)
+    assert seen == [("build of jq", "broken")]
+    assert len(tasks) == 0
+
+
+async def test_a_result_can_be_awaited() -> None:
+    tasks = Tasks(Seen())
+
+    async def answers() -> int:
+        return 42
+
+    assert await tasks.start(answers(), name="a") == 42
+
+
+async def test_close_waits_for_every_task_and_for_those_they_start() -> None:
+    """Even for one that takes a moment to end, or starts another on its way out."""
+    seen = Seen()
+    tasks = Tasks(seen)
+    ended = []
+
+    async def waits(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append(name)
+            if name == "a":
+                started.append(tasks.start(waits("c"), name="c"))
+
+    started = [tasks.start(waits("a"), name="a"), tasks.start(waits("b"), name="b")]
+    await asyncio.sleep(0)
+    await tasks.close()
+    assert len(tasks) == 0
+    assert {"a", "b"} <= set(ended) <= {"a", "b", "c"}
+    assert seen == []
