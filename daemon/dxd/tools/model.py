@@ -60,7 +60,7 @@ class Tool:
     entrypoint: tuple[str, ...] | None = None
     """In place of the image's ENTRYPOINT; empty is none at all, None is the image's own."""
     commands: tuple[str, ...] = ()
-    """Commands of the image that the tool offers by name; empty is one command, the tool's name, which is the image's entrypoint."""
+    """Commands of the image that the tool offers by name; empty is one, the tool's name, which is the entrypoint."""
     network: Network = Network.BRIDGE
     env: tuple[str, ...] = ()
     """`K=V` sets, anything else is a shell pattern over names of the caller's variables to pass."""

@@ -1,0 +1,299 @@
+"""Tools as tables, in dx.toml and over the API, read and written.
+
+`parse_tool` and `to_table` are inverse: what one writes the other reads as an equal `Tool`. Nothing here does I/O.
+"""
+
+import math
+import os.path
+import re
+import shlex
+from pathlib import Path
+
+from dxd.errors import BadDefinition, BadName
+from dxd.kit.sizes import format_size, parse_size
+from dxd.kit.toml import BadToml, Spot, quote, table
+from dxd.tools.model import Build, Limits, Mount, Network, Tool, ToolName
+from dxd.tools.names import check_name, did_you_mean, is_image
+
+KEYS = ("image", "build", "entrypoint", "commands", "network", "env", "mounts", "memory", "cpus", "pids")
+_BUILD_KEYS = ("context", "file", "target", "args")
+_MOUNT_KEYS = ("source", "target", "readonly")
+
+MIN_MEMORY = 6 << 20
+"""The engine refuses less (moby, daemon/daemon_unix.go, linuxMinMemory)."""
+MAX_CPUS = 8192
+MAX_PIDS = 4194304
+"""PID_MAX_LIMIT of 64-bit Linux."""
+
+_VARIABLE = re.compile(r"[^\s=*?\[\]\0]+")
+
+
+def parse_tool(name: str, value: object, *, base: Path, spot: Spot | None = None) -> Tool:
+    """The tool that the table defines.
+
+    Args:
+        name: What the tool shall be called.
+        value: A table with `KEYS`; a value that is None counts as missing.
+        base: The absolute directory that relative paths are relative to.
+        spot: Where the table stands, for the messages.
+
+    Raises:
+        BadName: The tool or one of its commands cannot be called that.
+        BadDefinition: Something in the table is wrong; the message names the place.
+    """
+    spot = spot or Spot()
+    try:
+        return _parse(_name(name, spot), value, base, spot)
+    except BadToml as error:
+        raise BadDefinition(error.message, error.hint) from None
+
+
+def to_table(tool: Tool) -> dict[str, object]:
+    """The table that defines the tool; what is the default is left out."""
+    limits = tool.limits
+    every: dict[str, object] = {
+        "image": tool.image,
+        "build": _build_table(tool.build) if tool.build else None,
+        "entrypoint": None if tool.entrypoint is None else list(tool.entrypoint),
+        "commands": list(tool.commands) or None,
+        "network": None if tool.network is Network.BRIDGE else tool.network.value,
+        "env": list(tool.env) or None,
+        "mounts": [mount_value(each) for each in tool.mounts] or None,
+        "memory": None if limits.memory_bytes is None else format_size(limits.memory_bytes),
+        "cpus": limits.cpus,
+        "pids": limits.pids,
+    }
+    return {key: value for key, value in every.items() if value is not None}
+
+
+def mount_value(mount: Mount) -> str | dict[str, object]:
+    """`SRC:DST[:ro]`, or a table where a path has a colon in it."""
+    if ":" in mount.source or ":" in mount.target:
+        return {"source": mount.source, "target": mount.target, "readonly": mount.readonly}
+    return f"{mount.source}:{mount.target}" + (":ro" if mount.readonly else "")
+
+
+def _build_table(build: Build) -> dict[str, object]:
+    every: dict[str, object] = {
+        "context": str(build.context),
+        "file": build.file and str(build.file),
+        "target": build.target,
+        "args": dict(build.args) or None,
+    }
+    return {key: value for key, value in every.items() if value is not None}
+
+
+def _parse(name: ToolName, value: object, base: Path, spot: Spot) -> Tool:
+    given = table(value, KEYS, spot)
+    if ("image" in given) == ("build" in given):
+        complaint = "has both image and build" if "image" in given else "has neither image nor build"
+        raise spot.bad(complaint, "a tool has exactly one of image and build")
+
+    def at(key: str) -> tuple[object, Spot]:
+        return given.get(key), spot.at(key)
+
+    return Tool(
+        name=name,
+        image=_image(*at("image")) if "image" in given else None,
+        build=_build(*at("build"), base) if "build" in given else None,
+        entrypoint=_entrypoint(*at("entrypoint")) if "entrypoint" in given else None,
+        commands=_commands(*at("commands")) if "commands" in given else (),
+        network=_network(*at("network")) if "network" in given else Network.BRIDGE,
+        env=_env(*at("env")) if "env" in given else (),
+        mounts=_mounts(*at("mounts"), base) if "mounts" in given else (),
+        limits=Limits(
+            memory_bytes=_memory(*at("memory")) if "memory" in given else None,
+            cpus=_cpus(*at("cpus")) if "cpus" in given else None,
+            pids=_whole(*at("pids"), 1, MAX_PIDS) if "pids" in given else None,
+        ),
+    )
+
+
+def _name(text: str, spot: Spot) -> ToolName:
+    try:
+        return check_name(text)
+    except BadName as error:
+        raise BadName(f"{spot}: {error.message}" if str(spot) else error.message, error.hint) from None
+
+
+def _image(value: object, spot: Spot) -> str:
+    text = _text(value, spot)
+    if not is_image(text):
+        raise spot.bad(f"{quote(text)} cannot refer to an image", "write it like jq, team/jq:1.7 or host:5000/team/jq")
+    return text
+
+
+def _build(value: object, spot: Spot, base: Path) -> Build:
+    given = table({"context": value} if isinstance(value, str) else value, _BUILD_KEYS, spot)
+    if "context" not in given:
+        raise spot.bad("has no context", "context is the directory to build from")
+    args = given.get("args", {})
+    if not isinstance(args, dict):
+        raise spot.at("args").bad("must be a table of texts")
+    return Build(
+        context=Path(_path(given["context"], spot.at("context"), base)),
+        file=Path(_path(given["file"], spot.at("file"), base)) if "file" in given else None,
+        target=_word(given["target"], spot.at("target")) if "target" in given else None,
+        args=tuple(sorted(_build_arg(key, each, spot.at("args", key)) for key, each in args.items())),
+    )
+
+
+def _build_arg(key: str, value: object, spot: Spot) -> tuple[str, str]:
+    if not _VARIABLE.fullmatch(key):
+        raise spot.bad("cannot be the name of a build argument")
+    if isinstance(value, bool | int | float):
+        raise spot.bad("must be text", f'write it in quotes: "{value}"')
+    return key, _text(value, spot)
+
+
+def _entrypoint(value: object, spot: Spot) -> tuple[str, ...]:
+    """A list is the words; a text is split into words as a shell does, as Compose has it; empty is no entrypoint."""
+    if not isinstance(value, str):
+        return _texts(value, spot)
+    try:
+        return tuple(shlex.split(_text(value, spot)))
+    except ValueError:
+        raise spot.bad(f"{quote(value)} has a quotation without end", "write it as a list of words") from None
+
+
+def _commands(value: object, spot: Spot) -> tuple[str, ...]:
+    names = tuple(_name(each, spot.at(index)) for index, each in enumerate(_texts(value, spot)))
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise spot.at(index).bad(f"{name} is there twice")
+    return names
+
+
+def _network(value: object, spot: Spot) -> Network:
+    text = _text(value, spot)
+    try:
+        return Network(text)
+    except ValueError:
+        known = [each.value for each in Network]
+        hint = did_you_mean(text, known) or f"write one of {', '.join(known)}"
+        raise spot.bad(f"{quote(text)} is no network", hint) from None
+
+
+def _env(value: object, spot: Spot) -> tuple[str, ...]:
+    entries = _texts(value, spot)
+    for index, entry in enumerate(entries):
+        name, equals, _ = entry.partition("=")
+        if equals and not _VARIABLE.fullmatch(name):
+            complaint = f"{quote(name)} cannot be the name of a variable"
+            raise spot.at(index).bad(complaint, "write NAME=VALUE, or a pattern like LC_* without a value")
+        if not equals and (not name or any(c.isspace() for c in name)):
+            raise spot.at(index).bad(f"{quote(name)} is no pattern of names", "write it like AWS_* or TOKEN")
+    return entries
+
+
+def _mounts(value: object, spot: Spot, base: Path) -> tuple[Mount, ...]:
+    if not isinstance(value, list | tuple):
+        raise spot.bad("must be a list", 'write it like ["~/data:/data:ro"]')
+    mounts = tuple(_mount(each, spot.at(index), base) for index, each in enumerate(value))
+    targets = [each.target for each in mounts]
+    for index, target in enumerate(targets):
+        if target in targets[:index]:
+            raise spot.at(index).bad(f"{quote(target)} is mounted twice")
+    return mounts
+
+
+def _mount(value: object, spot: Spot, base: Path) -> Mount:
+    if isinstance(value, dict):
+        given = table(value, _MOUNT_KEYS, spot)
+        if "source" not in given:
+            raise spot.bad("has no source")
+        source = _path(given["source"], spot.at("source"), base)
+        readonly = given.get("readonly", False)
+        if not isinstance(readonly, bool):
+            raise spot.at("readonly").bad("must be true or false")
+        target = given.get("target", source)
+        return Mount(source, _target(target, spot.at("target")), readonly)
+    parts = _text(value, spot).split(":")
+    mode = parts.pop() if len(parts) > 1 and parts[-1] in {"ro", "rw"} else "rw"
+    if len(parts) > 2:
+        hint = "write SRC[:DST][:ro], or a table with source, target and readonly where a path has a colon in it"
+        raise spot.bad(f"{quote(str(value))} has too many colons", hint)
+    source = _path(parts[0], spot, base)
+    return Mount(source, _target(parts[1], spot) if len(parts) > 1 else source, mode == "ro")
+
+
+def _target(value: object, spot: Spot) -> str:
+    text = _text(value, spot)
+    path = os.path.normpath(_expand(text, spot))
+    if not path.startswith("/"):
+        raise spot.bad(f"{quote(text)} is no absolute path", "where to mount starts with / or ~")
+    path = "/" + path.lstrip("/")  # POSIX lets normpath keep two slashes
+    if path == "/":
+        raise spot.bad("nothing can be mounted over the root", "name a directory below /")
+    return path
+
+
+def _path(value: object, spot: Spot, base: Path) -> str:
+    """An absolute host path; `~` is the home directory."""
+    text = _text(value, spot)
+    if not text:
+        raise spot.bad("must be a path")
+    if "://" in text:
+        raise spot.bad(f"{quote(text)} is no path", "only what is on this machine's disk can be used")
+    return "/" + os.path.normpath(base / _expand(text, spot)).lstrip("/")
+
+
+def _expand(text: str, spot: Spot) -> str:
+    expanded = str(Path(text).expanduser()) if text.startswith("~/") or text == "~" else text
+    if expanded.startswith("~"):
+        raise spot.bad(f"{quote(text)} cannot be resolved", "write the path out; only ~ alone stands for your home")
+    return expanded
+
+
+def _memory(value: object, spot: Spot) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        size = value
+    else:
+        text = _text(value, spot)
+        try:
+            size = parse_size(text)
+        except ValueError:
+            raise spot.bad(f"{quote(text)} is not a size", "write it like 512m or 2g") from None
+    if not MIN_MEMORY <= size < 2**63:
+        raise spot.bad("must be at least 6m, or the engine refuses it" if size < MIN_MEMORY else "is too large")
+    return size
+
+
+def _cpus(value: object, spot: Spot) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise spot.bad("must be a number", "write it like 1.5")
+    if not math.isfinite(value) or not 0.01 <= value <= MAX_CPUS:
+        raise spot.bad(f"must be from 0.01 to {MAX_CPUS}")
+    return float(value)
+
+
+def _whole(value: object, spot: Spot, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise spot.bad("must be a whole number")
+    if not low <= value <= high:
+        raise spot.bad(f"must be from {low} to {high}")
+    return value
+
+
+def _texts(value: object, spot: Spot) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise spot.bad("must be a list of texts", 'write it like ["one", "two"]')
+    return tuple(_text(each, spot.at(index)) for index, each in enumerate(value))
+
+
+def _word(value: object, spot: Spot) -> str:
+    text = _text(value, spot)
+    if not text or any(c.isspace() or not c.isprintable() for c in text):
+        raise spot.bad(f"{quote(text)} must be one word")
+    return text
+
+
+def _text(value: object, spot: Spot) -> str:
+    """A text that argv, environment and paths can carry: no NUL, and no half of a UTF-16 pair, which JSON can bring."""
+    if not isinstance(value, str):
+        raise spot.bad("must be text")
+    if "\0" in value:
+        raise spot.bad("has a NUL character in it")
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise spot.bad("is no valid Unicode")
+    return value

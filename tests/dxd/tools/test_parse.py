@@ -1,0 +1,210 @@
+"""Tools as tables."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dxd.errors import BadDefinition, BadName
+from dxd.kit import toml
+from dxd.tools.model import Build, Limits, Mount, Network, Tool, ToolName
+from dxd.tools.parse import parse_tool, to_table
+
+BASE = Path("/etc/dx")
+HOME = str(Path.home())
+
+
+def parse(**table: object) -> Tool:
+    """A tool named x."""
+    return parse_tool("x", table, base=BASE)
+
+
+def test_everything_at_once() -> None:
+    """Each key ends in its field."""
+    tool = parse(
+        image="team/x:1",
+        entrypoint=["x", "--quiet", ""],
+        commands=["x", "y"],
+        network="none",
+        env=["A=1", "LC_*", "E=", "N=a\nb=c"],
+        mounts=["data", "~/m:/m", "/r:/s:ro", "/t:ro", "/u:/v:rw"],
+        memory="512m",
+        cpus=2,
+        pids=100,
+    )
+    assert tool == Tool(
+        name=ToolName("x"),
+        image="team/x:1",
+        entrypoint=("x", "--quiet", ""),
+        commands=("x", "y"),
+        network=Network.NONE,
+        env=("A=1", "LC_*", "E=", "N=a\nb=c"),
+        mounts=(
+            Mount("/etc/dx/data", "/etc/dx/data"),
+            Mount(f"{HOME}/m", "/m"),
+            Mount("/r", "/s", readonly=True),
+            Mount("/t", "/t", readonly=True),
+            Mount("/u", "/v"),
+        ),
+        limits=Limits(memory_bytes=512 << 20, cpus=2.0, pids=100),
+    )
+
+
+def test_a_build_is_relative_to_the_file() -> None:
+    """Its arguments are sorted, so that equal builds are equal."""
+    tool = parse(build={"context": "../src/", "file": "./D", "target": "run", "args": {"B": "2", "A": ""}})
+    assert tool.build == Build(Path("/etc/src"), Path("/etc/dx/D"), "run", (("A", ""), ("B", "2")))
+    assert parse(build="~").build == Build(Path(HOME))
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "words"),
+    [("jq", ("jq",)), ("python3 -m 'a b'", ("python3", "-m", "a b")), ("", ()), ([], ()), ([""], ("",))],
+)
+def test_an_entrypoint_is_words_or_a_text_of_words(entrypoint: object, words: tuple[str, ...]) -> None:
+    """Empty is none at all, which is not the same as missing."""
+    assert parse(image="x", entrypoint=entrypoint).entrypoint == words
+
+
+def test_missing_and_none_are_the_same() -> None:
+    """JSON has nulls, TOML has not."""
+    assert parse(image="x", build=None, entrypoint=None, mounts=None, memory=None) == parse(image="x")
+
+
+def test_paths_with_colons_need_a_table() -> None:
+    """And are written as one."""
+    mount = Mount("/a:b", "/c", readonly=True)
+    tool = parse(image="x", mounts=[{"source": "/a:b", "target": "/c", "readonly": True}, {"source": "/d"}])
+    assert tool.mounts == (mount, Mount("/d", "/d"))
+    assert to_table(tool)["mounts"] == [{"source": "/a:b", "target": "/c", "readonly": True}, "/d:/d"]
+    with pytest.raises(BadDefinition, match="too many colons"):
+        parse(image="x", mounts=["/a:/b:/c"])
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({}, "has neither image nor build"),
+    ({"image": "x", "build": "."}, "has both image and build"),
+    ({"image": "x", "netwrk": "none"}, "netwrk: unknown key"),
+    ({"image": ""}, 'image: "" cannot refer to an image'),
+    ({"image": "Not An Image"}, 'image: "Not An Image" cannot refer'),
+    ({"image": 3}, "image: must be text"),
+    ({"image": "x\0"}, "image: has a NUL"),
+    ({"image": "\ud800"}, "image: is no valid Unicode"),
+    ({"build": {}}, "build: has no context"),
+    ({"build": 1}, "build: must be a table"),
+    ({"build": {"context": ""}}, "build.context: must be a path"),
+    ({"build": {"context": "https://x.example/y"}}, "build.context: .* is no path"),
+    ({"build": {"context": "~nobody-at-all/x"}}, "build.context: .* cannot be resolved"),
+    ({"build": {"context": ".", "dockerfile": "x"}}, "build.dockerfile: unknown key"),
+    ({"build": {"context": ".", "target": "a b"}}, "build.target: .* one word"),
+    ({"build": {"context": ".", "args": ["A=1"]}}, "build.args: must be a table of texts"),
+    ({"build": {"context": ".", "args": {"A": 1}}}, "build.args.A: must be text"),
+    ({"build": {"context": ".", "args": {"A=": "1"}}}, 'build.args."A=": cannot be the name'),
+    ({"image": "x", "entrypoint": "a 'b"}, "entrypoint: .* quotation without end"),
+    ({"image": "x", "entrypoint": 1}, "entrypoint: must be a list of texts"),
+    ({"image": "x", "entrypoint": ["a", 1]}, r"entrypoint\[1\]: must be text"),
+    ({"image": "x", "entrypoint": ["a\0b"]}, r"entrypoint\[0\]: has a NUL"),
+    ({"image": "x", "commands": "a"}, "commands: must be a list of texts"),
+    ({"image": "x", "commands": ["a", "b", "a"]}, r"commands\[2\]: a is there twice"),
+    ({"image": "x", "commands": ["../a"]}, r'commands\[0\]: "../a" cannot be a name'),
+    ({"image": "x", "commands": ["dx"]}, r"commands\[0\]: dx is the name of a program of dx"),
+    ({"image": "x", "network": "hots"}, 'network: "hots" is no network'),
+    ({"image": "x", "env": "A=1"}, "env: must be a list of texts"),
+    ({"image": "x", "env": ["A=1\0"]}, r"env\[0\]: has a NUL"),
+    ({"image": "x", "env": ["=1"]}, r'env\[0\]: "" cannot be the name of a variable'),
+    ({"image": "x", "env": ["A =1"]}, r"env\[0\]: .* cannot be the name of a variable"),
+    ({"image": "x", "env": ["LC_*=1"]}, r"env\[0\]: .* cannot be the name of a variable"),
+    ({"image": "x", "env": [""]}, r"env\[0\]: .* no pattern"),
+    ({"image": "x", "env": ["A B"]}, r"env\[0\]: .* no pattern"),
+    ({"image": "x", "mounts": "/a"}, "mounts: must be a list"),
+    ({"image": "x", "mounts": ["/a:b"]}, r"mounts\[0\]: .* no absolute path"),
+    ({"image": "x", "mounts": ["/a:/"]}, r"mounts\[0\]: nothing can be mounted over the root"),
+    ({"image": "x", "mounts": ["/a:/b/.."]}, r"mounts\[0\]: nothing can be mounted over the root"),
+    ({"image": "x", "mounts": [""]}, r"mounts\[0\]: must be a path"),
+    ({"image": "x", "mounts": [":/a"]}, r"mounts\[0\]: must be a path"),
+    ({"image": "x", "mounts": ["/a:/x", "/b:/y/../x"]}, r"mounts\[1\]: .* mounted twice"),
+    ({"image": "x", "mounts": [{"target": "/a"}]}, r"mounts\[0\]: has no source"),
+    ({"image": "x", "mounts": [{"source": "/a", "readonly": "yes"}]}, r"mounts\[0\].readonly: must be true or false"),
+    ({"image": "x", "mounts": [{"source": "/a", "ro": True}]}, r"mounts\[0\].ro: unknown key"),
+    ({"image": "x", "memory": "lots"}, "memory: .* is not a size"),
+    ({"image": "x", "memory": "5m"}, "memory: must be at least 6m"),
+    ({"image": "x", "memory": 2**63}, "memory: is too large"),
+    ({"image": "x", "memory": True}, "memory: must be text"),
+    ({"image": "x", "cpus": "2"}, "cpus: must be a number"),
+    ({"image": "x", "cpus": True}, "cpus: must be a number"),
+    ({"image": "x", "cpus": float("nan")}, "cpus: must be from 0.01"),
+    ({"image": "x", "cpus": float("inf")}, "cpus: must be from 0.01"),
+    ({"image": "x", "cpus": 0}, "cpus: must be from 0.01"),
+    ({"image": "x", "pids": 0}, "pids: must be from 1"),
+    ({"image": "x", "pids": 1.5}, "pids: must be a whole number"),
+    ({"image": "x", "pids": True}, "pids: must be a whole number"),
+]
+
+
+@pytest.mark.parametrize(("table", "complaint"), BAD, ids=[complaint for _, complaint in BAD])
+def test_what_is_wrong_is_named(table: dict[str, Any], complaint: str) -> None:
+    """By its key; the message is one line."""
+    with pytest.raises((BadDefinition, BadName), match=f"^{complaint}") as caught:
+        parse(**table)
+    assert "\n" not in caught.value.line()
+
+
+@pytest.mark.parametrize("value", [None, 3, "jq", ["jq"]])
+def test_a_tool_is_a_table(value: object) -> None:
+    """`[tools]` with `jq = "jq"` below is a common mistake."""
+    with pytest.raises(BadDefinition, match="must be a table"):
+        parse_tool("x", value, base=BASE)
+
+
+def test_a_complaint_names_file_line_and_key() -> None:
+    """Of names too, which are keys themselves."""
+    document = toml.parse(b"[tools.x]\nimage = 'x'\nmemory = '1'\n[tools.\"a b\"]\n", Path("/etc/dx/dx.toml"))
+    tables: Any = document.data["tools"]
+    with pytest.raises(BadDefinition, match=r"^/etc/dx/dx.toml:3: tools.x.memory: must be at least"):
+        parse_tool("x", tables["x"], base=BASE, spot=toml.Spot(document, ("tools", "x")))
+    with pytest.raises(BadName, match=r'^/etc/dx/dx.toml:4: tools."a b": "a b" cannot be a name'):
+        parse_tool("a b", tables["a b"], base=BASE, spot=toml.Spot(document, ("tools", "a b")))
+
+
+_text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+_name = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,5}", fullmatch=True)
+_variable = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True)
+_path = (
+    st.lists(st.from_regex(r"[^/\0~]{1,5}", fullmatch=True), min_size=1, max_size=3)
+    .map(lambda parts: os.path.normpath("/x/" + "/".join(part for part in parts if part not in {".", ".."})))
+    .filter(lambda path: "://" not in path)
+)
+_builds = st.builds(
+    Build,
+    context=_path.map(Path),
+    file=st.none() | _path.map(Path),
+    target=st.none() | _name,
+    args=st.dictionaries(_variable, _text, max_size=3).map(lambda args: tuple(sorted(args.items()))),
+)
+tools = st.builds(
+    lambda image_or_build, **rest: Tool(**rest, **image_or_build),
+    st.from_regex(r"[a-z0-9]{1,5}(:[a-z]{1,3})?", fullmatch=True).map(lambda image: {"image": image})
+    | _builds.map(lambda build: {"build": build}),
+    name=_name,
+    entrypoint=st.none() | st.lists(_text, max_size=3).map(tuple),
+    commands=st.lists(_name, max_size=3, unique=True).map(tuple),
+    network=st.sampled_from(Network),
+    env=st.lists(st.builds("{}={}".format, _variable, _text) | _variable.map("{}*".format), max_size=3).map(tuple),
+    mounts=st.lists(st.builds(Mount, _path, _path, st.booleans()), max_size=3, unique_by=lambda m: m.target).map(tuple),
+    limits=st.builds(
+        Limits,
+        memory_bytes=st.none() | st.integers(6 << 20, 2**63 - 1),
+        cpus=st.none() | st.floats(0.01, 100),
+        pids=st.none() | st.integers(1, 4194304),
+    ),
+)
+"""Any tool that can be defined."""
+
+
+@given(tools)
+def test_what_is_written_is_read_as_the_same_tool(tool: Tool) -> None:
+    """So nothing is lost between dx.toml, the API and the daemon."""
+    assert parse_tool(tool.name, to_table(tool), base=BASE) == tool
