@@ -1,0 +1,115 @@
+"""Building an image over the engine's API, without its command line: BuildKit where the engine has it.
+
+A build is done when its image's id has come, and is really cancelled with the task that waits for it.
+"""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from dxd.engine.answer import Answer
+from dxd.engine.buildlog import BuildLog
+from dxd.engine.connection import Connection
+from dxd.engine.model import ImageId
+from dxd.errors import DxError, EngineDown
+from dxd.kit.progress import Progress
+
+SILENCE_S = 900.0
+"""A step may compute for long without a word, while the engine itself goes on answering pings."""
+CANCEL_DEADLINE_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """What to build."""
+
+    dockerfile: str
+    """Its name in the context."""
+    tag: str
+    target: str | None = None
+    args: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def params(self, build_id: str, *, classic: bool) -> dict[str, str]:
+        """The query of `POST /build`."""
+        params = {
+            "t": self.tag,
+            "dockerfile": self.dockerfile,
+            "buildargs": json.dumps(dict(self.args)),
+            "labels": json.dumps(dict(self.labels)),
+            "version": "1" if classic else "2",
+            "buildid": build_id,
+            "rm": "1",
+            "forcerm": "1",
+        }
+        return params | {"target": self.target} if self.target else params
+
+
+class Context:
+    """The bytes of a build context, on their way; remembers what reading them failed with.
+
+    aiohttp would only say that the connection broke.
+    """
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self.failure: DxError | None = None
+
+    def __aiter__(self) -> "Context":
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._chunks)
+        except DxError as error:
+            self.failure = error
+            raise
+
+
+async def build(
+    connection: Connection, chunks: AsyncIterator[bytes], request: BuildRequest, progress: Progress
+) -> ImageId:
+    """Carry the build out; raises `BuildFailed`, and what reading the context raised."""
+    context = Context(chunks)
+    try:
+        try:
+            return await _attempt(connection, context, request, progress, classic=False)
+        except Answer as answer:
+            if "buildkit" not in answer.reason.lower():
+                raise
+        return await _attempt(connection, context, request, progress, classic=True)
+    except Answer as answer:  # the classic builder refuses a Dockerfile that it cannot parse in this way
+        raise BuildLog(request.tag, request.dockerfile, progress).failure(answer.reason) from None
+    except Exception:
+        if context.failure:
+            raise context.failure from None
+        raise
+
+
+async def _attempt(
+    connection: Connection, context: Context, request: BuildRequest, progress: Progress, *, classic: bool
+) -> ImageId:
+    log = BuildLog(request.tag, request.dockerfile, progress)
+    build_id = uuid.uuid4().hex
+    try:
+        async with connection.stream(
+            "POST",
+            "build",
+            params=request.params(build_id, classic=classic),
+            data=context,
+            headers={"Content-Type": "application/x-tar"},
+            silence_s=SILENCE_S,
+        ) as records:
+            async for record in records:
+                log.take(record)
+    except asyncio.CancelledError:
+        with suppress(Exception):
+            async with asyncio.timeout(CANCEL_DEADLINE_S):
+                await connection.post("build/cancel", {"id": build_id})
+        raise
+    if log.image is None:
+        raise EngineDown(f"the engine broke off building {request.tag}", "try again")
+    return log.image

@@ -1,0 +1,314 @@
+"""The engine, as the rest of the daemon sees it.
+
+    engine = Engine(partial(find_address, os.environ, Path.home()))   # or Engine("unix:///var/run/docker.sock")
+
+Making one never fails and connects nothing. The engine is looked for at the first call, and anew after each
+`EngineDown`. Every call has a deadline, within which the looking has to happen too; pulls and builds have a limit on
+silence instead. `close` it at the end. Raises `EngineDown`, `EngineTimeout`, `EngineError`, and what a method says
+besides.
+"""
+
+import asyncio
+import importlib
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dxd.engine import pull, raw, reference
+from dxd.engine.address import config_dir, explain
+from dxd.engine.answer import Answer, Records
+from dxd.engine.logins import registry_auth
+from dxd.engine.model import (
+    Container,
+    ContainerId,
+    ContainerSpec,
+    EngineInfo,
+    EngineState,
+    EngineStatus,
+    Image,
+    ImageId,
+)
+from dxd.errors import EngineDown, EngineTimeout, EngineTrouble, ImageMissing
+from dxd.kit.progress import Progress
+
+if TYPE_CHECKING:
+    from aiodocker import Docker
+
+    from dxd.engine.connection import Connection
+
+T = TypeVar("T")
+
+DEADLINE_S = 10.0
+PULL_SILENCE_S = 120.0
+"""A download that stands still for longer does not come back."""
+MAX_LOG_LINES = 1000
+
+
+def preload() -> None:
+    """Import what the first connection needs, a quarter of a second; may run in a thread."""
+    importlib.import_module("dxd.engine.connection")
+    importlib.import_module("dxd.engine.build")
+
+
+class Engine:
+    """The one door to the engine. Its methods may be called from any number of tasks at the same time."""
+
+    def __init__(
+        self,
+        address: str | Callable[[], Sequence[str]],
+        *,
+        environ: Mapping[str, str] = os.environ,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
+        """`address` is fixed, or gives the candidates each time that the engine is looked for."""
+        self._find = (lambda: [address]) if isinstance(address, str) else address
+        self._environ = environ
+        self._deadline_s = deadline_s
+        self._connection: Connection | None = None
+        self._trouble: EngineTrouble | None = None
+        self._looking = asyncio.Lock()
+
+    def status(self) -> EngineStatus:
+        """What the last call found; asks nobody."""
+        found = self._connection
+        address, version = (found.address, found.version) if found else (None, None)
+        if self._trouble:
+            return EngineStatus(EngineState.DOWN, address, version, self._trouble.line())
+        return EngineStatus(EngineState.UP if found else EngineState.UNKNOWN, address, version)
+
+    async def close(self) -> None:
+        """Cut every connection; calls that are under way fail."""
+        if self._connection:
+            await self._connection.close()
+            self._connection = None
+
+    async def info(self) -> EngineInfo:
+        """Ask the engine what it is and can do."""
+        told = await self._call(lambda docker: docker.system.info())
+        connection = await self._found()
+        options = told.get("SecurityOptions") or ()
+        return EngineInfo(
+            version=connection.version,
+            api_version=connection.api_version,
+            architecture=connection.architecture,
+            rootless=any(each.startswith("name=rootless") for each in options),
+            apparmor=any(each.startswith("name=apparmor") for each in options),
+            cgroup_version=int(told.get("CgroupVersion") or 1),
+            address=connection.address,
+        )
+
+    async def image(self, ref: str) -> Image | None:
+        """The image of that name or id, if the engine holds it; a text that is neither is none."""
+        if not reference.may_be_local(ref):
+            return None
+
+        async def inspect(docker: "Docker") -> Image:
+            return raw.image(await docker.images.inspect(ref))
+
+        try:
+            return await self._call(inspect)
+        except Answer as answer:
+            if answer.status == 404:
+                return None
+            raise
+
+    async def pull(self, ref: str, progress: Progress) -> None:
+        """Fetch an image from its registry, with the user's login; returns when the engine holds it.
+
+        Raises `ImageMissing` or `WrongArchitecture` where it cannot be had. Cancelling it ends the pull.
+        """
+        name = reference.parse(ref)
+        if name is None:
+            raise ImageMissing(
+                f"there is no image {ref!r} on this machine, and no registry can have one of that name",
+                "check the name",
+            )
+        headers = {}
+        server = name.host or (await self._facts()).index_server
+        if auth := await registry_auth(server, config_dir(self._environ, Path.home()), self._environ):
+            headers["X-Registry-Auth"] = auth
+        params = {"fromImage": name.repository, "tag": name.tag}
+        try:
+            async with self.stream(
+                "POST", "images/create", params, headers=headers, silence_s=PULL_SILENCE_S
+            ) as records:
+                finished = await pull.follow(records, ref, progress)
+        except Answer as answer:
+            raise pull.failure(ref, answer.reason) from None
+        # Podman does not say the words, and a stream that was cut looks like one that ended.
+        if not finished and await self.image(ref) is None:
+            raise EngineDown(f"the engine broke off pulling {ref}", "try again")
+
+    async def build(
+        self,
+        context: AsyncIterator[bytes],
+        *,
+        dockerfile: str,
+        tag: str,
+        progress: Progress,
+        target: str | None = None,
+        args: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> ImageId:
+        """Build an image from a tar archive and tag it; the caller closes `context`.
+
+        Raises `BuildFailed`, after telling the failing step's last lines, and what `context` raises, as it is.
+        Cancelling it ends the build.
+        """
+        from dxd.engine.build import BuildRequest, build  # noqa: PLC0415 - brings aiodocker
+
+        request = BuildRequest(dockerfile, tag, target, args or {}, labels or {})
+        async with self._deadline():
+            connection = await self._found()
+        with self._noting():
+            return await build(connection, context, request, progress)
+
+    async def create(self, spec: ContainerSpec) -> ContainerId:
+        """Create a container, not started."""
+        connection = await self._facts()
+        config = raw.container_config(spec, json_file="json-file" in (connection.log_drivers or ()))
+        return await self._call(lambda docker: _create(docker, config, spec.name))
+
+    async def start(self, container: ContainerId) -> None:
+        """Start it; a container that does run is left as it is."""
+        await self._call(lambda docker: docker.containers.container(container).start())
+
+    async def remove(self, container: ContainerId) -> None:
+        """Kill it and remove it with its anonymous volumes; that it is gone already, or going, is fine."""
+        try:
+            await self._call(lambda docker: docker.containers.container(container).delete(force=True, v=True))
+        except Answer as answer:
+            if answer.status != 404 and "already in progress" not in answer.reason:
+                raise
+
+    async def containers(self, labels: Mapping[str, str]) -> list[Container]:
+        """Every container, running or not, that has all these labels; an empty value stands for any."""
+        wanted = [f"{key}={value}" if value else key for key, value in labels.items()]
+
+        async def find(docker: "Docker") -> list[Container]:
+            found = await docker.containers.list(all=True, filters={"label": wanted})
+            return [raw.container({key: each[key] for key in raw.CONTAINER_KEYS}) for each in found]
+
+        return await self._call(find)
+
+    async def logs(self, container: ContainerId, lines: int = 20) -> str:
+        """The last lines that it printed; empty where it is gone."""
+
+        async def read(docker: "Docker") -> str:
+            tail = min(lines, MAX_LOG_LINES)
+            return "".join(await docker.containers.container(container).log(stdout=True, stderr=True, tail=tail))
+
+        try:
+            return await self._call(read)
+        except Answer as answer:
+            if answer.status in (404, 409):
+                return ""
+            raise
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        *,
+        silence_s: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Records]:
+        """For this room only: raw records of the engine, as `Connection.stream` gives them."""
+        async with self._deadline():
+            connection = await self._found()
+        with self._noting():
+            async with connection.stream(method, path, params=params, headers=headers, silence_s=silence_s) as records:
+                self._trouble = None
+                yield records
+
+    async def _call(self, work: "Callable[[Docker], Awaitable[T]]") -> T:
+        """One call through aiodocker, looking for the engine included."""
+        async with self._deadline():
+            connection = await self._found()
+            with self._noting():
+                return await connection.call(work)
+
+    async def _facts(self) -> "Connection":
+        """The connection, with what `/info` says about logging and the default registry."""
+        async with self._deadline():
+            connection = await self._found()
+            if connection.log_drivers is None:
+                with self._noting():
+                    info = await connection.call(lambda docker: docker.system.info())
+                connection.log_drivers = tuple((info.get("Plugins") or {}).get("Log") or ())
+                connection.index_server = str(info.get("IndexServerAddress") or "")
+        return connection
+
+    async def _found(self) -> "Connection":
+        """The connection to the engine; looks for it where it was not found yet, or was lost."""
+        if self._connection and not isinstance(self._trouble, EngineDown):
+            return self._connection
+        async with self._looking:
+            if self._connection and not isinstance(self._trouble, EngineDown):
+                return self._connection
+            with self._noting():
+                return await self._look()
+
+    async def _look(self) -> "Connection":
+        connection_module = await _load()
+        tried: list[tuple[str, OSError]] = []
+        for address in self._find():
+            known = self._connection
+            if known and known.address == address:
+                connection = known
+            else:
+                connection = connection_module.Connection(address, environ=self._environ, deadline_s=self._deadline_s)
+            try:
+                await connection.probe()
+            except OSError as error:
+                tried.append((address, error))
+            else:
+                self._connection, connection = connection, known or connection
+                return self._connection
+            finally:
+                if connection is not self._connection:
+                    await connection.close()
+        raise explain(tried)
+
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                yield
+        except TimeoutError:
+            self._trouble = EngineTimeout(
+                f"the engine does not answer within {self._deadline_s:g} s",
+                "see whether it is overloaded, or restart it (`sudo systemctl restart docker`)",
+            )
+            raise self._trouble from None
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Remember whether the engine answered: a refusal is an answer too."""
+        try:
+            yield
+        except (EngineDown, EngineTimeout) as error:
+            self._trouble = error
+            raise
+        except Answer:
+            self._trouble = None
+            raise
+        self._trouble = None
+
+
+async def _load() -> ModuleType:
+    """The only place that leads to aiodocker; imported in a thread, because the loop has others to serve."""
+    if loaded := sys.modules.get("dxd.engine.connection"):
+        return loaded
+    await asyncio.to_thread(preload)
+    return sys.modules["dxd.engine.connection"]
+
+
+async def _create(docker: "Docker", config: dict[str, Any], name: str | None) -> ContainerId:
+    return ContainerId((await docker.containers.create(config, name=name)).id)

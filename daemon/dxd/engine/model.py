@@ -1,0 +1,110 @@
+"""What the engine has and does: frozen values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, NewType
+
+ImageId = NewType("ImageId", str)
+"""`sha256:` and 64 hexadecimal digits."""
+
+ContainerId = NewType("ContainerId", str)
+"""64 hexadecimal digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What kind of engine answers."""
+
+    version: str
+    api_version: str
+    architecture: str
+    """As Go names it: amd64, arm64."""
+    rootless: bool
+    apparmor: bool
+    cgroup_version: int
+    address: str
+
+
+class EngineState(StrEnum):
+    """Whether the engine answered when it was last asked."""
+
+    UP = "up"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """What is known of the engine without asking it."""
+
+    state: EngineState
+    address: str | None = None
+    version: str | None = None
+    reason: str | None = None
+    """Why it is down, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that the engine holds."""
+
+    id: ImageId
+    architecture: str
+    """As Go names it; empty where the image does not say."""
+    os: str
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    env: tuple[str, ...]
+    """`K=V` each."""
+    working_dir: str
+    """Absolute, or empty where the image has none."""
+    user: str
+    labels: Mapping[str, str]
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """A container to create. It runs as root, without a command's arguments, and removes itself when it ends."""
+
+    image: ImageId
+    entrypoint: tuple[str, ...]
+    network: str
+    """none, bridge, host, or a network's name."""
+    name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    binds: tuple[tuple[str, str], ...] = ()
+    """Source on the host, which must exist, and target; always read-only."""
+    memory_bytes: int | None = None
+    cpus: float | None = None
+    pids: int | None = None
+    capabilities: tuple[str, ...] = ()
+    """The only ones it gets, without `CAP_`."""
+    apparmor_unconfined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container that the engine holds, running or not."""
+
+    id: ContainerId
+    labels: Mapping[str, str]
+    running: bool
+    image: ImageId
+    created_at: datetime
+    """In UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineEvent:
+    """Something that happened in the engine."""
+
+    kind: Literal["image", "container"]
+    action: str
+    """`tag`, `untag`, `delete`, `pull`, ... · `create`, `start`, `die`, `destroy`, ..."""
+    id: str
+    attributes: Mapping[str, str]
+    time_ns: int
+    """Since 1970, by the engine's clock."""

@@ -1,0 +1,91 @@
+"""Between our values and the JSON of the Engine API, both ways; pure.
+
+What does not look as the API says raises `LookupError`, `TypeError` or `ValueError`, which the connection translates.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from dxd.engine.model import Container, ContainerId, ContainerSpec, Image, ImageId
+
+
+def image(raw: Mapping[str, Any]) -> Image:
+    """`GET /images/{name}/json`."""
+    config = raw.get("Config") or {}
+    return Image(
+        id=ImageId(_with_algorithm(raw["Id"])),
+        architecture=str(raw.get("Architecture") or ""),
+        os=str(raw.get("Os") or ""),
+        entrypoint=_words(config.get("Entrypoint")),
+        command=_words(config.get("Cmd")),
+        env=_words(config.get("Env")),
+        working_dir=str(config.get("WorkingDir") or ""),
+        user=str(config.get("User") or ""),
+        labels=dict(config.get("Labels") or {}),
+        size_bytes=int(raw.get("Size") or 0),
+    )
+
+
+CONTAINER_KEYS = ("Id", "Labels", "State", "ImageID", "Created")
+
+
+def container(raw: Mapping[str, Any]) -> Container:
+    """An entry of `GET /containers/json`."""
+    return Container(
+        id=ContainerId(raw["Id"]),
+        labels=dict(raw.get("Labels") or {}),
+        running=raw["State"] == "running",
+        image=ImageId(_with_algorithm(raw["ImageID"])),
+        created_at=datetime.fromtimestamp(raw["Created"], UTC),
+    )
+
+
+def container_config(spec: ContainerSpec, *, json_file: bool) -> dict[str, Any]:
+    """The body of `POST /containers/create`; `json_file` says whether the engine has that log driver."""
+    host: dict[str, Any] = {
+        "NetworkMode": spec.network,
+        "AutoRemove": True,
+        # A mount, unlike a bind, is refused where its source is missing, instead of making a directory there.
+        "Mounts": [
+            {"Type": "bind", "Source": source, "Target": target, "ReadOnly": True} for source, target in spec.binds
+        ],
+        "CapDrop": ["ALL"],
+        "CapAdd": list(spec.capabilities),
+        "SecurityOpt": ["apparmor=unconfined"] if spec.apparmor_unconfined else [],
+    }
+    if json_file:
+        # The agent prints next to nothing; what a fault makes it print must not fill the disk.
+        host["LogConfig"] = {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}}
+    if spec.memory_bytes is not None:
+        host["Memory"] = spec.memory_bytes
+    if spec.cpus is not None:
+        host["NanoCpus"] = round(spec.cpus * 1e9)
+    if spec.pids is not None:
+        host["PidsLimit"] = spec.pids
+    return {
+        "Image": spec.image,
+        "User": "0:0",
+        "Entrypoint": list(spec.entrypoint),
+        "Cmd": [],
+        "WorkingDir": "/",
+        "Labels": dict(spec.labels),
+        "StopSignal": "SIGTERM",
+        "Healthcheck": {"Test": ["NONE"]},
+        "OpenStdin": False,
+        "Tty": False,
+        "HostConfig": host,
+    }
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        raise TypeError("a string where a list of them should be")
+    return tuple(map(str, value))
+
+
+def _with_algorithm(image_id: str) -> str:
+    """Podman leaves `sha256:` away."""
+    return image_id if ":" in image_id else f"sha256:{image_id}"
