@@ -1,0 +1,243 @@
+"""The build context of a tool as a tar archive, streamed: never more than a few blocks of it are in memory.
+
+Names are bytes to the engine, whatever they are here (PEP 383). Modes, times and symlinks are kept, owners are root, as
+with Docker's own command line. Sockets, pipes and devices are left out. A file that grows or shrinks while it is read
+is `BuildFailed`, because half of it would be worse; one that has gone by then is left out.
+
+BuildKit takes an archive as it is, without a look at .dockerignore. So a Dockerfile that is ignored, or lies outside of
+the context, is among what `COPY . .` copies.
+"""
+
+import asyncio
+import errno
+import hashlib
+import io
+import os
+import stat
+import sys
+import tarfile
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dxd.errors import BuildFailed
+from dxd.images.ignore import BadPattern, Ignore, Verdict
+from dxd.tools.model import Build
+
+BLOCK_BYTES = 1 << 20
+"""Of the archive, read in one go in a thread and sent in one go."""
+MAX_DOCKERFILE_BYTES = 8 << 20
+MEND_HINT = "mend it, or keep it out with a line in .dockerignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A build's context, looked at: what is needed before its archive can be made."""
+
+    context: str
+    dockerfile: str
+    """Its name in the archive."""
+    outside: bytes | None
+    """The Dockerfile's content, where no file of the context is it."""
+    ignore: Ignore
+
+
+def read(build: Build) -> Recipe:
+    """Look at the Dockerfile and at .dockerignore; raises `BuildFailed`. Blocks for a few small files."""
+    context = build.context.resolve()
+    if not context.is_dir():
+        raise BuildFailed(f"the build context {build.context} is no directory", "create it, or change `context`")
+    file = build.file or _default(build.context)
+    ignore = _read_ignore(Path(f"{file}.dockerignore"), build.context / ".dockerignore")
+    where = file.parent.resolve() / file.name
+    inside = where.is_relative_to(context) and not where.is_symlink() and _is_text(str(where))
+    try:
+        with where.open("rb") as opened:
+            content = opened.read(MAX_DOCKERFILE_BYTES + 1)
+    except FileNotFoundError:
+        raise BuildFailed(f"there is no Dockerfile {file}", "create it, or name another one as `file`") from None
+    except OSError as error:
+        raise BuildFailed(f"cannot read {file}: {error.strerror}", "mend it") from None
+    if len(content) > MAX_DOCKERFILE_BYTES:
+        raise BuildFailed(f"{file} is too large for a Dockerfile", "name another one as `file`")
+    if inside:
+        return Recipe(str(context), str(where.relative_to(context)), None, ignore)
+    name = f".{hashlib.sha256(content).hexdigest()[:20]}.Dockerfile"
+    return Recipe(str(context), name, content, ignore)
+
+
+def _is_text(name: str) -> bool:
+    """Whether the engine can be told the name, in a URL."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _default(context: Path) -> Path:
+    """`Dockerfile`, or else `dockerfile`, as Docker's command line has it."""
+    small = context / "dockerfile"
+    return small if not (context / "Dockerfile").exists() and small.exists() else context / "Dockerfile"
+
+
+def _read_ignore(*files: Path) -> Ignore:
+    """The first of the files that exists: the one beside the Dockerfile, else the context's."""
+    for file in files:
+        try:
+            return Ignore(os.fsdecode(file.read_bytes()).split("\n"))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise BuildFailed(f"cannot read {file}: {error.strerror}", "mend it") from None
+        except BadPattern as error:
+            raise BuildFailed(f"{file}: {error}", "mend that line") from None
+    return Ignore()
+
+
+class Archive:
+    """The archive, in blocks. Read by one task; `close` it afterwards, also when reading was cancelled."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._blocks = _joined(_archive(recipe))
+        self._step: asyncio.Future[bytes | None] | None = None
+
+    def __aiter__(self) -> "Archive":
+        return self
+
+    async def __anext__(self) -> bytes:
+        self._step = asyncio.get_running_loop().run_in_executor(None, next, self._blocks, None)
+        # Shielded, because a thread cannot be cancelled: `close` has to wait for it.
+        block = await asyncio.shield(self._step)
+        if block is None:
+            raise StopAsyncIteration
+        return block
+
+    async def close(self) -> None:
+        """Wait for a block that is being read, and close the file it comes from."""
+        if self._step and not self._step.done():
+            await asyncio.wait({self._step})
+        self._blocks.close()
+
+
+def _joined(pieces: Iterator[bytes]) -> Generator[bytes, None, None]:
+    """The same bytes in blocks of at least `BLOCK_BYTES`."""
+    block = bytearray()
+    for piece in pieces:
+        block += piece
+        if len(block) >= BLOCK_BYTES:
+            yield bytes(block)
+            block.clear()
+    yield bytes(block)
+
+
+def _archive(recipe: Recipe) -> Iterator[bytes]:
+    for name, status in _walk(recipe):
+        yield from _entry(f"{recipe.context}/{name}", name, status)
+    if recipe.outside is not None:
+        info = tarfile.TarInfo(recipe.dockerfile)
+        info.size, info.mode = len(recipe.outside), 0o644
+        yield _header(info) + recipe.outside + _padding(info.size)
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+@dataclass(slots=True)
+class _Directory:
+    """A directory that the walk is in."""
+
+    name: str
+    status: os.stat_result
+    verdict: Verdict
+    told: bool
+    """It is in the archive. One that is ignored comes in when something below it does."""
+    names: list[str] = field(default_factory=list)
+    """What is still to be looked at, last name first."""
+
+
+def _walk(recipe: Recipe) -> Iterator[tuple[str, os.stat_result]]:
+    """What goes into the archive: directories before what they hold, in the order of names."""
+    ignore = recipe.ignore
+    wanted = "" if recipe.outside is not None else recipe.dockerfile
+    root = _Directory("", os.lstat(recipe.context), ignore.root, told=True)
+    root.names = _list(recipe.context)
+    way = [root]
+    while way:
+        here = way[-1]
+        if not here.names:
+            way.pop()
+            continue
+        name = f"{here.name}/{here.names.pop()}" if here.name else here.names.pop()
+        path = f"{recipe.context}/{name}"
+        try:
+            status = os.lstat(path)
+        except OSError as error:
+            _gone(path, error)
+            continue
+        verdict = ignore.judge(name, here.verdict)
+        is_directory = stat.S_ISDIR(status.st_mode)
+        if is_directory and (not verdict[0] or wanted.startswith(f"{name}/") or ignore.may_include_below(name)):
+            way.append(_Directory(name, status, verdict, told=False, names=_list(path)))
+        if not verdict[0] or name == wanted:
+            for directory in way:
+                if not directory.told:
+                    directory.told = True
+                    yield directory.name, directory.status
+            if not is_directory:
+                yield name, status
+
+
+def _list(path: str) -> list[str]:
+    """The names in a directory, in reverse order."""
+    try:
+        return sorted(os.listdir(path), reverse=True)
+    except OSError as error:
+        _gone(path, error)
+        return []
+
+
+def _gone(path: str, error: OSError) -> None:
+    """Let pass that something has gone while the context was read; raise for anything else."""
+    if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        raise BuildFailed(f"cannot read {path} of the build context: {error.strerror}", MEND_HINT) from None
+
+
+def _entry(path: str, name: str, status: os.stat_result) -> Iterator[bytes]:
+    info = tarfile.TarInfo(name)
+    info.mode, info.mtime = stat.S_IMODE(status.st_mode), int(status.st_mtime)
+    try:
+        if stat.S_ISDIR(status.st_mode):
+            info.type = tarfile.DIRTYPE
+            yield _header(info)
+        elif stat.S_ISLNK(status.st_mode):
+            info.type, info.linkname = tarfile.SYMTYPE, os.readlink(path)  # noqa: PTH115 - Path changes it
+            yield _header(info)
+        elif stat.S_ISREG(status.st_mode):
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(fd, "rb", 0) as file:
+                status = os.fstat(fd)
+                if stat.S_ISREG(status.st_mode):
+                    info.size = status.st_size
+                    yield _header(info)
+                    yield from _content(file, path, info.size)
+    except OSError as error:
+        _gone(path, error)
+
+
+def _content(file: io.FileIO, path: str, size: int) -> Iterator[bytes]:
+    left = size
+    while data := file.read(min(left, BLOCK_BYTES) or 1):
+        left -= len(data)
+        if left < 0:
+            break
+        yield data
+    if left:
+        raise BuildFailed(f"{path} changed while the build context was read", "try again when it is at rest")
+    yield _padding(size)
+
+
+def _padding(size: int) -> bytes:
+    return bytes(-size % tarfile.BLOCKSIZE)
+
+
+def _header(info: tarfile.TarInfo) -> bytes:
+    return info.tobuf(tarfile.GNU_FORMAT, sys.getfilesystemencoding(), "surrogateescape")
