@@ -1,0 +1,1 @@
+"""Who may run what, and where: leases, and the runs that came of them."""

@@ -1,0 +1,75 @@
+"""Warm containers as values."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from dxd.engine.model import ContainerId, ImageId
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerView:
+    """A warm container as the API shows it."""
+
+    id: ContainerId
+    image: str
+    """As the tool's definition or the caller names it."""
+    image_id: ImageId
+    tools: tuple[str, ...]
+    """The tools whose runs it takes."""
+    network: str
+    state: str
+    runs: int
+    """Runs in it now."""
+    idle_s: float
+    """Since its last run ended; 0 while there are runs."""
+    created_at: datetime
+    agent_pid: int | None
+    """On the host; None until it is ready."""
+
+
+class State(StrEnum):
+    """Where a warm container stands."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    """Takes no new run, goes when its last one has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What runs must have in common to share a container."""
+
+    image: ImageId
+    network: str
+    memory_bytes: int | None = None
+    cpus: float | None = None
+    pids: int | None = None
+
+    def to_label(self) -> str:
+        """The key as the container's label keeps it."""
+        return json.dumps([self.image, self.network, self.memory_bytes, self.cpus, self.pids])
+
+    @classmethod
+    def from_label(cls, text: str) -> "Key":
+        """The inverse; raises `ValueError` for a label that is not ours."""
+        match json.loads(text):
+            case [str(image), str(network), int() | None as memory, int() | float() | None as cpus, int() | None as pids]:
+                return cls(ImageId(image), network, memory, cpus, pids)
+        raise ValueError("not the key of a warm container")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The user as every warm container knows them from its start."""
+
+    uid: int
+    gid: int
+    home: str
+    """Absolute, or empty where there is none to make."""
+    passwd: str
+    """A line of passwd(5)."""
+    groups: tuple[str, ...]
+    """Lines of group(5)."""

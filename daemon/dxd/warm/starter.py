@@ -1,0 +1,237 @@
+"""Starting one warm container, and finding one again: from a key to an agent in sync.
+
+How an agent comes by its sockets, so that nothing inside a container can reach them: the container's only mounts of the host
+are the agent's directory and one with a rendezvous socket, both read-only; the agent connects, we check that it is
+the init of a PID namespace, hand in listening sockets which we bound on the host, and it unmounts both directories.
+"""
+
+import asyncio
+import os
+import re
+import secrets
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from dx import protocol
+from dx.protocol import U32, record
+from dxd.engine.docker import Engine
+from dxd.engine.model import ContainerId, ContainerSpec
+from dxd.errors import AgentFailed, EngineTrouble
+from dxd.warm.link import Link, Listener
+from dxd.warm.model import Identity, Key
+
+CAPABILITIES = (
+    "SYS_ADMIN", "SYS_CHROOT", "SETUID", "SETGID", "SETPCAP", "SETFCAP",
+    "DAC_OVERRIDE", "CHOWN", "FOWNER", "FSETID", "KILL", "MKNOD",
+)  # fmt: skip
+"""The agent's own; a run holds none. The last six are what overlayfs needs to copy files up on a run's behalf."""
+
+CONNECT_S = 15.0
+"""From the container's start to the agent's connect: a loaded machine may take seconds."""
+SETUP_S = 10.0
+BACKLOG = 4096
+"""Launchers that may wait for an agent; the kernel's default somaxconn."""
+
+INSTANCE_LABEL = "dev.dx.instance"
+KEY_LABEL = "dev.dx.key"
+ID_LABEL = "dev.dx.id"
+AGENT_LABEL = "dev.dx.agent"
+NAME_LABEL = "dev.dx.image"
+_CREDENTIALS = struct.Struct("=iII")
+_ID = re.compile(r"[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A container whose agent is ready."""
+
+    container: ContainerId
+    link: Link
+    agent_pid: int | None
+
+
+class Starter:
+    """Creates containers and hands their agents what they need. Keeps nothing but where things are."""
+
+    def __init__(
+        self, *, engine: Engine, runtime_dir: Path, agent_dir: Path, agent_version: str, instance: str, identity: Identity
+    ) -> None:
+        self._engine = engine
+        self._rendezvous_dir = runtime_dir / "r"
+        self._sockets_dir = runtime_dir / "a"
+        self._agent_dir = agent_dir
+        self.agent_version = agent_version
+        self.instance = instance
+        self._identity = identity
+
+    @staticmethod
+    def new_id() -> str:
+        """A name for a container's sockets."""
+        return secrets.token_hex(6)
+
+    @staticmethod
+    def is_id(text: str) -> bool:
+        """Whether a label can be such a name; it becomes part of a path."""
+        return _ID.fullmatch(text) is not None
+
+    def socket_path(self, name: str) -> Path:
+        """Where launchers find the agent."""
+        return self._sockets_dir / f"{name}.sock"
+
+    async def start(self, name: str, key: Key, image: str, listener: Listener) -> Started:
+        """A new container for the key; on failure nothing of it is left. Raises `AgentFailed`, `EngineTrouble`."""
+        container: ContainerId | None = None
+        meeting = self._rendezvous_dir / name
+        try:
+            with self._bind(meeting / "s") as rendezvous:
+                container = await self._engine.create(await self._spec(name, key, image, meeting))
+                await self._engine.start(container)
+                sock, pid = await self._accept(rendezvous, container)
+            link = await self._hand_in(sock, name, listener)
+            return Started(container, link, pid)
+        except BaseException:
+            await asyncio.shield(self.discard(name, container))
+            raise
+        finally:
+            with suppress(OSError):
+                (meeting / "s").unlink()
+            with suppress(OSError):
+                meeting.rmdir()
+
+    async def find(self, name: str, listener: Listener) -> Link:
+        """The link to an agent that is there already; raises `OSError` where none answers."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        try:
+            async with asyncio.timeout(SETUP_S):
+                await asyncio.get_running_loop().sock_connect(sock, str(self._control_path(name)))
+                return await self._in_sync(sock, listener)
+        except BaseException:
+            sock.close()
+            raise
+
+    async def discard(self, name: str, container: ContainerId | None) -> None:
+        """Remove a container and its sockets; what is gone already is fine, and an engine that is down too."""
+        for path in (self.socket_path(name), self._control_path(name)):
+            path.unlink(missing_ok=True)
+        if container is not None:
+            with suppress(EngineTrouble):
+                await self._engine.remove(container)
+
+    def sweep(self, keep: Callable[[str], bool]) -> None:
+        """Remove the sockets of containers that are not there any more."""
+        for directory in (self._sockets_dir, self._rendezvous_dir):
+            for path in directory.glob("*"):
+                if keep(path.stem):
+                    continue
+                with suppress(OSError):
+                    if path.is_dir():
+                        (path / "s").unlink(missing_ok=True)
+                        path.rmdir()
+                    else:
+                        path.unlink()
+
+    def _control_path(self, name: str) -> Path:
+        return self._sockets_dir / f"{name}.ctl"
+
+    def _bind(self, path: Path) -> socket.socket:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.bind(str(path))
+            path.chmod(0o600)
+            sock.listen(BACKLOG)
+            sock.setblocking(False)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    async def _spec(self, name: str, key: Key, image: str, meeting: Path) -> ContainerSpec:
+        info = await self._engine.info()
+        return ContainerSpec(
+            name=f"dx-{name}",
+            image=key.image,
+            entrypoint=("/.dx/bin/agent",),
+            network=key.network,
+            labels={
+                INSTANCE_LABEL: self.instance,
+                KEY_LABEL: key.to_label(),
+                ID_LABEL: name,
+                AGENT_LABEL: self.agent_version,
+                NAME_LABEL: image,
+            },
+            binds=((str(self._agent_dir), "/.dx/bin"), (str(meeting), "/.dx/run")),
+            memory_bytes=key.memory_bytes,
+            cpus=key.cpus,
+            pids=key.pids,
+            capabilities=CAPABILITIES,
+            apparmor_unconfined=info.apparmor,
+        )
+
+    async def _accept(self, rendezvous: socket.socket, container: ContainerId) -> tuple[socket.socket, int]:
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                while True:
+                    sock, _ = await asyncio.get_running_loop().sock_accept(rendezvous)
+                    pid = _CREDENTIALS.unpack(
+                        sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+                    )[0]
+                    if is_init(pid):
+                        return sock, pid
+                    sock.close()
+        except TimeoutError:
+            said = await self._engine.logs(container, 3)
+            raise AgentFailed(f"the container does not come up: {said or 'its agent says nothing'}") from None
+
+    async def _hand_in(self, sock: socket.socket, name: str, listener: Listener) -> Link:
+        """Give the agent its listening sockets; ours are closed, theirs live as long as the agent."""
+        try:
+            with self._bind(self.socket_path(name)) as runs, self._bind(self._control_path(name)) as control:
+                payload = self._setup()
+                head = protocol.frame(protocol.SETUP, payload, nfds=2)
+                sent = socket.send_fds(sock, [head], [runs.fileno(), control.fileno()])
+                if sent != len(head):
+                    raise AgentFailed("the container's agent does not take its setup")
+            async with asyncio.timeout(SETUP_S):
+                return await self._in_sync(sock, listener)
+        except (ConnectionError, TimeoutError) as error:
+            sock.close()
+            reason = str(error) or "its agent does not answer"
+            raise AgentFailed(f"the container cannot be prepared: {reason}", "see: dx doctor") from None
+
+    async def _in_sync(self, sock: socket.socket, listener: Listener) -> Link:
+        _, link = await asyncio.get_running_loop().create_unix_connection(lambda: Link(listener), sock=sock)
+        try:
+            await asyncio.shield(link.synced)
+        except BaseException:
+            link.close()
+            raise
+        return link
+
+    def _setup(self) -> bytes:
+        who = self._identity
+        payload = record(protocol.R_OWNER, U32.pack(who.uid)) + record(protocol.R_GID, U32.pack(who.gid))
+        payload += record(protocol.R_PASSWD, who.passwd.encode())
+        payload += b"".join(record(protocol.R_GROUP, line.encode()) for line in who.groups)
+        if who.home:
+            payload += record(protocol.R_HOME, os.fsencode(who.home) + b"\0")
+        return payload
+
+
+def is_init(pid: int) -> bool:
+    """Whether the process is PID 1 of a namespace below ours, as only a container's first process is."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    for line in status.splitlines():
+        if line.startswith("NSpid:"):
+            numbers = line.split()[1:]
+            return len(numbers) > 1 and numbers[-1] == "1"
+    return False
