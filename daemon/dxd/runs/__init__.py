@@ -1,1 +1,1 @@
-"""Who may run what, and where: leases, and the runs that came of them."""
+"""Who may run what, where: leases, and the runs that come of them."""

@@ -1,0 +1,309 @@
+"""The warm containers of this daemon: the one owner of their state.
+
+`take` gives a ready one for a key and starts it where there is none; those who ask for the same key wait for one start.
+`adopt` makes the pool agree with the engine; `keep` removes what the policy says. Containers with another instance's label
+are never touched. Rooms above learn of runs through the callbacks, never of containers.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from dxd.engine.docker import Engine
+from dxd.engine.model import Container, ContainerId
+from dxd.errors import EngineTrouble, NotFound
+from dxd.kit.hub import Hub
+from dxd.kit.tasks import Tasks
+from dxd.telemetry import get_logger
+from dxd.warm import starter as at
+from dxd.warm.link import Ended, Link, Listener
+from dxd.warm.model import ContainerView, Key, State
+from dxd.warm.policy import Picture, plan
+from dxd.warm.starter import Starter
+
+PROBE_S = 2.0
+"""How long an agent may take to answer before it counts as hung."""
+KEEP_S = 5.0
+"""How often idle containers are looked over."""
+
+log = get_logger("warm")
+
+
+@dataclass(slots=True, eq=False)
+class Warm:
+    """One container; only the pool writes to it."""
+
+    name: str
+    key: Key
+    image: str
+    created_at: datetime
+    id: ContainerId = ContainerId("")
+    state: State = State.STARTING
+    socket: Path = Path()
+    link: Link | None = None
+    agent_pid: int | None = None
+    tools: set[str] = field(default_factory=set)
+    runs: set[int] = field(default_factory=set)
+    idle_since: float = field(default_factory=time.monotonic)
+    ready: "asyncio.Task[None] | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """What the pool tells of runs."""
+
+    started: Callable[[Warm, int, float], None]
+    """A run began; the last is on `time.monotonic()`'s clock."""
+    ended: Callable[[Warm, Ended], None]
+    lost: Callable[[Warm, int], None]
+    """The run's container is gone, or does not know it."""
+
+
+class Pool:
+    """Warm containers by key."""
+
+    def __init__(
+        self, *, engine: Engine, starter: Starter, hub: Hub, idle_s: float, max_warm: int
+    ) -> None:
+        self._engine = engine
+        self._starter = starter
+        self._hub = hub
+        self._idle_s = idle_s
+        self._max_warm = max_warm
+        self._warm: dict[str, Warm] = {}
+        self._by_key: dict[Key, Warm] = {}
+        self._tasks = Tasks(lambda name, error: log.error("task failed", task=name, exc_info=error))
+        self.watcher: Watcher | None = None
+        """Set once by the room above, before anything starts."""
+
+    async def take(self, key: Key, *, image: str, tool: str) -> Warm:
+        """A container that is ready for a run of the key. Raises `AgentFailed`, `EngineTrouble`."""
+        warm = self._by_key.get(key)
+        if warm is None:
+            self._retire_others(key, image)
+            warm = Warm(self._starter.new_id(), key, image, datetime.now(UTC))
+            self._warm[warm.name] = self._by_key[key] = warm
+            warm.ready = self._tasks.start(self._start(warm), name=f"start {warm.name}")
+            self._make_room()
+        if warm.state is State.STARTING:
+            assert warm.ready is not None
+            await asyncio.shield(warm.ready)
+        warm.tools.add(tool)
+        return warm
+
+    def begin(self, warm: Warm, run: int) -> None:
+        """A lease was given out: the container is in use until the run ends."""
+        warm.runs.add(run)
+
+    def end(self, warm: Warm, run: int) -> None:
+        """The run has ended, or its lease ran out."""
+        warm.runs.discard(run)
+        if not warm.runs:
+            warm.idle_since = time.monotonic()
+            if warm.state is State.DRAINING:
+                self._remove(warm, "replaced")
+
+    async def is_alive(self, warm: Warm) -> bool:
+        """Whether the agent answers; a container whose agent does not is removed before this returns."""
+        if self._warm.get(warm.name) is not warm or warm.link is None:
+            return False
+        if await warm.link.ping(PROBE_S):
+            return True
+        log.warning("agent does not answer", container=warm.id[:12])
+        await self._removed(warm, "its agent does not answer")
+        return False
+
+    def all(self) -> list[ContainerView]:
+        """Every container there is, starting ones too."""
+        now = time.monotonic()
+        return [
+            ContainerView(
+                id=each.id,
+                image=each.image,
+                image_id=each.key.image,
+                tools=tuple(sorted(each.tools)),
+                network=each.key.network,
+                state=each.state.value,
+                runs=len(each.runs),
+                idle_s=0.0 if each.runs else now - each.idle_since,
+                created_at=each.created_at,
+                agent_pid=each.agent_pid,
+            )
+            for each in self._warm.values()
+        ]
+
+    async def drop(self, container: ContainerId) -> None:
+        """Remove one, with the runs in it; raises `NotFound`."""
+        found = [each for each in self._warm.values() if each.id and each.id.startswith(container)]
+        if len(found) != 1:
+            raise NotFound(f"no warm container {container}", "see: dx ps")
+        await self._removed(found[0], "asked for")
+
+    async def drop_all(self, tool: str | None) -> int:
+        """Remove those that take runs of the tool, or all; returns how many."""
+        found = [each for each in self._warm.values() if tool is None or tool in each.tools]
+        await asyncio.gather(*(self._removed(each, "asked for") for each in found))
+        return len(found)
+
+    async def adopt(self) -> None:
+        """List what the engine has of ours: take up what lives, remove what does not. Raises `EngineTrouble`."""
+        listed = await self._engine.containers({at.INSTANCE_LABEL: self._starter.instance})
+        known = {each.id for each in self._warm.values()}
+        for container in listed:
+            name = container.labels.get(at.ID_LABEL, "")
+            if container.id in known or name in self._warm:
+                continue
+            if not await self._adopted(container, name):
+                log.info("left over container removed", container=container.id[:12])
+                with suppress(EngineTrouble):
+                    await self._engine.remove(container.id)
+        self._starter.sweep(lambda name: name in self._warm)
+
+    async def keep(self) -> None:
+        """Remove what is idle for too long or too much; an eternal job."""
+        while True:
+            await asyncio.sleep(min(KEEP_S, max(0.05, self._idle_s)))
+            self._make_room()
+
+    async def close(self) -> None:
+        """Let go of the links; the containers stay, for the daemon that comes next. One that is starting is removed."""
+        self.watcher = None
+        await self._tasks.close()
+        for warm in self._warm.values():
+            if warm.link is not None:
+                warm.link.close()
+
+    async def _start(self, warm: Warm) -> None:
+        begun = time.monotonic()
+        try:
+            started = await self._starter.start(warm.name, warm.key, warm.image, self._listener(warm))
+        except BaseException:
+            self._forget(warm)
+            raise
+        warm.id, warm.link, warm.agent_pid = started.container, started.link, started.agent_pid
+        self._is_ready(warm)
+        log.info("container ready", container=warm.id[:12], image=warm.image, seconds=round(time.monotonic() - begun, 3))
+
+    def _is_ready(self, warm: Warm) -> None:
+        if warm.state is State.STARTING:
+            warm.state = State.READY
+        warm.socket = self._starter.socket_path(warm.name)
+        warm.idle_since = time.monotonic()
+        self._hub.publish("container.ready", id=warm.id, image=warm.image, network=warm.key.network)
+
+    async def _adopted(self, container: Container, name: str) -> bool:
+        if not container.running or not self._starter.is_id(name):
+            return False
+        try:
+            key = Key.from_label(container.labels.get(at.KEY_LABEL, ""))
+        except ValueError:
+            return False
+        image = container.labels.get(at.NAME_LABEL, "")
+        warm = Warm(name, key, image, container.created_at, id=container.id)
+        current = container.labels.get(at.AGENT_LABEL) == self._starter.agent_version and key not in self._by_key
+        if not current:
+            warm.state = State.DRAINING
+        self._warm[name] = warm
+        try:
+            warm.link = await self._starter.find(name, self._listener(warm))
+        except (OSError, TimeoutError):
+            self._forget(warm)
+            return False
+        if current and key not in self._by_key:
+            self._by_key[key] = warm
+        self._is_ready(warm)
+        log.info("container adopted", container=warm.id[:12], image=image, runs=len(warm.runs))
+        if warm.state is State.DRAINING and not warm.runs:
+            self._remove(warm, "of another version")
+        return True
+
+    def _listener(self, warm: Warm) -> Listener:
+        return Listener(
+            started=partial(self._run_started, warm),
+            ended=partial(self._run_ended, warm),
+            lost=partial(self._link_lost, warm),
+        )
+
+    def _run_started(self, warm: Warm, run: int, began: float) -> None:
+        warm.runs.add(run)
+        if self.watcher is not None:
+            self.watcher.started(warm, run, began)
+
+    def _run_ended(self, warm: Warm, ended: Ended) -> None:
+        if self.watcher is not None:
+            self.watcher.ended(warm, ended)
+        self.end(warm, ended.run)
+
+    def _link_lost(self, warm: Warm) -> None:
+        if self.watcher is not None and warm.id and self._warm.get(warm.name) is warm:
+            warm.link = None
+            self._tasks.start(self._find_again(warm), name=f"find {warm.name}")
+
+    async def _find_again(self, warm: Warm) -> None:
+        """The link broke: either the container is gone, or its agent made room for a better link."""
+        try:
+            link = await self._starter.find(warm.name, self._listener(warm))
+        except (OSError, TimeoutError):
+            await self._removed(warm, "it ended")
+            return
+        warm.link = link
+        for run in [each for each in warm.runs if each not in link.live]:
+            # Told apart from a lease that is still to be claimed by the room above.
+            if self.watcher is not None:
+                self.watcher.lost(warm, run)
+
+    def _retire_others(self, key: Key, image: str) -> None:
+        """A new image behind the same name: containers of the old one take no more runs."""
+        for each in list(self._warm.values()):
+            same = (each.image, each.key.network, each.key.memory_bytes, each.key.cpus, each.key.pids) == (
+                image, key.network, key.memory_bytes, key.cpus, key.pids,
+            )  # fmt: skip
+            if same and each.key.image != key.image and each.state is State.READY:
+                each.state = State.DRAINING
+                self._by_key.pop(each.key, None)
+                if not each.runs:
+                    self._remove(each, "replaced")
+
+    def _make_room(self) -> None:
+        now = time.monotonic()
+        pictures = {
+            ContainerId(each.name): Picture(ContainerId(each.name), each.state, len(each.runs), now - each.idle_since)
+            for each in self._warm.values()
+        }
+        drops, _ = plan(pictures.values(), idle_s=self._idle_s, max_warm=self._max_warm)
+        for drop in drops:
+            self._remove(self._warm[drop.id], drop.reason)
+
+    def _remove(self, warm: Warm, reason: str) -> None:
+        self._tasks.start(self._removed(warm, reason), name=f"remove {warm.name}")
+
+    async def _removed(self, warm: Warm, reason: str) -> None:
+        """Remove a container now: nobody is sent to it any more, then its runs are told lost, then it goes."""
+        if self._warm.get(warm.name) is not warm:
+            return
+        if warm.state is State.STARTING and warm.ready is not None:
+            warm.ready.cancel()
+            await asyncio.wait({warm.ready})
+        self._forget(warm)
+        link, warm.link = warm.link, None
+        await self._starter.discard(warm.name, warm.id or None)
+        if link is not None:
+            link.close()
+        for run in list(warm.runs):
+            if self.watcher is not None:
+                self.watcher.lost(warm, run)
+        warm.runs.clear()
+        if warm.id:
+            log.info("container removed", container=warm.id[:12], image=warm.image, reason=reason)
+            self._hub.publish("container.gone", id=warm.id, image=warm.image, reason=reason)
+
+    def _forget(self, warm: Warm) -> None:
+        if self._warm.get(warm.name) is warm:
+            del self._warm[warm.name]
+        if self._by_key.get(warm.key) is warm:
+            del self._by_key[warm.key]
