@@ -78,6 +78,10 @@ class Images:
             return await self._named(source.image or "", progress)
         return await self._built(source.name, source.build, progress, rebuild=rebuild)
 
+    async def is_local(self, ref: str) -> bool:
+        """Whether the engine has an image of that name; nothing is pulled."""
+        return await self._look_up(ref) is not None
+
     def on_event(self, event: EngineEvent) -> None:
         """Take note of what happened in the engine."""
         if event.kind == "image":

@@ -41,7 +41,8 @@ def plan(cwd: bytes, *, home: bytes, mounts: Sequence[Mount], private: Iterable[
     """
     grants = [_explicit(mount) for mount in mounts]
     if cwd != b"/" and not _is_in(cwd, SYSTEM) and not any(_is_in(cwd, (each.target,)) for each in grants):
-        grants.append(PlacedGrant(*(2 * (_project_root(cwd, home, tuple(private)),)), readonly=False, directory=True))
+        root = _project_root(cwd, home, tuple(private))
+        grants.append(PlacedGrant(root, root, readonly=False, directory=True))
     grants.sort(key=lambda each: len(each.target))
     return grants
 

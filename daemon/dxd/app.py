@@ -1,0 +1,171 @@
+"""The one place that wires rooms together: every part is made here, and gets what it needs by keyword."""
+
+import asyncio
+import grp
+import hashlib
+import os
+import pwd
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from dx import __version__
+from dx.places import Places
+from dxd import settings as settings_file
+from dxd.api.front import HttpFront, create_app
+from dxd.engine.address import find_address
+from dxd.engine.docker import Engine, preload
+from dxd.engine.events import follow
+from dxd.engine.model import EngineEvent, EngineStatus
+from dxd.errors import AgentFailed, BadDefinition, EngineTrouble
+from dxd.images.images import Images
+from dxd.kit.hub import Hub
+from dxd.lifecycle.listener import Listener
+from dxd.lifecycle.notify import Notifier
+from dxd.lifecycle.stages import Stop, serve
+from dxd.runs.runs import Runs
+from dxd.settings import Settings
+from dxd.telemetry import get_logger
+from dxd.tools import shims
+from dxd.tools.catalogue import Catalogue
+from dxd.warm.model import Identity
+from dxd.warm.pool import Pool
+from dxd.warm.starter import Starter
+
+AGENT_DIR = "DX_AGENT_DIR"
+"""A directory with another agent in it, for tests with a sanitizer's build."""
+
+log = get_logger("app")
+
+
+def main(places: Places, *, listener: Listener, notifier: Notifier) -> int:
+    """Be the daemon until it is asked to stop; returns the exit status."""
+    try:
+        settings = settings_file.load(places.tools_file)
+    except BadDefinition as error:
+        # Running tools matter more than a setting: the file is shown as broken until it is mended.
+        log.warning("settings are not used", reason=error.line())
+        settings = Settings()
+    return asyncio.run(_serve(places, settings, listener, notifier))
+
+
+async def _serve(places: Places, settings: Settings, listener: Listener, notifier: Notifier) -> int:
+    home = Path(os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
+    agent_dir = find_agent(os.environ)
+    hub = Hub()
+    catalogue = Catalogue(places.tools_file)
+    engine = Engine(partial(find_address, os.environ, home), deadline_s=settings.engine_deadline_s)
+    images = Images(engine)
+    starter = Starter(
+        engine=engine,
+        runtime_dir=places.runtime_dir,
+        agent_dir=agent_dir,
+        agent_version=hashlib.sha256((agent_dir / "agent").read_bytes()).hexdigest()[:12],
+        instance=hashlib.sha256(f"{os.getuid()}:{places.runtime_dir}".encode()).hexdigest()[:16],
+        identity=identity(home),
+    )
+    pool = Pool(engine=engine, starter=starter, hub=hub, idle_s=settings.idle_s, max_warm=settings.max_warm)
+    private = [os.fsencode(each) for each in (places.runtime_dir, places.state_dir)]
+    runs = Runs(
+        catalogue=catalogue,
+        images=images,
+        pool=pool,
+        hub=hub,
+        home=str(home),
+        scratch_bytes=settings.scratch_bytes,
+        private=private,
+    )
+    watch = EngineWatch(engine=engine, images=images, pool=pool)
+    stop = Stop()
+    app = create_app(
+        version=__version__,
+        catalogue=catalogue,
+        images=images,
+        runs=runs,
+        containers=pool,
+        hub=hub,
+        status=watch,
+        stop=stop.ask,
+        shims=lambda: shims.reconcile(places.shims_dir, catalogue.commands(), launcher()),
+    )
+    try:
+        return await serve(
+            listener=listener,
+            front=HttpFront(app),
+            stop=stop,
+            notifier=notifier,
+            jobs={"engine events": watch.follow, "warm containers": pool.keep, "leases": runs.expire},
+            drain_s=settings.drain_s,
+        )
+    finally:
+        await pool.close()
+        await images.close()
+        await engine.close()
+
+
+class EngineWatch:
+    """Follows the engine's events, and knows what `/v1/status` says of it."""
+
+    def __init__(self, *, engine: Engine, images: Images, pool: Pool) -> None:
+        self._engine = engine
+        self._images = images
+        self._pool = pool
+        self._adopted = asyncio.Event()
+
+    def ready(self) -> bool:
+        """Whether what was there before has been adopted, or the engine cannot say."""
+        return self._adopted.is_set()
+
+    def engine(self) -> EngineStatus:
+        """What the last call found."""
+        return self._engine.status()
+
+    async def follow(self) -> None:
+        """An eternal job: from the first adoption on, every event, and the whole again after each gap."""
+        await asyncio.to_thread(preload)
+        await follow(self._engine, self._event, self._gap, self._lost)
+
+    def _event(self, event: EngineEvent) -> None:
+        self._images.on_event(event)
+
+    async def _gap(self) -> None:
+        self._images.clear()
+        await self._pool.adopt()
+        self._adopted.set()
+
+    def _lost(self, error: EngineTrouble) -> None:
+        log.warning("engine lost", reason=error.line())
+        self._adopted.set()
+
+
+def find_agent(environ: Mapping[str, str]) -> Path:
+    """The directory of the agent for this machine; raises `AgentFailed` where it is not installed."""
+    directory = Path(environ.get(AGENT_DIR) or Path(__file__).parent / "agent-bin" / os.uname().machine)
+    if not os.access(directory / "agent", os.X_OK):
+        raise AgentFailed(f"there is no agent for {os.uname().machine} in {directory}", "install dx again")
+    return directory
+
+
+def launcher() -> Path:
+    """The `dx` that was installed with this daemon."""
+    beside = Path(sys.argv[0]).absolute().parent / "dx"
+    return beside if beside.exists() else Path(sys.executable).absolute().parent / "dx"
+
+
+def identity(home: Path) -> Identity:
+    """The user of this daemon, for the containers' passwd and group files."""
+    uid, gid = os.getuid(), os.getgid()
+    try:
+        entry = pwd.getpwuid(uid)
+        name, comment = entry.pw_name, entry.pw_gecos.replace(":", " ")
+    except KeyError:
+        name, comment = f"user{uid}", ""
+    lines = []
+    for group in sorted({gid, *os.getgroups()}):
+        try:
+            lines.append(f"{grp.getgrgid(group).gr_name}:x:{group}:")
+        except KeyError:
+            lines.append(f"group{group}:x:{group}:")
+    passwd = f"{name}:x:{uid}:{gid}:{comment}:{home}:/bin/sh"
+    return Identity(uid, gid, str(home) if str(home) != "/" else "", passwd, tuple(lines))

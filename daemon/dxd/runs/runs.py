@@ -1,0 +1,308 @@
+"""Leases, and what becomes of them: the owner of the table of runs.
+
+A lease is worked out here, from definition, image, caller and file system; its finished spec goes to the agent over the control
+link before the launcher is told, so that the launcher carries nothing but a token. What agents report ends up in one
+canonical log line per run. History is a bounded part of memory.
+"""
+
+import asyncio
+import os
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from dx import protocol
+from dx.protocol import U32, U64, record, strings
+from dxd.errors import AgentFailed, BadRequest, Conflict, NotFound, UnknownTool
+from dxd.images.images import Images
+from dxd.kit.hub import Hub
+from dxd.kit.progress import Progress
+from dxd.runs import command, environment, grants
+from dxd.runs.model import Grant, Lease, LeaseRequest, Run, RunId, RunState, StillAlive
+from dxd.telemetry import get_logger
+from dxd.tools.catalogue import Catalogue
+from dxd.tools.model import Tool, ToolName
+from dxd.tools.parse import parse_tool
+from dxd.warm.link import Ended
+from dxd.warm.model import Key
+from dxd.warm.pool import Pool, Warm, Watcher
+
+LEASE_S = 60.0
+"""How long a launcher may take to claim its lease; more than it waits for a busy agent."""
+KEPT_RUNS = 1000
+"""Runs that have ended and are still listed; about 0.5 MiB."""
+TRIES = 3
+"""Containers tried for one lease, when one dies while it is worked out."""
+
+log = get_logger("runs")
+
+
+@dataclass(slots=True, eq=False)
+class _Record:
+    """A run in the table; only `Runs` writes to it."""
+
+    id: int
+    tool: str
+    command: str
+    warm: Warm
+    client_pid: int
+    created_at: datetime
+    expires: float
+    state: RunState = RunState.LEASED
+    began: float | None = None
+    ended: Ended | None = None
+
+    def view(self) -> Run:
+        """The run as a value."""
+        ended, status = self.ended, self.ended.status if self.ended else 0
+        started_at = None
+        if self.began is not None:
+            started_at = datetime.now(UTC) - timedelta(seconds=time.monotonic() - self.began)
+        view = Run(
+            id=RunId(self.id),
+            tool=self.tool,
+            command=self.command,
+            container=self.warm.id,
+            client_pid=self.client_pid,
+            state=self.state,
+            created_at=self.created_at,
+            started_at=started_at,
+        )
+        if ended is None:
+            return view
+        if not ended.started:
+            return replace(view, duration_s=ended.duration_s, exit_code=ended.code)
+        return replace(
+            view,
+            duration_s=ended.duration_s,
+            exit_code=None if status & 0x7F else status >> 8 & 0xFF,
+            signal=status & 0x7F or None,
+            user_s=ended.user_s,
+            system_s=ended.system_s,
+            max_rss_bytes=ended.max_rss_bytes,
+        )
+
+
+class Runs:
+    """Gives out leases and follows the runs."""
+
+    def __init__(
+        self, *, catalogue: Catalogue, images: Images, pool: Pool, hub: Hub, home: str, scratch_bytes: int,
+        private: Sequence[bytes],
+    ) -> None:  # fmt: skip
+        self._catalogue = catalogue
+        self._images = images
+        self._pool = pool
+        self._hub = hub
+        self._home = os.fsencode(home)
+        self._scratch_bytes = scratch_bytes
+        self._private = tuple(private)
+        self._live: dict[int, _Record] = {}
+        self._ended: OrderedDict[int, _Record] = OrderedDict()
+        self._next = int(time.time() * 1000)
+        pool.watcher = Watcher(started=self._started, ended=self._has_ended, lost=self._lost)
+
+    async def lease(self, request: LeaseRequest, progress: Progress) -> Lease | StillAlive:
+        """Work out a lease; see `api.ports.Runs`."""
+        if request.late is not None and await self._vouch(request.late):
+            return StillAlive()
+        tool, chosen = await self._find(request)
+        if request.options:
+            tool = _with_options(tool, request.options, request.cwd)
+        image = await self._images.resolve(tool, progress)
+        what = command.choose(
+            command=chosen,
+            entrypoint=tool.entrypoint if tool.entrypoint is not None else () if chosen else image.entrypoint,
+            default=image.command,
+            args=request.args,
+            name=tool.name,
+        )
+        home = _home_of(request.env) or self._home
+        placed = grants.plan(request.cwd, home=home, mounts=tool.mounts, private=self._private)
+        env = environment.compose(image.env, request.env, tool.env, cwd=request.cwd, home=home)
+        limits = tool.limits
+        key = Key(image.id, tool.network.value, limits.memory_bytes, limits.cpus, limits.pids)
+        for attempt in range(TRIES):
+            warm = await self._pool.take(key, image=tool.image or f"{tool.name} (build)", tool=tool.name)
+            if warm.link is None:
+                await asyncio.sleep(0)  # it ended just now; the pool is about to forget it
+                continue
+            run = self._enter(warm, tool.name, os.fsdecode(what.argv[0]), request.peer.pid)
+            token = secrets.token_bytes(protocol.TOKEN_BYTES)
+            try:
+                await warm.link.send(self._frame(run, token, request, what, env, placed, home))
+            except ConnectionError:
+                self._forget(run)
+                if attempt == TRIES - 1:
+                    raise AgentFailed("the container ended again and again", "see: dx daemon logs") from None
+                continue
+            shown = tuple(Grant(each.source, each.readonly, each.directory) for each in placed)
+            return Lease(RunId(run.id), token, warm.socket, shown)
+        raise AgentFailed("the container ended as soon as it was ready", "see: dx daemon logs")
+
+    def all(self) -> list[Run]:
+        """What is known, the latest first."""
+        records = [*self._ended.values(), *self._live.values()]
+        return [each.view() for each in sorted(records, key=lambda each: each.id, reverse=True)]
+
+    def get(self, run: RunId) -> Run:
+        """One of them; raises `NotFound`."""
+        return self._record(run).view()
+
+    async def signal(self, run: RunId, number: int, *, group: bool) -> None:
+        """Send a signal to a run; raises `NotFound`, and `Conflict` where it has ended or not begun."""
+        found = self._record(run)
+        if found.state is not RunState.RUNNING or found.warm.link is None:
+            raise Conflict(f"run {run} is {found.state.value}, not running")
+        frame = protocol.frame(protocol.RUN_SIGNAL, protocol.RUN_SIGNAL_BODY.pack(run, number, int(group)))
+        try:
+            await found.warm.link.send(frame)
+        except ConnectionError:
+            raise Conflict(f"the container of run {run} is gone") from None
+
+    async def expire(self) -> None:
+        """Give up leases that nobody claimed; an eternal job."""
+        while True:
+            await asyncio.sleep(LEASE_S / 10)
+            now = time.monotonic()
+            for each in [each for each in self._live.values() if each.state is RunState.LEASED and now > each.expires]:
+                self._finish(each, RunState.LOST)
+
+    async def _find(self, request: LeaseRequest) -> tuple[Tool, bytes | None]:
+        """The tool, and the command where it is one that the tool offers by name."""
+        name = os.fsdecode(request.command)
+        tool = self._catalogue.by_command(name)
+        if tool is not None:
+            return tool, request.command if tool.commands else None
+        try:
+            return self._catalogue.get(name), None
+        except UnknownTool as error:
+            if request.shim:
+                raise UnknownTool(f"{name}: no tool offers this command any more", "run: dx reshim") from None
+            # A bare word is a tool misspelt far more often than an image to pull.
+            if not any(mark in name for mark in "/:@") and not await self._images.is_local(name):
+                raise UnknownTool(error.message, error.hint or f"for an image: dx run {name}:latest") from None
+        return Tool(ToolName(name), image=name), None
+
+    async def _vouch(self, late: RunId) -> bool:
+        """Whether the agent of a lease that was given out still answers; if not, the lease is void."""
+        found = self._live.get(late)
+        if found is None:
+            return late in self._ended and self._ended[late].ended is not None
+        if await self._pool.is_alive(found.warm):
+            return True
+        self._finish(found, RunState.LOST)
+        return False
+
+    def _enter(self, warm: Warm, tool: str, name: str, client_pid: int) -> _Record:
+        self._next += 1
+        now = datetime.now(UTC)
+        run = _Record(self._next, tool, name, warm, client_pid, now, time.monotonic() + LEASE_S)
+        self._live[run.id] = run
+        self._pool.begin(warm, run.id)
+        return run
+
+    def _frame(
+        self,
+        run: _Record,
+        token: bytes,
+        request: LeaseRequest,
+        what: command.Command,
+        env: tuple[bytes, ...],
+        placed: Sequence[grants.PlacedGrant],
+        home: bytes,
+    ) -> bytes:
+        peer = request.peer
+        parts = [
+            record(protocol.R_RUN, U64.pack(run.id)),
+            record(protocol.R_TOKEN, token),
+            record(protocol.R_DEADLINE, U64.pack(int(run.expires * 1e9))),
+            record(protocol.R_UID, U32.pack(peer.uid)),
+            record(protocol.R_GID, U32.pack(peer.gid)),
+            record(protocol.R_GROUPS, b"".join(map(U32.pack, peer.groups[:256]))),
+            record(protocol.R_FILE, what.file + b"\0"),
+            record(protocol.R_ARGV, strings(what.argv)),
+            record(protocol.R_ENV, strings(env)),
+            record(protocol.R_CWD, request.cwd + b"\0"),
+            record(protocol.R_SCRATCH, U64.pack(self._scratch_bytes)),
+        ]
+        if home and home != b"/" and not any(home == each or home.startswith(each + b"/") for each in grants.SYSTEM):
+            parts.append(record(protocol.R_HOME, home + b"\0"))
+        for each in placed:
+            flags = protocol.GRANT_RO * each.readonly | protocol.GRANT_DIR * each.directory
+            parts.append(record(protocol.R_GRANT, U32.pack(flags) + each.target + b"\0"))
+        body = b"".join(parts)
+        if len(body) > protocol.MAX_CONTROL_FRAME:
+            raise BadRequest("the arguments and the environment are too long", "8 MiB at most")
+        return protocol.frame(protocol.LEASE, body)
+
+    def _record(self, run: RunId) -> _Record:
+        found = self._live.get(run) or self._ended.get(run)
+        if found is None:
+            raise NotFound(f"no run {run}", "see: dx ps")
+        return found
+
+    def _started(self, warm: Warm, number: int, began: float) -> None:
+        run = self._live.get(number)
+        if run is None:  # of the daemon before this one
+            run = _Record(number, ", ".join(warm.tools) or warm.image, "?", warm, 0, datetime.now(UTC), 0.0)
+            self._live[number] = run
+        run.state, run.began = RunState.RUNNING, began
+        self._hub.publish("run.started", id=number, tool=run.tool, command=run.command, container=warm.id)
+
+    def _has_ended(self, warm: Warm, ended: Ended) -> None:
+        run = self._live.get(ended.run)
+        if run is None:
+            return
+        run.ended = ended
+        self._finish(run, RunState.FINISHED)
+
+    def _lost(self, warm: Warm, number: int) -> None:
+        run = self._live.get(number)
+        # A lease may still be claimed where only the link was lost; where the container is gone it cannot.
+        if run is not None and (run.state is RunState.RUNNING or warm.link is None):
+            self._finish(run, RunState.LOST)
+
+    def _finish(self, run: _Record, state: RunState) -> None:
+        run.state = state
+        self._forget(run)
+        self._ended[run.id] = run
+        if len(self._ended) > KEPT_RUNS:
+            self._ended.popitem(last=False)
+        fields: dict[str, object] = {"id": run.id, "tool": run.tool, "command": run.command, "state": state.value}
+        if run.ended is not None:
+            view = run.view()
+            fields |= {"exit_code": view.exit_code, "signal": view.signal, "duration_s": round(run.ended.duration_s, 6)}
+            fields |= {"user_s": run.ended.user_s, "system_s": run.ended.system_s, "rss": run.ended.max_rss_bytes}
+        log.info("run", container=run.warm.id[:12], **fields)
+        self._hub.publish("run.finished", container=run.warm.id, **fields)
+
+    def _forget(self, run: _Record) -> None:
+        self._live.pop(run.id, None)
+        self._pool.end(run.warm, run.id)
+
+
+def _home_of(env: Sequence[bytes]) -> bytes:
+    for entry in env:
+        if entry.startswith(b"HOME=/"):
+            return os.path.normpath(entry[5:])
+    return b""
+
+
+def _with_options(tool: Tool, options: Sequence[tuple[str, str]], cwd: bytes) -> Tool:
+    """The tool with the options of one `dx run` on top; they are read as the same keys of dx.toml are."""
+    table: dict[str, object] = {"image": "any"}
+    for key, value in options:
+        if key == "network":
+            table[key] = value
+        elif key in ("env", "mount"):
+            table.setdefault("mounts" if key == "mount" else key, []).append(value)  # type: ignore[attr-defined]
+        else:
+            raise BadRequest(f"dx run has no option {key!r}", "see: dx run --help")
+    given = parse_tool("run", table, base=Path(os.fsdecode(cwd)))
+    network = given.network if "network" in table else tool.network
+    return replace(tool, env=(*tool.env, *given.env), mounts=(*tool.mounts, *given.mounts), network=network)
