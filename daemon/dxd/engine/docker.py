@@ -12,6 +12,7 @@ import asyncio
 import importlib
 import os
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -48,10 +49,14 @@ PULL_SILENCE_S = 120.0
 MAX_LOG_LINES = 1000
 
 
+_preloaded = threading.Event()
+
+
 def preload() -> None:
     """Import what the first connection needs, a quarter of a second; may run in a thread."""
     importlib.import_module("dxd.engine.connection")
     importlib.import_module("dxd.engine.build")
+    _preloaded.set()
 
 
 class Engine:
@@ -304,9 +309,8 @@ class Engine:
 
 async def _load() -> ModuleType:
     """The only place that leads to aiodocker; imported in a thread, because the loop has others to serve."""
-    if loaded := sys.modules.get("dxd.engine.connection"):
-        return loaded
-    await asyncio.to_thread(preload)
+    if not _preloaded.is_set():  # a module that is being imported is in sys.modules already
+        await asyncio.to_thread(preload)
     return sys.modules["dxd.engine.connection"]
 
 
