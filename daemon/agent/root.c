@@ -1,7 +1,7 @@
 /* A run's fresh root: an overlay over the container's own root, its upper layer in memory.
  *
- * The caller is alone in new mount, PID and IPC namespaces. /dev serves as the place to build in; it is covered by
- * the scratch layer and comes back, without what other runs may see, in the new root. pivot_root(2) is refused
+ * The caller is alone in new mount, PID and IPC namespaces. The old /proc is of no use there, so its place serves to
+ * build in; /dev and /sys move over from the old root, which is the caller's own copy. pivot_root(2) is refused
  * by the engine's default seccomp profile, so the new root is moved over the old one and entered with chroot(2). */
 #include "agent.h"
 
@@ -34,7 +34,7 @@ struct mount_attr {
 };
 #endif
 
-#define SCRATCH "/dev"
+#define SCRATCH "/proc"
 #define ROOT SCRATCH "/r"
 
 static int clone_tree(const char *path, unsigned int flags) {
@@ -134,9 +134,6 @@ no_place:
 
 int root_build(const struct lease *lease, const int *mounts, struct failure *f) {
     char size[64] = "mode=0755";
-    int dev = clone_tree("/dev", 0), sys = clone_tree("/sys", AT_RECURSIVE);
-    if (dev < 0 || sys < 0)
-        return fail(f, 125, "no fresh root: open_tree: %s", strerror(errno));
     if (lease->scratch_bytes)
         snprintf(size, sizeof size, "mode=0755,size=%llu", (unsigned long long)lease->scratch_bytes);
     if (mount("scratch", SCRATCH, "tmpfs", MS_NODEV, size) < 0 || mkdir(SCRATCH "/u", 0755) < 0 ||
@@ -144,8 +141,8 @@ int root_build(const struct lease *lease, const int *mounts, struct failure *f) 
         return fail(f, 125, "no scratch layer: %s", strerror(errno));
     if (mount("root", ROOT, "overlay", MS_NODEV, "lowerdir=/,upperdir=" SCRATCH "/u,workdir=" SCRATCH "/w") < 0)
         return fail(f, 125, "no fresh root: the overlay was refused: %s", strerror(errno));
-    if (chdir(ROOT) < 0 || restrict_tree(dev, MOUNT_ATTR_RDONLY, 0) < 0 || attach(dev, "dev") < 0 ||
-        attach(sys, "sys") < 0 || mount_system() < 0)
+    if (chdir(ROOT) < 0 || mount("/dev", "dev", NULL, MS_MOVE, NULL) < 0 ||
+        mount("/sys", "sys", NULL, MS_MOVE, NULL) < 0 || mount_system() < 0)
         return fail(f, 125, "no fresh root: /dev, /proc or /sys: %s", strerror(errno));
     if (mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
         return fail(f, 125, "no fresh root: it could not be entered: %s", strerror(errno));

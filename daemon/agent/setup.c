@@ -133,9 +133,31 @@ static void keep_network_files(void) {
     }
 }
 
+/* Each run's namespace begins as a copy of this one, so what no run needs is unmounted: the masks over /proc, which a run
+ * mounts anew, and below /dev what runs must not share. /dev itself becomes read-only; its devices still work. */
+static void thin_mounts(void) {
+    static const char *const below_dev[] = {"/dev/console", "/dev/mqueue", "/dev/pts", "/dev/shm"};
+    size_t length;
+    char *table = read_file("/proc/self/mountinfo", &length), *next;
+    for (char *line = table; *line; line = next) {
+        char path[4096];
+        next = line + strcspn(line, "\n");
+        if (*next)
+            *next++ = '\0';
+        if (sscanf(line, "%*s %*s %*s %*s %4095s", path) == 1 && strncmp(path, "/proc/", 6) == 0)
+            umount2(path, MNT_DETACH);
+    }
+    free(table);
+    for (size_t i = 0; i < sizeof below_dev / sizeof below_dev[0]; i++)
+        umount2(below_dev[i], MNT_DETACH);
+    if (mount(NULL, "/dev", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID, NULL) < 0)
+        give_up("making /dev read-only");
+}
+
 static void prepare_container(void) {
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         give_up("making the container's mounts private");
+    thin_mounts();
     umount2(RENDEZVOUS_DIR, MNT_DETACH);
     umount2(PROGRAM_DIR, MNT_DETACH);
     rmdir(RENDEZVOUS_DIR);
