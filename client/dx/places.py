@@ -27,7 +27,8 @@ class Places:
     """Shims. `$DX_DATA_DIR`, else `$XDG_DATA_HOME/dx`, else `~/.local/share/dx`."""
 
     runtime_dir: Path
-    """Sockets and locks. `$DX_RUNTIME_DIR`, else `$XDG_RUNTIME_DIR/dx`, else `run` in the state directory; never in /tmp."""
+    """Sockets and locks. `$DX_RUNTIME_DIR`, else `$XDG_RUNTIME_DIR/dx`, else `run` in the state directory; never
+    in /tmp."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str] = os.environ) -> "Places":

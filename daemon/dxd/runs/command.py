@@ -1,4 +1,6 @@
-"""What to execute: a command of the image by name, or the entrypoint with the caller's arguments, as the engine would."""
+"""What to execute: a command of the image by name, or the entrypoint with the caller's arguments, as the engine
+would.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

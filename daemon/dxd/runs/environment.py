@@ -18,31 +18,34 @@ def compose(
 ) -> tuple[bytes, ...]:
     """The variables as `K=V`.
 
-    `wanted` are a tool's entries: `K=V` sets, anything else is a pattern over the caller's names. PATH, HOME and `DX_*` of
-    the caller never match a pattern: the first is the image's, the others are dx's business.
+    `wanted` are a tool's entries: `K=V` sets, anything else is a pattern over the caller's names. PATH, HOME and
+    `DX_*` of the caller never match a pattern: the first is the image's, the others are dx's business.
     """
     result: dict[bytes, bytes] = {b"PATH": DEFAULT_PATH}
-    for entry in image:
-        name, _, value = entry.encode(errors="surrogateescape").partition(b"=")
+    for variable in image:
+        name, _, value = variable.encode(errors="surrogateescape").partition(b"=")
         result[name] = value
-    patterns, settings = [], []
-    for item in wanted:
-        encoded = item.encode(errors="surrogateescape")
-        (settings if b"=" in encoded else patterns).append(encoded)
+    entries = [item.encode(errors="surrogateescape") for item in wanted]
+    patterns = [each for each in entries if b"=" not in each]
     for entry in caller:
         name, separator, value = entry.partition(b"=")
-        if separator and name and (
-            name in PASSED
-            or name.startswith(b"LC_")
-            or (patterns and _may_pass(name) and any(fnmatchcase(name, each) for each in patterns))
+        if (
+            separator
+            and name
+            and (
+                name in PASSED
+                or name.startswith(b"LC_")
+                or (patterns and _may_pass(name) and any(fnmatchcase(name, each) for each in patterns))
+            )
         ):
             result[name] = value
     if home:
         result[b"HOME"] = home
     result[b"PWD"] = cwd
-    for setting in settings:
-        name, _, value = setting.partition(b"=")
-        result[name] = value
+    for each in entries:
+        name, separator, value = each.partition(b"=")
+        if separator:
+            result[name] = value
     return tuple(name + b"=" + value for name, value in result.items())
 
 

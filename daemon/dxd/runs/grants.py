@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from dxd.errors import CannotGrant
 from dxd.tools.model import Mount
@@ -36,8 +37,8 @@ class PlacedGrant:
 def plan(cwd: bytes, *, home: bytes, mounts: Sequence[Mount], private: Iterable[bytes]) -> list[PlacedGrant]:
     """The grants of a run, parents before what lies in them.
 
-    `private` are directories of dx and the engine with sockets in them. Raises `CannotGrant` where the current directory
-    cannot be shown, or a mount of the tool is not there.
+    `private` are directories of dx and the engine with sockets in them. Raises `CannotGrant` where the current
+    directory cannot be shown, or a mount of the tool is not there.
     """
     grants = [_explicit(mount) for mount in mounts]
     if cwd != b"/" and not _is_in(cwd, SYSTEM) and not any(_is_in(cwd, (each.target,)) for each in grants):
@@ -50,7 +51,7 @@ def plan(cwd: bytes, *, home: bytes, mounts: Sequence[Mount], private: Iterable[
 def _explicit(mount: Mount) -> PlacedGrant:
     source, target = os.fsencode(mount.source), os.fsencode(mount.target)
     try:
-        mode = os.stat(source).st_mode
+        mode = Path(mount.source).stat().st_mode
     except OSError as error:
         raise CannotGrant(f"{mount.source} cannot be granted: {error.strerror}", "the tool's mounts name it") from None
     return PlacedGrant(source, target, mount.readonly, stat.S_ISDIR(mode))

@@ -1,6 +1,7 @@
 """Leases, and what becomes of them: the owner of the table of runs.
 
-A lease is worked out here, from definition, image, caller and file system; its finished spec goes to the agent over the control
+A lease is worked out here, from definition, image, caller and file system; its finished spec goes to the agent
+over the control
 link before the launcher is told, so that the launcher carries nothing but a token. What agents report ends up in one
 canonical log line per run. History is a bounded part of memory.
 """
@@ -254,7 +255,7 @@ class Runs:
         run.state, run.began = RunState.RUNNING, began
         self._hub.publish("run.started", id=number, tool=run.tool, command=run.command, container=warm.id)
 
-    def _has_ended(self, warm: Warm, ended: Ended) -> None:
+    def _has_ended(self, _warm: Warm, ended: Ended) -> None:
         run = self._live.get(ended.run)
         if run is None:
             return

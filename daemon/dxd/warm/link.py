@@ -1,6 +1,7 @@
 """The control link to one agent: frames of `wire.h` over a stream socket.
 
-Leases go out, the beginnings and ends of runs come in. The link belongs to the pool, which gives it its callbacks; a frame
+Leases go out, the beginnings and ends of runs come in. The link belongs to the pool, which gives it its callbacks;
+a frame
 that breaks the wire's rules ends it. Losing the link loses no run: the agent keeps its reports for the next one.
 """
 
@@ -49,17 +50,20 @@ class Link(asyncio.Protocol):
         self._pings: list[asyncio.Future[None]] = []
         loop = asyncio.get_running_loop()
         self.synced: asyncio.Future[None] = loop.create_future()
-        """Done when the agent is ready and has told which runs it has; `ConnectionError` with its reason if it is not."""
+        """Done when the agent is ready and has told which runs it has; `ConnectionError` with its reason if it is
+        not."""
         self.version: int | None = None
         self.live: set[int] = set()
         """The runs that the agent named before it was in sync."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; `send` counts as done only what the kernel has taken."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         transport.set_write_buffer_limits(0)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """Wake whoever waits, and tell the owner."""
         self._transport = None
         self._writable.set()
         for ping in self._pings:
@@ -70,12 +74,15 @@ class Link(asyncio.Protocol):
         self._listener.lost()
 
     def pause_writing(self) -> None:
+        """Hold `send`: the agent has to read first."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
+        """Let `send` return."""
         self._writable.set()
 
     def data_received(self, data: bytes) -> None:
+        """Take the frames that are whole by now."""
         self._buffer += data
         at = 0
         while len(self._buffer) - at >= protocol.HEAD.size:
@@ -143,7 +150,9 @@ class Link(asyncio.Protocol):
 
 
 def _ended(payload: bytes) -> Ended:
-    run, duration_ns, started, code, status, _, user_us, system_us, max_rss_kib = protocol.RUN_EXITED_BODY.unpack(payload)
+    run, duration_ns, started, code, status, _, user_us, system_us, max_rss_kib = protocol.RUN_EXITED_BODY.unpack(
+        payload
+    )
     return Ended(
         run=run,
         duration_s=duration_ns / 1e9,

@@ -56,7 +56,13 @@ class Key:
     def from_label(cls, text: str) -> "Key":
         """The inverse; raises `ValueError` for a label that is not ours."""
         match json.loads(text):
-            case [str(image), str(network), int() | None as memory, int() | float() | None as cpus, int() | None as pids]:
+            case [
+                str(image),
+                str(network),
+                int() | None as memory,
+                int() | float() | None as cpus,
+                int() | None as pids,
+            ]:
                 return cls(ImageId(image), network, memory, cpus, pids)
         raise ValueError("not the key of a warm container")
 

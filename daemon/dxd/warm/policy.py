@@ -36,7 +36,8 @@ class Hold:
 
 def plan(containers: Iterable[Picture], *, idle_s: float, max_warm: int) -> tuple[list[Drop], list[Hold]]:
     """Decide about all: a draining one goes when it is empty, an idle one when its time is up, and where there are more
-    than `max_warm` the one unused for longest goes first. One with runs, or still starting, never goes."""
+    than `max_warm` the one unused for longest goes first. One with runs, or still starting, never goes.
+    """
     drops: list[Drop] = []
     holds: list[Hold] = []
     idle: list[Picture] = []

@@ -1,8 +1,8 @@
 """The warm containers of this daemon: the one owner of their state.
 
 `take` gives a ready one for a key and starts it where there is none; those who ask for the same key wait for one start.
-`adopt` makes the pool agree with the engine; `keep` removes what the policy says. Containers with another instance's label
-are never touched. Rooms above learn of runs through the callbacks, never of containers.
+`adopt` makes the pool agree with the engine; `keep` removes what the policy says. Containers with another
+instance's label are never touched. Rooms above learn of runs through the callbacks, never of containers.
 """
 
 import asyncio
@@ -67,9 +67,7 @@ class Watcher:
 class Pool:
     """Warm containers by key."""
 
-    def __init__(
-        self, *, engine: Engine, starter: Starter, hub: Hub, idle_s: float, max_warm: int
-    ) -> None:
+    def __init__(self, *, engine: Engine, starter: Starter, hub: Hub, idle_s: float, max_warm: int) -> None:
         self._engine = engine
         self._starter = starter
         self._hub = hub
@@ -187,7 +185,8 @@ class Pool:
             raise
         warm.id, warm.link, warm.agent_pid = started.container, started.link, started.agent_pid
         self._is_ready(warm)
-        log.info("container ready", container=warm.id[:12], image=warm.image, seconds=round(time.monotonic() - begun, 3))
+        seconds = round(time.monotonic() - begun, 3)
+        log.info("container ready", container=warm.id[:12], image=warm.image, seconds=seconds)
 
     def _is_ready(self, warm: Warm) -> None:
         if warm.state is State.STARTING:
@@ -242,7 +241,7 @@ class Pool:
     def _link_lost(self, warm: Warm) -> None:
         if self.watcher is not None and warm.id and self._warm.get(warm.name) is warm:
             warm.link = None
-            self._tasks.start(self._find_again(warm), name=f"find {warm.name}")
+            _ = self._tasks.start(self._find_again(warm), name=f"find {warm.name}")
 
     async def _find_again(self, warm: Warm) -> None:
         """The link broke: either the container is gone, or its agent made room for a better link."""
@@ -280,7 +279,7 @@ class Pool:
             self._remove(self._warm[drop.id], drop.reason)
 
     def _remove(self, warm: Warm, reason: str) -> None:
-        self._tasks.start(self._removed(warm, reason), name=f"remove {warm.name}")
+        _ = self._tasks.start(self._removed(warm, reason), name=f"remove {warm.name}")
 
     async def _removed(self, warm: Warm, reason: str) -> None:
         """Remove a container now: nobody is sent to it any more, then its runs are told lost, then it goes."""

@@ -1,7 +1,8 @@
 """Starting one warm container, and finding one again: from a key to an agent in sync.
 
-How an agent comes by its sockets, so that nothing inside a container can reach them: the container's only mounts of the host
-are the agent's directory and one with a rendezvous socket, both read-only; the agent connects, we check that it is
+How an agent comes by its sockets, so that nothing inside a container can reach them: the container's only mounts of
+the host are the agent's directory and one with a rendezvous socket, both read-only; the agent connects, we check
+that it is
 the init of a PID namespace, hand in listening sockets which we bound on the host, and it unmounts both directories.
 """
 
@@ -58,7 +59,14 @@ class Starter:
     """Creates containers and hands their agents what they need. Keeps nothing but where things are."""
 
     def __init__(
-        self, *, engine: Engine, runtime_dir: Path, agent_dir: Path, agent_version: str, instance: str, identity: Identity
+        self,
+        *,
+        engine: Engine,
+        runtime_dir: Path,
+        agent_dir: Path,
+        agent_version: str,
+        instance: str,
+        identity: Identity,
     ) -> None:
         self._engine = engine
         self._rendezvous_dir = runtime_dir / "r"
@@ -105,7 +113,7 @@ class Starter:
     async def find(self, name: str, listener: Listener) -> Link:
         """The link to an agent that is there already; raises `OSError` where none answers."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.setblocking(False)
+        sock.setblocking(False)  # noqa: FBT003 - the socket API
         try:
             async with asyncio.timeout(SETUP_S):
                 await asyncio.get_running_loop().sock_connect(sock, str(self._control_path(name)))
@@ -146,7 +154,7 @@ class Starter:
             sock.bind(str(path))
             path.chmod(0o600)
             sock.listen(BACKLOG)
-            sock.setblocking(False)
+            sock.setblocking(False)  # noqa: FBT003 - the socket API
         except BaseException:
             sock.close()
             raise
