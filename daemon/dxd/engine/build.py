@@ -81,11 +81,11 @@ async def build(
             if "buildkit" not in answer.reason.lower():
                 raise
         return await _attempt(connection, context, request, progress, classic=True)
-    except Answer as answer:  # the classic builder refuses a Dockerfile that it cannot parse in this way
-        raise BuildLog(request.tag, request.dockerfile, progress).failure(answer.reason) from None
-    except Exception:
+    except Exception as error:
         if context.failure:
             raise context.failure from None
+        if isinstance(error, Answer):  # in this way the classic builder refuses a Dockerfile that it cannot parse
+            raise BuildLog(request.tag, request.dockerfile, progress).failure(error.reason) from None
         raise
 
 

@@ -96,7 +96,7 @@ class BuildLog:
 
     def _take_trace(self, encoded: str) -> None:
         try:
-            news = list(trace.decode(base64.b64decode(encoded)))
+            news = list(trace.decode(base64.b64decode(encoded, validate=True)))
         except ValueError:
             raise EngineError("the engine sends progress of a build that cannot be read") from None
         for each in news:

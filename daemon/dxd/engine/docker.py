@@ -183,11 +183,21 @@ class Engine:
         await self._call(lambda docker: docker.containers.container(container).start())
 
     async def remove(self, container: ContainerId) -> None:
-        """Kill it and remove it with its anonymous volumes; that it is gone already, or going, is fine."""
+        """Kill it and remove it with its anonymous volumes; returns when it is gone, also where it was already."""
         try:
             await self._call(lambda docker: docker.containers.container(container).delete(force=True, v=True))
         except Answer as answer:
-            if answer.status != 404 and "already in progress" not in answer.reason:
+            if answer.status == 404:
+                return
+            if answer.status != 409:
+                raise
+            await self._gone(container)  # it is removing itself already, as it does when it ends
+
+    async def _gone(self, container: ContainerId) -> None:
+        try:
+            await self._call(lambda docker: docker.containers.container(container).wait(condition="removed"))
+        except Answer as answer:
+            if answer.status != 404:
                 raise
 
     async def containers(self, labels: Mapping[str, str]) -> list[Container]:

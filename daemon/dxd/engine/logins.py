@@ -21,17 +21,21 @@ HELPER_DEADLINE_S = 10.0
 _HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 
-async def registry_auth(server: str, config: Path, environ: Mapping[str, str]) -> str:
+async def registry_auth(
+    server: str, config: Path, environ: Mapping[str, str], *, deadline_s: float = HELPER_DEADLINE_S
+) -> str:
     """The value of X-Registry-Auth for a server, named as in config.json; empty where there is no login."""
-    login = await _login(server, read_config(config), environ)
+    login = await _login(server, read_config(config), environ, deadline_s)
     return base64.urlsafe_b64encode(json.dumps(login).encode()).decode() if login else ""
 
 
-async def _login(server: str, config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+async def _login(
+    server: str, config: Mapping[str, Any], environ: Mapping[str, str], deadline_s: float
+) -> dict[str, str]:
     helpers, auths = config.get("credHelpers"), config.get("auths")
     helper = helpers.get(server) if isinstance(helpers, dict) else None
     if isinstance(helper := helper or config.get("credsStore"), str) and _HELPER_NAME.fullmatch(helper):
-        return await _ask(helper, server, environ)
+        return await _ask(helper, server, environ, deadline_s)
     if isinstance(auths, dict):
         for key, entry in auths.items():
             if _host(key) == _host(server) and isinstance(entry, dict):
@@ -59,7 +63,7 @@ def _named(name: str, password: str, server: str) -> dict[str, str]:
     return {"username": name, "password": password, "serveraddress": server} if name else {}
 
 
-async def _ask(helper: str, server: str, environ: Mapping[str, str]) -> dict[str, str]:
+async def _ask(helper: str, server: str, environ: Mapping[str, str], deadline_s: float) -> dict[str, str]:
     """Run `docker-credential-HELPER get`."""
     try:
         process = await asyncio.create_subprocess_exec(
@@ -73,7 +77,7 @@ async def _ask(helper: str, server: str, environ: Mapping[str, str]) -> dict[str
     except OSError:
         return {}
     try:
-        async with asyncio.timeout(HELPER_DEADLINE_S):
+        async with asyncio.timeout(deadline_s):
             output, _ = await process.communicate(server.encode())
         answer = json.loads(output)
         name, secret = str(answer["Username"]), str(answer["Secret"])

@@ -53,14 +53,14 @@ def definition_of(build: Build) -> str:
 class Images:
     """Resolves tools and names to images."""
 
-    def __init__(self, engine: Engine, *, binfmt: Path = platform.BINFMT) -> None:
+    def __init__(self, engine: Engine, *, binfmt: Path = platform.BINFMT, patience_s: float = PATIENCE_S) -> None:
         self._engine = engine
         self._binfmt = binfmt
         self._entries: dict[str, _Entry] = {}
         self._generation = 0
         self._architecture: str | None = None
         self._knows_architecture = False
-        self._patience_s = PATIENCE_S
+        self._patience_s = self._full_patience_s = patience_s
         self._lookups: dict[str, asyncio.Task[Image | None]] = {}
         self._work: Shared[Image] = Shared()
 
@@ -151,7 +151,7 @@ class Images:
         if isinstance(task.exception(), EngineTimeout):
             self._patience_s = 0.0
         elif not isinstance(task.exception(), EngineTrouble):
-            self._patience_s = PATIENCE_S
+            self._patience_s = self._full_patience_s
 
     async def _inspect(self, ref: str, key: str | None = None) -> Image | None:
         """Ask the engine, and remember the answer under `key`."""
