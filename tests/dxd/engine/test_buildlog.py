@@ -1,0 +1,135 @@
+import base64
+from typing import Any
+
+import pytest
+
+from dxd.engine.buildlog import LINE_CHARACTERS, TAIL_LINES, BuildLog, Tail, clean
+from dxd.errors import BuildFailed, EngineError
+from tests.dxd.engine.test_trace import FAILED, PRINTED, STARTED
+from tests.fakes.real_engine import Listener
+
+IMAGE = f"sha256:{'1' * 64}"
+
+
+def _trace(encoded: str) -> dict[str, Any]:
+    return {"id": "moby.buildkit.trace", "aux": encoded}
+
+
+@pytest.fixture
+def listener() -> Listener:
+    return Listener()
+
+
+@pytest.fixture
+def log(listener: Listener) -> BuildLog:
+    return BuildLog("dx/it:latest", "sub/Dockerfile", listener)
+
+
+def test_buildkits_steps_and_output_are_told_as_they_come(log: BuildLog, listener: Listener) -> None:
+    log.take(_trace(STARTED))
+    log.take(_trace(PRINTED))
+    assert listener.lines == [
+        "building dx/it:latest: [2/2] RUN echo one && echo two >&2 && exit 3",
+        "building dx/it:latest: [2/2] RUN echo one && echo two >&2 && exit 3: two",
+    ]
+    assert listener.notes == []
+
+
+def test_a_failing_step_is_named_with_its_exit_code_and_its_last_lines(log: BuildLog, listener: Listener) -> None:
+    for message in (STARTED, PRINTED, FAILED):
+        log.take(_trace(message))
+    with pytest.raises(BuildFailed) as raised:
+        log.take({"error": "executor failed running [/bin/sh -c exit 3]: exit code: 3", "errorDetail": {}})
+    assert raised.value.line() == (
+        "building dx/it:latest failed at [2/2] RUN echo one && echo two >&2 && exit 3: exit code 3 (two);"
+        " mend sub/Dockerfile, then try again"
+    )
+    assert listener.notes == ["  two"]
+
+
+def test_a_syntax_error_keeps_its_line_and_loses_its_wrapping(log: BuildLog) -> None:
+    with pytest.raises(BuildFailed) as raised:
+        log.take(
+            {
+                "errorDetail": {
+                    "message": "failed to solve with frontend dockerfile.v0: failed to create LLB definition: "
+                    "dockerfile parse error line 3: unknown instruction: FOO"
+                }
+            }
+        )
+    assert raised.value.message == (
+        "building dx/it:latest failed: dockerfile parse error line 3: unknown instruction: FOO"
+    )
+
+
+def test_the_image_is_known_when_its_id_came(log: BuildLog) -> None:
+    assert log.image is None
+    log.take({"id": "moby.image.id", "aux": {"ID": IMAGE}})
+    log.take({"stream": "Successfully tagged dx/it:latest\n"})
+    assert log.image == IMAGE
+
+
+def test_the_classic_builder_is_read_as_well(log: BuildLog, listener: Listener) -> None:
+    for text in ("Step 1/2 : FROM scratch", "\n", " ---> \n", "Step 2/2 : RUN exit 3", "\n", " ---> Running in 06\n"):
+        log.take({"stream": text})
+    log.take({"stream": "one\n"})
+    log.take({"stream": "\x1b[91mtwo\n\x1b[0m"})
+    with pytest.raises(BuildFailed) as raised:
+        log.take({"error": "The command '/bin/sh -c exit 3' returned a non-zero code: 3"})
+    assert raised.value.message == "building dx/it:latest failed at [2/2] RUN exit 3: exit code 3 (two)"
+    assert listener.lines[0] == "building dx/it:latest: [1/2] FROM scratch"
+    assert listener.notes == ["  one", "  two"]
+
+
+def test_podmans_builder_says_the_id_in_words_only(log: BuildLog) -> None:
+    log.take({"stream": "STEP 1/1: FROM scratch\n"})
+    log.take({"stream": "Successfully built 0123456789ab\n"})
+    assert log.image == "0123456789ab"
+
+
+@pytest.mark.parametrize("aux", ["%%%", "CnEK", None])
+def test_progress_that_cannot_be_read_is_an_error(log: BuildLog, aux: str | None) -> None:
+    with pytest.raises(EngineError):
+        log.take({"id": "moby.buildkit.trace", "aux": aux})
+
+
+def test_records_of_other_kinds_are_passed_over(log: BuildLog, listener: Listener) -> None:
+    for record in ({}, {"status": "Pulling"}, {"stream": 3}, {"aux": "x"}, {"aux": {"Other": 1}}, {"id": "x"}):
+        log.take(record)
+    assert (log.image, listener.notes, listener.lines) == (None, [], [])
+
+
+def test_output_without_end_or_newline_takes_no_more_memory() -> None:
+    tail = Tail()
+    for _ in range(100):
+        tail.take("x" * 10_000)
+    assert tail.lines == ["x" * LINE_CHARACTERS]
+    for number in range(10_000):
+        tail.take(f"{number}\n")
+    assert tail.lines == [str(number) for number in range(10_000 - TAIL_LINES, 10_000)]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("plain", "plain"),
+        ("windows\r", "windows"),
+        ("10%\r50%\r100%", "100%"),
+        ("\x1b[1;31mred\x1b[0m text", "red text"),
+        ("a\tb", "a b"),
+        ("bell\x07 and \x1b]0;title\x07more", "bell and more"),
+        ("  indented  ", "  indented"),
+    ],
+)
+def test_lines_are_shown_as_a_terminal_would_leave_them(line: str, shown: str) -> None:
+    assert clean(line) == shown
+
+
+def test_a_step_that_was_carried_out_is_told_once_with_its_time(log: BuildLog, listener: Listener) -> None:
+    done = base64.b64decode(FAILED).partition(b":U")[0]
+    # Without its last field, the error, it is a step that succeeded; the lengths before it have to fit again.
+    inner = done[3:]
+    message = b"\x0a" + bytes([len(inner) & 0x7F | 0x80, len(inner) >> 7]) + inner
+    for _ in range(2):
+        log.take(_trace(base64.b64encode(message).decode()))
+    assert listener.notes == ["[2/2] RUN echo one && echo two >&2 && exit 3 (0.5 s)"]
