@@ -37,11 +37,15 @@ class Tasks:
         return len(self._tasks)
 
     def start(self, coroutine: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
-        """Start a task; its result may be awaited, and need not be."""
+        """Start a task whose result somebody may await."""
         task = asyncio.create_task(coroutine, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> None:
+        """Start a task for whose result nobody waits."""
+        _ = self.start(coroutine, name=name)
 
     async def close(self) -> None:
         """Cancel every task and wait until the last has ended."""

@@ -81,9 +81,10 @@ async def test_close_waits_for_every_task_and_for_those_they_start() -> None:
             await asyncio.sleep(0)
             ended.append(name)
             if name == "a":
-                started.append(tasks.start(waits("c"), name="c"))
+                tasks.spawn(waits("c"), name="c")
 
-    started = [tasks.start(waits("a"), name="a"), tasks.start(waits("b"), name="b")]
+    tasks.spawn(waits("a"), name="a")
+    tasks.spawn(waits("b"), name="b")
     await asyncio.sleep(0)
     await tasks.close()
     assert len(tasks) == 0

@@ -1,0 +1,70 @@
+"""What the edge needs of the rooms below and of `app`: one narrow interface each.
+
+All methods may raise `DxError`; nothing here knows of HTTP.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from dxd.engine.model import ContainerId, EngineStatus, Image
+from dxd.kit.progress import Progress
+from dxd.runs.model import Lease, LeaseRequest, Run, RunId, StillAlive
+from dxd.tools.model import Tool
+from dxd.tools.shims import Changes
+from dxd.warm.model import ContainerView
+
+
+class Runs(Protocol):
+    """Leases, and the runs that came of them."""
+
+    async def lease(self, request: LeaseRequest, progress: Progress) -> Lease | StillAlive:
+        """Answer a request; `StillAlive` only where `request.late` is set.
+
+        Cancelled when the client goes away. `progress` may be used until it returns.
+        """
+
+    def all(self) -> Sequence[Run]:
+        """The runs that are known, the latest first: all that live, and a bounded number of those that ended."""
+
+    def get(self, run: RunId) -> Run:
+        """One of them; raises `NotFound`."""
+
+    async def signal(self, run: RunId, number: int, *, group: bool) -> None:
+        """Send a signal to a run, or to its process group; raises `NotFound`, and `Conflict` where it has ended."""
+
+
+class Containers(Protocol):
+    """The warm containers."""
+
+    def all(self) -> Sequence[ContainerView]:
+        """Every one there is, starting ones too."""
+
+    async def drop(self, container: ContainerId) -> None:
+        """Remove one, with the runs in it; raises `NotFound`."""
+
+    async def drop_all(self, tool: str | None) -> int:
+        """Remove those that take runs of the tool, or all; returns how many."""
+
+
+class Images(Protocol):
+    """Images by name."""
+
+    async def resolve(self, source: Tool | str, progress: Progress, *, rebuild: bool = False) -> Image:
+        """The image of a tool, or of a reference: pulled or built where it is missing."""
+
+
+class Status(Protocol):
+    """What only `app` knows of the whole."""
+
+    def ready(self) -> bool:
+        """Whether what was there before the daemon started has been adopted."""
+
+    def engine(self) -> EngineStatus:
+        """What is known of the engine; does not ask it."""
+
+
+Stop = Callable[[str], None]
+"""Asks the daemon to stop, with the reason; returns at once."""
+
+Shims = Callable[[], Changes]
+"""Makes the shims agree with the catalogue; touches the file system, called in a thread."""

@@ -1,0 +1,240 @@
+"""Tools: define them, see them, get their images ready; and the shims that follow from them."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+from aiohttp import web
+
+from dxd.api import errors, reading, types
+from dxd.api.ports import Images, Shims
+from dxd.api.route import NDJSON, Answer, Parameter, Route
+from dxd.api.stream import Lines
+from dxd.errors import (
+    BadDefinition,
+    BadName,
+    Conflict,
+    DxError,
+    EngineTrouble,
+    ImageTrouble,
+    Refused,
+    TooLarge,
+    UnknownTool,
+)
+from dxd.telemetry import get_logger
+from dxd.tools.catalogue import Catalogue
+from dxd.tools.model import Tool
+from dxd.tools.names import check_name
+from dxd.tools.parse import parse_tool, to_table
+from dxd.tools.shims import Changes
+
+log = get_logger("api")
+
+_BODY = msgspec.json.Decoder(types.ToolBody)
+_NAME = Parameter(
+    "name", "Of the tool", {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$", "maxLength": 128}
+)
+
+
+class ToolRoutes:
+    """The routes of tools and shims."""
+
+    def __init__(self, *, catalogue: Catalogue, images: Images, shims: Shims) -> None:
+        self._catalogue = catalogue
+        self._images = images
+        self._shims = shims
+
+    def routes(self) -> tuple[Route, ...]:
+        """What there is, for the server and the document."""
+        one = (_NAME,)
+        return (
+            Route(
+                id="listTools",
+                method="GET",
+                path="/v1/tools",
+                handler=self._list,
+                summary="The tools that are defined",
+                tag="tools",
+                answers=(Answer(200, "In the order of dx.toml", types.Tools),),
+            ),
+            Route(
+                id="showTool",
+                method="GET",
+                path="/v1/tools/{name}",
+                handler=self._show,
+                summary="One tool",
+                tag="tools",
+                answers=(Answer(200, "The tool", types.Tool),),
+                path_parameters=one,
+                errors=(UnknownTool, BadDefinition),
+            ),
+            Route(
+                id="putTool",
+                method="PUT",
+                path="/v1/tools/{name}",
+                handler=self._put,
+                summary="Define a tool, in place of one of this name",
+                description="Writes dx.toml, where comments and everything else stay, and makes the shims agree.",
+                tag="tools",
+                answers=(
+                    Answer(201, "It is new", types.Tool),
+                    Answer(200, "It took the place of another", types.Tool),
+                ),
+                path_parameters=one,
+                body=types.ToolBody,
+                errors=(BadName, BadDefinition, Conflict, Refused, TooLarge),
+            ),
+            Route(
+                id="deleteTool",
+                method="DELETE",
+                path="/v1/tools/{name}",
+                handler=self._delete,
+                summary="Remove a tool's definition",
+                description="Its shims go too, and its image stays.",
+                tag="tools",
+                answers=(Answer(204, "It is gone"),),
+                path_parameters=one,
+                errors=(UnknownTool, BadDefinition, Refused),
+            ),
+            Route(
+                id="prepareTool",
+                method="POST",
+                path="/v1/tools/{name}/prepare",
+                handler=self._prepare,
+                summary="Pull or build a tool's image where it is missing",
+                description=(
+                    "A stream of JSON values, one on each line: `{note}` is a line that lasts, `{progress}` takes the "
+                    "place of the one before, and the last is `{image}` or `{error}`."
+                ),
+                tag="tools",
+                answers=(Answer(200, "It has begun; the last line says how it ended", media_types=(NDJSON,)),),
+                path_parameters=one,
+                query=(Parameter("rebuild", "Build even if it is there", {"enum": ["true", "false"]}),),
+                errors=(UnknownTool, BadDefinition, ImageTrouble, EngineTrouble),
+            ),
+            Route(
+                id="makeShims",
+                method="POST",
+                path="/v1/shims",
+                handler=self._make_shims,
+                summary="Make the shims agree with the tools",
+                tag="tools",
+                answers=(Answer(200, "What was done", types.Shims),),
+                errors=(BadName, Refused),
+            ),
+        )
+
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        reading.read_query(request)
+        every = types.Tools([tool_json(each) for each in self._catalogue.all()])
+        return web.Response(body=types.encode(every), content_type=errors.JSON)
+
+    async def _show(self, request: web.Request) -> web.StreamResponse:
+        reading.read_query(request)
+        tool = self._catalogue.get(reading.path_value(request, "name"))
+        return web.Response(body=types.encode(tool_json(tool)), content_type=errors.JSON)
+
+    async def _put(self, request: web.Request) -> web.StreamResponse:
+        reading.read_query(request)
+        name = check_name(reading.path_value(request, "name"))
+        body = await reading.read_json(request, _BODY)
+        tool = parse_body(name, body)
+        # In a thread, as everything that waits for the disk: leases go on meanwhile.
+        new = await asyncio.to_thread(self._catalogue.put, tool)
+        await self._follow()
+        return web.Response(status=201 if new else 200, body=types.encode(tool_json(tool)), content_type=errors.JSON)
+
+    async def _delete(self, request: web.Request) -> web.StreamResponse:
+        reading.read_query(request)
+        await asyncio.to_thread(self._catalogue.delete, reading.path_value(request, "name"))
+        await self._follow()
+        return web.Response(status=204)
+
+    async def _follow(self) -> None:
+        """Make the shims agree after a change. The change itself stands, whatever comes of them."""
+        try:
+            await asyncio.to_thread(self._shims)
+        except DxError as error:
+            log.warning("shims not made", reason=error.line())
+
+    async def _prepare(self, request: web.Request) -> web.StreamResponse:
+        rebuild = reading.one_of(reading.read_query(request, "rebuild"), "rebuild", "true", "false")
+        tool = self._catalogue.get(reading.path_value(request, "name"))
+        with Lines(request) as lines:
+            try:
+                image = await self._images.resolve(tool, lines, rebuild=rebuild == "true")
+            except DxError as error:
+                return await lines.finish(types.Problem(errors.shape(error)))
+            except Exception:
+                log.exception("request failed", path=request.path)
+                return await lines.finish(types.Problem(errors.shape(errors.unexpected())))
+            return await lines.finish(types.ImageLine(image.id))
+
+    async def _make_shims(self, request: web.Request) -> web.StreamResponse:
+        reading.read_query(request)
+        changes = await asyncio.to_thread(self._shims)
+        return web.Response(body=types.encode(shims_json(changes)), content_type=errors.JSON)
+
+
+def parse_body(name: str, body: types.ToolBody) -> Tool:
+    """The tool that a body defines; raises `BadName` or `BadDefinition`.
+
+    It has no directory that a relative path could be relative to, and no home that `~` could be: those are the
+    client's.
+    """
+    if body.name is not None and body.name != name:
+        raise BadName(f"the body is about {body.name!r}, the path about {name!r}", "leave the name out of the body")
+    for where, path in _paths(body):
+        if not path.startswith("/"):
+            raise BadDefinition(f"{where}: {path!r} is not an absolute path", "write it from / on")
+    table = {key: value for key, value in msgspec.to_builtins(body).items() if key != "name" and value is not None}
+    if isinstance(build := table.get("build"), dict):
+        table["build"] = {key: value for key, value in build.items() if value is not None}
+    return parse_tool(name, table, base=Path("/"))
+
+
+def _paths(body: types.ToolBody) -> list[tuple[str, str]]:
+    paths: list[tuple[str, str]] = []
+    if body.build is not None:
+        paths.append(("build.context", body.build.context))
+        if body.build.file is not None:
+            paths.append(("build.file", body.build.file))
+    for each in body.mounts:
+        if isinstance(each, str):
+            source, _, rest = each.partition(":")
+            paths.append(("mounts", source))
+            if rest and not rest.startswith(("/", "ro", "rw")):
+                paths.append(("mounts", rest))
+        else:
+            paths += [("mounts", each.source), ("mounts", each.target)]
+    return paths
+
+
+def tool_json(tool: Tool) -> types.Tool:
+    """A tool as JSON: every key, those too that have their default."""
+    return msgspec.convert({**_EVERY_KEY, **to_table(tool), "name": tool.name}, types.Tool)
+
+
+_EVERY_KEY: dict[str, object] = {
+    "image": None,
+    "build": None,
+    "entrypoint": None,
+    "commands": [],
+    "network": "bridge",
+    "env": [],
+    "mounts": [],
+    "memory": None,
+    "cpus": None,
+    "pids": None,
+}
+
+
+def shims_json(changes: Changes) -> types.Shims:
+    """What was done to the shims as JSON."""
+    return types.Shims(
+        directory=str(changes.directory),
+        added=list(changes.added),
+        removed=list(changes.removed),
+        foreign=list(changes.foreign),
+        kept=list(changes.kept),
+    )

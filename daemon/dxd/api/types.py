@@ -1,0 +1,295 @@
+"""What goes over the API as JSON. The OpenAPI document's schemas are made from these, so names and docstrings count.
+
+Bodies refuse fields that they do not know; a misspelt one would otherwise do something else than was meant. What a
+schema says is necessary: a body against it is 400, one that holds to it and cannot be done all the same is 422.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from dxd.engine.model import EngineState
+from dxd.runs.model import RunState
+from dxd.tools.model import Network
+
+
+def schema(**keywords: object) -> Meta:
+    """More for a schema than msgspec itself checks; what it says is checked where the value is used."""
+    return Meta(extra_json_schema=keywords)
+
+
+VARIABLE = r"^[^\s=*?\[\]\u0000]+$"
+Text = Annotated[str, schema(pattern=r"^[^\u0000]*$")]
+AbsolutePath = Annotated[str, schema(pattern=r"^/[^\u0000]*$")]
+Word = Annotated[str, schema(pattern=r"^[^\s\u0000]+$")]
+Size = Annotated[str, schema(pattern=r"^\s*[0-9][0-9.]* ?[A-Za-z]*\s*$")]
+Name = Annotated[
+    str,
+    Meta(
+        description="Of a tool or a command",
+        extra_json_schema={"pattern": r"^(?!(dx|dxd|dx-cli)$)[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$"},
+    ),
+]
+
+
+class Error(Struct, frozen=True):
+    """What went wrong, and what to do about it."""
+
+    code: Annotated[str, Meta(description="Stable, for programs")]
+    message: Annotated[str, Meta(description="One line for people, without a full stop")]
+    hint: Annotated[str, Meta(description="What to do about it; may be empty")]
+
+
+class Problem(Struct, frozen=True):
+    """The one shape of every error."""
+
+    error: Error
+
+
+class Engine(Struct, frozen=True):
+    """What is known of the engine. Asking for it does not ask the engine."""
+
+    state: EngineState
+    address: str | None
+    version: str | None
+    reason: Annotated[str | None, Meta(description="Why it is down")]
+
+
+class Status(Struct, frozen=True):
+    """The daemon as a whole."""
+
+    version: str
+    wire: Annotated[int, Meta(description="Version of the wire to launchers and agents")]
+    pid: int
+    uptime_s: float
+    ready: bool
+    engine: Engine
+    tools: Annotated[int, Meta(description="How many are defined")]
+    problem: Annotated[str | None, Meta(description="What is wrong with dx.toml; the last good definitions serve")]
+    containers: Annotated[int, Meta(description="How many are warm")]
+    runs: Annotated[int, Meta(description="How many live")]
+
+
+class Build(Struct, frozen=True, forbid_unknown_fields=True):
+    """How to make an image from a Dockerfile."""
+
+    context: Annotated[AbsolutePath, Meta(description="Directory of the build context")]
+    file: Annotated[AbsolutePath | None, Meta(description="The Dockerfile; null is `Dockerfile` in the context")] = None
+    target: Annotated[Word | None, Meta(description="The stage to build; null is the last")] = None
+    args: Annotated[dict[str, Text], schema(propertyNames={"pattern": VARIABLE})] = {}
+
+
+class MountPaths(Struct, frozen=True, forbid_unknown_fields=True):
+    """A mount whose paths have a colon in them."""
+
+    source: AbsolutePath
+    target: AbsolutePath
+    readonly: bool = False
+
+
+MountText = Annotated[str, schema(pattern=r"^/[^\u0000]*$"), Meta(description="SRC:DST[:ro]")]
+EnvEntry = Annotated[
+    str,
+    schema(pattern=rf"^({VARIABLE[1:-1]}=[^\u0000]*|[^\s=\u0000]+)$"),
+    Meta(description="K=V sets; a shell pattern over names passes those of the caller's variables"),
+]
+
+
+class ToolBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A tool as `dx.toml` defines it: exactly one of `image` and `build`, all paths absolute."""
+
+    name: Annotated[Name | None, Meta(description="If there, as in the path")] = None
+    image: Annotated[Word | None, Meta(description="A reference as `docker pull` takes it")] = None
+    build: Build | None = None
+    entrypoint: Annotated[
+        list[Text] | None, Meta(description="In place of the image's; null is the image's own, [] is none at all")
+    ] = None
+    commands: Annotated[
+        list[Name],
+        schema(uniqueItems=True),
+        Meta(description="Commands of the image to offer; empty is one, the tool's name, which is the entrypoint"),
+    ] = []
+    network: Network = Network.BRIDGE
+    env: list[EnvEntry] = []
+    mounts: list[MountText | MountPaths] = []
+    memory: Annotated[Size | None, Meta(description="Like 512m or 2g, at least 6m")] = None
+    cpus: Annotated[float | None, schema(minimum=0.01, maximum=8192)] = None
+    pids: Annotated[int | None, schema(minimum=1, maximum=4194304)] = None
+
+
+class Tool(Struct, frozen=True):
+    """A tool that is defined."""
+
+    name: str
+    image: str | None
+    build: Build | None
+    entrypoint: list[str] | None
+    commands: list[str]
+    network: Network
+    env: list[str]
+    mounts: list[str | MountPaths]
+    memory: str | None
+    cpus: float | None
+    pids: int | None
+
+
+class Tools(Struct, frozen=True):
+    """Every tool, in the order of dx.toml."""
+
+    tools: list[Tool]
+
+
+class Shims(Struct, frozen=True):
+    """What was done to the directory of shims: names of commands."""
+
+    directory: str
+    added: list[str]
+    removed: list[str]
+    foreign: Annotated[list[str], Meta(description="A file that is not dx's own has the name of the command")]
+    kept: list[str]
+
+
+class NoteLine(Struct, frozen=True):
+    """A line that lasts."""
+
+    note: str
+
+
+class ProgressLine(Struct, frozen=True):
+    """A line that takes the place of the one before it."""
+
+    progress: str
+
+
+class ImageLine(Struct, frozen=True):
+    """The end: the image is there."""
+
+    image: Annotated[str, Meta(description="Its id")]
+
+
+class Base64(Struct, frozen=True, forbid_unknown_fields=True):
+    """Bytes that are no UTF-8."""
+
+    base64: bytes
+
+
+Bytes = Text | Base64
+"""Bytes: a string where they are UTF-8, which they mostly are."""
+
+
+class LeaseBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Run this."""
+
+    command: Annotated[
+        Annotated[str, schema(pattern=r"^[^\u0000]+$")] | Base64,
+        Meta(description="A tool, a command of a tool, or an image"),
+    ]
+    cwd: Annotated[str, schema(pattern=r"^/[^\u0000]*$")] | Base64
+    args: list[Bytes] = []
+    env: Annotated[list[Bytes], Meta(description="K=V each")] = []
+    options: Annotated[dict[str, Text], Meta(description="Options of `dx run`")] = {}
+
+
+class Grant(Struct, frozen=True):
+    """A path of the host to open and to pass to the agent, in this order."""
+
+    path: Bytes
+    readonly: bool
+    directory: bool
+
+
+class Lease(Struct, frozen=True):
+    """Where to start the run, and what to bring."""
+
+    run: int
+    token: Annotated[str, Meta(description="Hexadecimal; good for one start")]
+    agent: Annotated[Bytes, Meta(description="The agent's socket")]
+    grants: list[Grant]
+
+
+class Run(Struct, frozen=True):
+    """One execution of a command."""
+
+    id: int
+    tool: str
+    command: str
+    container: str
+    client_pid: int
+    state: RunState
+    created_at: datetime
+    started_at: datetime | None
+    duration_s: float | None
+    exit_code: Annotated[int | None, Meta(description="null until it has ended, and where a signal ended it")]
+    signal: Annotated[int | None, Meta(description="The signal that ended it")]
+    user_s: float | None
+    system_s: float | None
+    max_rss_bytes: int | None
+
+
+class Runs(Struct, frozen=True):
+    """The latest first."""
+
+    runs: list[Run]
+
+
+SignalName = Literal["HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "ALRM", "TERM", "CONT", "STOP", "TSTP", "WINCH"]
+
+
+class SignalBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A signal to send."""
+
+    signal: SignalName
+    group: Annotated[bool, Meta(description="To the run's process group, as a terminal does")] = False
+
+
+class Container(Struct, frozen=True):
+    """A warm container."""
+
+    id: str
+    image: str
+    image_id: str
+    tools: list[str]
+    network: str
+    state: str
+    runs: int
+    idle_s: float
+    created_at: datetime
+    agent_pid: int | None
+
+
+class Containers(Struct, frozen=True):
+    """Every warm container."""
+
+    containers: list[Container]
+
+
+class Dropped(Struct, frozen=True):
+    """How many containers were removed."""
+
+    dropped: int
+
+
+class Stopping(Struct, frozen=True):
+    """The daemon will end by itself."""
+
+    stopping: bool
+
+
+def to_bytes(value: str | Base64) -> bytes:
+    """What a JSON value of type `Bytes` stands for."""
+    return value.encode() if isinstance(value, str) else value.base64
+
+
+def from_bytes(value: bytes) -> str | Base64:
+    """Bytes as a JSON value."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return Base64(base64=value)
+
+
+def encode(value: object) -> bytes:
+    """A value of this module as JSON, with a newline at its end for those who read it in a terminal."""
+    return msgspec.json.encode(value) + b"\n"

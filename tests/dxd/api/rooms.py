@@ -1,0 +1,200 @@
+"""Stand-ins for the rooms below the edge, with no more in them than a test of the edge can see."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dxd.api.door import DEFAULT_LIMITS, Limits
+from dxd.api.front import HttpFront, create_app
+from dxd.engine.model import ContainerId, EngineState, EngineStatus, Image, ImageId
+from dxd.errors import Conflict, EngineDown, NotFound
+from dxd.kit.hub import Hub
+from dxd.kit.progress import Progress
+from dxd.runs.model import Grant, Lease, LeaseRequest, Run, RunId, RunState, StillAlive
+from dxd.tools.catalogue import Catalogue
+from dxd.tools.model import Tool
+from dxd.tools.shims import reconcile
+from dxd.warm.model import ContainerView
+
+BORN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+CONTAINER = ContainerId("c" * 64)
+LEASE = Lease(
+    run=RunId(7),
+    token=bytes(range(16)),
+    agent=Path("/run/dx/agent.sock"),
+    grants=(Grant(b"/home/me/project", readonly=False, directory=True), Grant(b"/data/\xff", True, False)),
+)
+RUN = Run(
+    id=RunId(7),
+    tool="jq",
+    command="jq",
+    container=CONTAINER,
+    client_pid=4711,
+    state=RunState.RUNNING,
+    created_at=BORN,
+    started_at=BORN,
+)
+VIEW = ContainerView(
+    id=CONTAINER,
+    image="jq:latest",
+    image_id=ImageId("sha256:" + "1" * 64),
+    tools=("jq",),
+    network="none",
+    state="ready",
+    runs=1,
+    idle_s=0.0,
+    created_at=BORN,
+    agent_pid=99,
+)
+IMAGE = Image(
+    id=ImageId("sha256:" + "1" * 64),
+    architecture="amd64",
+    os="linux",
+    entrypoint=("/jq",),
+    command=(),
+    env=(),
+    working_dir="",
+    user="",
+    labels={},
+    size_bytes=1,
+)
+
+Answering = Callable[[LeaseRequest, Progress], Awaitable[Lease | StillAlive]]
+Resolving = Callable[[Tool | str, Progress, bool], Awaitable[Image]]
+
+
+async def at_once(request: LeaseRequest, progress: Progress) -> Lease | StillAlive:
+    """A warm container is there."""
+    return LEASE if request.late is None else StillAlive()
+
+
+async def there(source: Tool | str, progress: Progress, rebuild: bool) -> Image:
+    """The image is there."""
+    return IMAGE
+
+
+@dataclass
+class Rooms:
+    """All the ports that the edge needs, in one: what it was asked, and what it shall answer."""
+
+    answering: Answering = at_once
+    resolving: Resolving = there
+    asked: list[LeaseRequest] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=lambda: [replace(RUN, id=RunId(8), state=RunState.FINISHED), RUN])
+    views: list[ContainerView] = field(default_factory=lambda: [VIEW])
+    signals: list[tuple[int, int, bool]] = field(default_factory=list)
+    stops: list[str] = field(default_factory=list)
+    engine_status: EngineStatus = EngineStatus(EngineState.UP, "/var/run/docker.sock", "20.10", None)
+    down: EngineDown | None = None
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass
+class Made:
+    """A front, and what stands behind it."""
+
+    hub: Hub
+    catalogue: Catalogue
+    shims: Path
+    front: HttpFront
+
+
+@dataclass
+class FakeRuns:
+    """The port `Runs`."""
+
+    rooms: Rooms
+
+    async def lease(self, request: LeaseRequest, progress: Progress) -> Lease | StillAlive:
+        self.rooms.asked.append(request)
+        try:
+            return await self.rooms.answering(request, progress)
+        except asyncio.CancelledError:
+            self.rooms.cancelled.set()
+            raise
+
+    def all(self) -> list[Run]:
+        return self.rooms.runs
+
+    def get(self, run: RunId) -> Run:
+        for each in self.rooms.runs:
+            if each.id == run:
+                return each
+        raise NotFound(f"there is no run {run}")
+
+    async def signal(self, run: RunId, number: int, *, group: bool) -> None:
+        if self.get(run).state is RunState.FINISHED:
+            raise Conflict(f"run {run} has ended")
+        self.rooms.signals.append((run, number, group))
+
+
+@dataclass
+class FakeContainers:
+    """The port `Containers`."""
+
+    rooms: Rooms
+
+    def all(self) -> list[ContainerView]:
+        return self.rooms.views
+
+    async def drop(self, container: ContainerId) -> None:
+        for each in self.rooms.views:
+            if each.id == container:
+                self.rooms.views.remove(each)
+                return
+        raise NotFound("there is no such container")
+
+    async def drop_all(self, tool: str | None) -> int:
+        if self.rooms.down is not None:
+            raise self.rooms.down
+        drop = [each for each in self.rooms.views if tool is None or tool in each.tools]
+        self.rooms.views = [each for each in self.rooms.views if each not in drop]
+        return len(drop)
+
+
+@dataclass
+class FakeImages:
+    """The port `Images`."""
+
+    rooms: Rooms
+
+    async def resolve(self, source: Tool | str, progress: Progress, *, rebuild: bool = False) -> Image:
+        try:
+            return await self.rooms.resolving(source, progress, rebuild)
+        except asyncio.CancelledError:
+            self.rooms.cancelled.set()
+            raise
+
+
+@dataclass
+class FakeStatus:
+    """The port `Status`."""
+
+    rooms: Rooms
+
+    def ready(self) -> bool:
+        return True
+
+    def engine(self) -> EngineStatus:
+        return self.rooms.engine_status
+
+
+def make_app(rooms: Rooms, directory: Path, limits: Limits = DEFAULT_LIMITS) -> Made:
+    """The real application over these rooms, with its definitions and shims in the directory."""
+    hub, catalogue = Hub(), Catalogue(directory / "config" / "dx.toml")
+    shims, launcher = directory / "shims", directory / "bin" / "dx"
+    app = create_app(
+        version="1.2.3",
+        catalogue=catalogue,
+        images=FakeImages(rooms),
+        runs=FakeRuns(rooms),
+        containers=FakeContainers(rooms),
+        hub=hub,
+        status=FakeStatus(rooms),
+        stop=rooms.stops.append,
+        shims=lambda: reconcile(shims, catalogue.commands(), launcher),
+        limits=limits,
+    )
+    return Made(hub, catalogue, shims, HttpFront(app, limits=limits))
