@@ -17,6 +17,7 @@ extern char **environ;
 
 #define MAX_HEAD 16384
 #define MAX_ANSWER_RECORD (1U << 20)
+#define TRIES 3 /* with a daemon that ends before it has answered; nothing has begun by then */
 
 struct body {
     char *bytes;
@@ -120,17 +121,20 @@ static bool fill(struct answer *a) {
     }
 }
 
-static void read_head(struct answer *a) {
+/* False where the daemon ended before that. */
+static bool read_head(struct answer *a) {
     char *end;
-    a->bytes[a->length] = '\0';
     while (!(end = memmem(a->bytes, a->length, "\r\n\r\n", 4))) {
-        if (a->length > MAX_HEAD || !fill(a))
-            die(EXIT_DX, "the daemon closed the connection; it may be stopping: try again, or see: dx daemon logs");
+        if (a->length > MAX_HEAD)
+            die(EXIT_DX, "the daemon's answer is malformed; run: dx daemon restart");
+        if (!fill(a))
+            return false;
     }
     *end = '\0';
     if (!strcasestr(a->bytes, "\r\ncontent-type: application/vnd.dx.lease"))
         die(EXIT_DX, "the daemon of another version answers; run: dx daemon restart");
     a->at = (size_t)(end + 4 - a->bytes);
+    return true;
 }
 
 static bool next_record(struct answer *a, struct dx_record *record, const char **payload) {
@@ -215,27 +219,34 @@ static void take(struct lease *lease, uint32_t type, const char *payload, size_t
     }
 }
 
-void lease_ask(const struct request *request, struct lease *lease) {
+/* True with the whole answer; false where the daemon ended before it was. */
+static bool ask_once(const struct body *body, struct lease *lease) {
     static char buffer[4U << 20];
-    struct body body = {0};
     struct dx_record record = {0};
     const char *payload;
-    memset(lease, 0, sizeof *lease);
-    write_request(&body, request);
     struct answer answer = {.sock = daemon_connect(), .bytes = buffer, .room = sizeof buffer - 1};
-    if (send_request(answer.sock, &body) < 0 && errno != EPIPE) /* on EPIPE the answer says why */
+    bool whole = false;
+    memset(lease, 0, sizeof *lease);
+    /* Where it takes no more of the request, its answer says why. */
+    if (send_request(answer.sock, body) < 0 && errno != EPIPE && errno != ECONNRESET)
         die(EXIT_DX, "the daemon does not take the request: %s", strerror(errno));
-    read_head(&answer);
-    while (next_record(&answer, &record, &payload)) {
-        if (record.type == DX_A_GO)
-            break;
-        take(lease, record.type, payload, record.length);
-        if (record.type == DX_A_WAIT)
-            break;
+    if (read_head(&answer)) {
+        while (!whole && next_record(&answer, &record, &payload)) {
+            whole = record.type == DX_A_GO || record.type == DX_A_WAIT;
+            if (record.type != DX_A_GO)
+                take(lease, record.type, payload, record.length);
+        }
+        show(DX_A_NOTE, "", 0);
     }
-    if (record.type != DX_A_GO && record.type != DX_A_WAIT)
-        die(EXIT_DX, "the daemon ended before it had answered; try again, or see: dx daemon logs");
-    show(DX_A_NOTE, "", 0);
     close(answer.sock);
+    return whole;
+}
+
+void lease_ask(const struct request *request, struct lease *lease) {
+    struct body body = {0};
+    write_request(&body, request);
+    for (int tries = 1; !ask_once(&body, lease); tries++)
+        if (tries == TRIES)
+            die(EXIT_DX, "the daemon ended before it had answered; try again, or see: dx daemon logs");
     free(body.bytes);
 }
