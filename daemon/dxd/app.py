@@ -112,6 +112,7 @@ class EngineWatch:
         self._images = images
         self._pool = pool
         self._adopted = asyncio.Event()
+        pool.expect()
 
     def ready(self) -> bool:
         """Whether what was there before has been adopted, or the engine cannot say."""
@@ -132,11 +133,15 @@ class EngineWatch:
     async def _gap(self) -> None:
         self._images.clear()
         await self._pool.adopt()
-        self._adopted.set()
+        self._is_adopted()
 
     def _lost(self, error: EngineTrouble) -> None:
         log.warning("engine lost", reason=error.line())
+        self._is_adopted()
+
+    def _is_adopted(self) -> None:
         self._adopted.set()
+        self._pool.settle()
 
 
 def find_agent(environ: Mapping[str, str]) -> Path:

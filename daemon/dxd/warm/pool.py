@@ -76,11 +76,22 @@ class Pool:
         self._warm: dict[str, Warm] = {}
         self._by_key: dict[Key, Warm] = {}
         self._tasks = Tasks(lambda name, error: log.error("task failed", task=name, exc_info=error))
+        self._settled = asyncio.Event()
+        self._settled.set()
         self.watcher: Watcher | None = None
         """Set once by the room above, before anything starts."""
 
+    def expect(self) -> None:
+        """Containers may be there from before: until `settle`, whoever needs to know them waits."""
+        self._settled.clear()
+
+    def settle(self) -> None:
+        """All that could be adopted is."""
+        self._settled.set()
+
     async def take(self, key: Key, *, image: str, tool: str) -> Warm:
         """A container that is ready for a run of the key. Raises `AgentFailed`, `EngineTrouble`."""
+        await self._settled.wait()
         warm = self._by_key.get(key)
         if warm is None:
             self._retire_others(key, image)
@@ -144,6 +155,7 @@ class Pool:
 
     async def drop_all(self, tool: str | None) -> int:
         """Remove those that take runs of the tool, or all; returns how many."""
+        await self._settled.wait()
         found = [each for each in self._warm.values() if tool is None or tool in each.tools]
         await asyncio.gather(*(self._removed(each, "asked for") for each in found))
         return len(found)
