@@ -1,0 +1,25 @@
+"""What every test may ask for: an image to run, and a dx of its own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests import house as houses
+from tests.house import ME, House, Person, containers_of
+
+
+@pytest.fixture(scope="session")
+def image() -> Iterator[str]:
+    """The name of an image with busybox in it."""
+    with houses.image() as name:
+        yield name
+    left = [each for instance in House.instances for each in containers_of(instance)]
+    assert not left, f"containers were left behind: {left}"
+
+
+@pytest.fixture
+def house(request: pytest.FixtureRequest, image: str) -> Iterator[House]:
+    """A dx without a daemon, of whoever runs the tests, or of the `Person` that it is indirectly parametrized with."""
+    person: Person = getattr(request, "param", ME)
+    with House(person) as made:
+        yield made
