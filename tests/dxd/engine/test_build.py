@@ -72,7 +72,7 @@ async def test_target_arguments_and_labels_reach_the_image(workshop: Workshop, b
 
 async def test_a_failing_step_is_named_and_its_last_lines_are_told(workshop: Workshop, builder: Engine) -> None:
     listener = Listener()
-    step = 'RUN ["/bin/busybox", "sh", "-c", "echo first; busybox seq 30; echo last >&2; busybox sleep 0.1; exit 7"]'
+    step = 'RUN ["/bin/busybox", "sh", "-c", "echo first; busybox seq 30; echo last; busybox sleep 0.1; exit 7"]'
     with pytest.raises(BuildFailed) as raised:
         await _build(builder, FROM_SCRATCH + step, workshop.name(), listener)
     assert "] RUN [" in raised.value.message
