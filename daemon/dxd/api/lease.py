@@ -134,10 +134,11 @@ def parse_json(body: types.LeaseBody, peer: Peer) -> LeaseRequest:
     command, cwd = types.to_bytes(body.command), types.to_bytes(body.cwd)
     args = tuple(types.to_bytes(each) for each in body.args)
     env = tuple(types.to_bytes(each) for each in body.env)
+    # What a string may be is in the schema; bytes are known only once they are decoded.
     if not command:
-        raise BadRequest("the command is empty")
+        raise (BadRequest if isinstance(body.command, str) else Refused)("the command is empty")
     if not cwd.startswith(b"/"):
-        raise BadRequest("the current directory is not absolute")
+        raise (BadRequest if isinstance(body.cwd, str) else Refused)("the current directory is not absolute")
     texts = (text.encode() for item in body.options.items() for text in item)
     if any(b"\0" in each for each in (command, cwd, *args, *env, *texts)):
         raise Refused("nothing that a process is given can have a NUL byte in it")

@@ -188,6 +188,8 @@ def parse_body(name: str, body: types.ToolBody) -> Tool:
         if not path.startswith("/"):
             raise BadDefinition(f"{where}: {path!r} is not an absolute path", "write it from / on")
     table = {key: value for key, value in msgspec.to_builtins(body).items() if key != "name" and value is not None}
+    if body.pids is not None and body.pids.is_integer():
+        table["pids"] = int(body.pids)
     if isinstance(build := table.get("build"), dict):
         table["build"] = {key: value for key, value in build.items() if value is not None}
     return parse_tool(name, table, base=Path("/"))

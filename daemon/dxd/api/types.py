@@ -116,7 +116,8 @@ class ToolBody(Struct, frozen=True, forbid_unknown_fields=True):
     mounts: list[MountText | MountPaths] = []
     memory: Annotated[Size | None, Meta(description="Like 512m or 2g, at least 6m")] = None
     cpus: Annotated[float | None, schema(minimum=0.01, maximum=8192)] = None
-    pids: Annotated[int | None, schema(minimum=1, maximum=4194304)] = None
+    # A float, since JSON has no other numbers: 1e2 is a whole one.
+    pids: Annotated[float | None, schema(minimum=1, maximum=4194304, multipleOf=1)] = None
 
 
 class Tool(Struct, frozen=True):
@@ -172,7 +173,7 @@ class ImageLine(Struct, frozen=True):
 class Base64(Struct, frozen=True, forbid_unknown_fields=True):
     """Bytes that are no UTF-8."""
 
-    base64: bytes
+    base64: Annotated[bytes, schema(pattern=r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$")]
 
 
 Bytes = Text | Base64

@@ -333,9 +333,17 @@ class TestJson:
         assert edge.rooms.asked == []
 
     @pytest.mark.parametrize(
-        "more", [{"args": ["\0"]}, {"env": ["A=\0"]}, {"options": {"a": "\0"}}, {"args": [{"base64": "AA=="}]}]
+        "more",
+        [
+            {"args": ["\0"]},
+            {"env": ["A=\0"]},
+            {"options": {"a": "\0"}},
+            {"args": [{"base64": "AA=="}]},
+            {"cwd": {"base64": ""}},
+            {"command": {"base64": ""}},
+        ],
     )
-    async def test_nul_bytes_hold_to_no_process(self, edge: Edge, more: dict[str, object]) -> None:
+    async def test_what_no_process_can_be_given_is_422(self, edge: Edge, more: dict[str, object]) -> None:
         answer = await edge.call("POST", "/v1/runs", {"command": "jq", "cwd": "/", **more})
         assert (answer.status, answer.code) == (422, "refused")
 

@@ -201,6 +201,11 @@ class TestTools:
         assert answer.json() == {**DEFAULTS, **body, "name": "gcc"}
         assert (await edge.call("GET", "/v1/tools/gcc")).json() == {**DEFAULTS, **body, "name": "gcc"}
 
+    async def test_a_whole_number_is_one_however_it_is_written(self, edge: Edge) -> None:
+        answer = await edge.call("PUT", "/v1/tools/jq", b'{"image": "a", "pids": 1e2}')
+        assert (answer.status, answer.json()["pids"]) == (201, 100)
+        assert (await edge.call("PUT", "/v1/tools/jq", {"image": "a", "pids": 1.5})).status == 422
+
     @pytest.mark.parametrize(
         ("body", "status", "code"),
         [
