@@ -1,20 +1,20 @@
 """Where dx keeps things, for the client and the daemon alike (client/launcher/places.c is the same in C).
 
-The XDG base directories, each with an override of ours. Nothing is created here.
+The XDG base directories, each with an override of ours. Nothing is created here. Every start of the command line
+imports this, so it does without dataclasses, which bring `inspect` and 8 ms along.
 """
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
 class NoHome(ValueError):
     """Neither HOME nor the overrides say where dx may keep things."""
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(NamedTuple):
     """Absolute directories of one user's dx."""
 
     config_dir: Path

@@ -1,0 +1,327 @@
+"""The daemon's API, version 1, for Python programs; the command line is one of them.
+
+    client = Client(Places.of().socket)
+    for tool in client.tools():
+        print(tool["name"], tool["image"])
+
+Uses the standard library only. Every method is one request and may raise `ApiError` (the daemon refused),
+`Unreachable` (nobody listens), `BadAnswer` (no sense came back in time) or `WrongVersion`; all are `ClientError`.
+What is returned is the API's JSON as it is, typed here.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from os import PathLike, fspath
+from typing import Any, Literal, NotRequired, TypedDict
+
+from dx import __version__, http
+from dx.errors import ApiError, BadAnswer, ClientError, Unreachable, WrongVersion
+from dx.http import quote
+
+__all__ = ["ApiError", "BadAnswer", "Client", "ClientError", "Unreachable", "WrongVersion", "compatible"]
+
+TIMEOUT_S = 30.0
+"""How long to wait for an answer: longer than the daemon waits for the engine."""
+MAX_SHOWN = 200
+
+
+class Build(TypedDict):
+    """How to make an image."""
+
+    context: str
+    file: str | None
+    target: str | None
+    args: dict[str, str]
+
+
+class Mount(TypedDict):
+    """A mount whose paths have colons."""
+
+    source: str
+    target: str
+    readonly: bool
+
+
+class Definition(TypedDict):
+    """A tool as one defines it; what is left out has its default."""
+
+    image: NotRequired[str | None]
+    build: NotRequired[Build | None]
+    entrypoint: NotRequired[list[str] | None]
+    commands: NotRequired[list[str]]
+    network: NotRequired[str]
+    env: NotRequired[list[str]]
+    mounts: NotRequired[list[str | Mount]]
+    memory: NotRequired[str | None]
+    cpus: NotRequired[float | None]
+    pids: NotRequired[int | None]
+
+
+class Tool(TypedDict):
+    """A tool that is defined."""
+
+    name: str
+    image: str | None
+    build: Build | None
+    entrypoint: list[str] | None
+    commands: list[str]
+    network: str
+    env: list[str]
+    mounts: list[str | Mount]
+    memory: str | None
+    cpus: float | None
+    pids: int | None
+
+
+class Shims(TypedDict):
+    """What was done to the shims."""
+
+    directory: str
+    added: list[str]
+    removed: list[str]
+    foreign: list[str]
+    kept: list[str]
+
+
+class Container(TypedDict):
+    """A warm container."""
+
+    id: str
+    image: str
+    image_id: str
+    tools: list[str]
+    network: str
+    state: str
+    runs: int
+    idle_s: float
+    created_at: str
+    agent_pid: int | None
+
+
+class Run(TypedDict):
+    """One execution of a command."""
+
+    id: int
+    tool: str
+    command: str
+    container: str
+    client_pid: int
+    state: str
+    created_at: str
+    started_at: str | None
+    duration_s: float | None
+    exit_code: int | None
+    signal: int | None
+    user_s: float | None
+    system_s: float | None
+    max_rss_bytes: int | None
+
+
+class Engine(TypedDict):
+    """What the daemon knows of the engine."""
+
+    state: str
+    address: str | None
+    version: str | None
+    reason: str | None
+
+
+class Status(TypedDict):
+    """The daemon as a whole."""
+
+    version: str
+    wire: int
+    pid: int
+    uptime_s: float
+    ready: bool
+    engine: Engine
+    tools: int
+    problem: str | None
+    containers: int
+    runs: int
+    log: NotRequired[str]
+
+
+class PrepareLine(TypedDict, total=False):
+    """A line of progress: one of these."""
+
+    note: str
+    progress: str
+    image: str
+
+
+class Client:
+    """Requests to one daemon. Holds no connection, so there is nothing to close.
+
+    `start` is called when nobody listens, once for a request, which is then tried again.
+    """
+
+    def __init__(
+        self, socket: str | PathLike[str], *, start: Callable[[], None] | None = None, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        self.socket = fspath(socket)
+        self.start = start
+        self.timeout_s = timeout_s
+
+    def status(self) -> Status:
+        """The daemon as a whole; of any version, so that one can be told to stop."""
+        status: Status = self._ask("GET", "/v1/status", any_version=True)
+        return status
+
+    def stop(self) -> None:
+        """Have the daemon stop in its own time; runs go on."""
+        self._ask("POST", "/v1/daemon/stop", any_version=True)
+
+    def tools(self) -> list[Tool]:
+        """Every tool."""
+        tools: list[Tool] = self._ask("GET", "/v1/tools")["tools"]
+        return tools
+
+    def tool(self, name: str) -> Tool:
+        """One tool."""
+        tool: Tool = self._ask("GET", f"/v1/tools/{quote(name)}")
+        return tool
+
+    def put_tool(self, name: str, definition: Definition) -> Tool:
+        """Define a tool, in place of one that has the name; paths are absolute."""
+        tool: Tool = self._ask("PUT", f"/v1/tools/{quote(name)}", definition)
+        return tool
+
+    def delete_tool(self, name: str) -> None:
+        """Forget a tool."""
+        self._ask("DELETE", f"/v1/tools/{quote(name)}")
+
+    def prepare(self, name: str, *, rebuild: bool = False) -> Iterator[PrepareLine]:
+        """Pull or build the tool's image; yields lines until the last, which has the image."""
+        yield from self._stream("POST", f"/v1/tools/{quote(name)}/prepare" + "?rebuild=true" * rebuild, last="image")
+
+    def check(self, text: bytes) -> None:
+        """Have the text of a dx.toml read without it being used."""
+        self._ask("POST", "/v1/check", text)
+
+    def reshim(self) -> Shims:
+        """Make the shims agree with the tools."""
+        shims: Shims = self._ask("POST", "/v1/shims")
+        return shims
+
+    def containers(self) -> list[Container]:
+        """The warm containers."""
+        containers: list[Container] = self._ask("GET", "/v1/containers")["containers"]
+        return containers
+
+    def drop_containers(self, tool: str | None = None) -> int:
+        """Remove the warm containers, or those of one tool; how many there were."""
+        target = "/v1/containers" if tool is None else f"/v1/containers?tool={quote(tool)}"
+        dropped: int = self._ask("DELETE", target)["dropped"]
+        return dropped
+
+    def runs(self, state: Literal["live", "finished"] | None = None) -> list[Run]:
+        """Runs, the latest first."""
+        runs: list[Run] = self._ask("GET", "/v1/runs" if state is None else f"/v1/runs?state={state}")["runs"]
+        return runs
+
+    def signal(self, run: int, signal: str, *, group: bool = False) -> None:
+        """Send a signal to a run: TERM, INT, ..."""
+        self._ask("POST", f"/v1/runs/{run}/signal", {"signal": signal, "group": group})
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """What happens from now on; ends when the daemon does."""
+        yield from self._stream("GET", "/v1/events")
+
+    def _ask(self, method: str, target: str, body: object = None, *, any_version: bool = False) -> Any:
+        """The one way of every request that has one answer."""
+        with self._send(method, target, body, any_version=any_version) as response:
+            try:
+                data = response.read()
+            except (OSError, http.BadResponse) as error:
+                raise self._bad_answer(error) from error
+        if response.status >= 400:
+            raise _refusal(response.status, data)
+        return _decode(data) if data else None
+
+    def _stream(self, method: str, target: str, last: str | None = None) -> Iterator[Any]:
+        """The one way of every request that has many; the key `last` marks the end, without it there is none."""
+        with self._send(method, target, None) as response:
+            try:
+                if response.status >= 400:
+                    raise _refusal(response.status, response.read())
+                for line in response.lines():
+                    item = _decode(line)
+                    if not isinstance(item, dict):
+                        raise BadAnswer(*_NO_SENSE)
+                    if "error" in item:
+                        raise _refusal(response.status, line)
+                    yield item
+                    if last in item:
+                        return
+            except (OSError, http.BadResponse) as error:
+                raise self._bad_answer(error) from error
+        if last is not None:
+            raise BadAnswer("the daemon ended before the work was done", "see: dx daemon logs")
+
+    def _send(self, method: str, target: str, body: object, *, any_version: bool = False) -> http.Response:
+        headers = {"Accept": "application/json", "User-Agent": f"dx/{__version__}"}
+        if body is not None:
+            headers["Content-Type"] = "application/toml" if isinstance(body, bytes) else "application/json"
+            body = body if isinstance(body, bytes) else _encode(body)
+        data = body if isinstance(body, bytes) else None
+        for attempt in ("first", "last"):
+            try:
+                response = http.request(
+                    self.socket, method, target, headers=headers, body=data, timeout_s=self.timeout_s
+                )
+                break
+            except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
+                if attempt == "last" or not self.start:
+                    raise Unreachable("the daemon is not running", "start it with: dx daemon start") from error
+                self.start()
+            except PermissionError as error:
+                raise Unreachable(f"{self.socket} may not be used by you", "it belongs to another user") from error
+            except (OSError, http.BadResponse) as error:
+                raise self._bad_answer(error) from error
+        if not any_version and (theirs := response.headers.get("dx-version")) and not compatible(theirs):
+            with response:
+                raise WrongVersion(f"the daemon is dx {theirs}, this is dx {__version__}", "run: dx daemon restart")
+        return response
+
+    def _bad_answer(self, error: Exception) -> BadAnswer:
+        if isinstance(error, TimeoutError):
+            return BadAnswer(f"the daemon does not answer within {self.timeout_s:g} s", "run: dx daemon restart")
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return BadAnswer(f"no answer from the daemon: {reason}", "try again, or see: dx daemon logs")
+
+
+def compatible(theirs: str, ours: str = __version__) -> bool:
+    """Whether a client can talk to a daemon: the same major version, and at most one minor version apart."""
+    try:
+        their_major, their_minor = (int(part) for part in theirs.split(".")[:2])
+        major, minor = (int(part) for part in ours.split(".")[:2])
+    except ValueError:
+        return theirs == ours
+    return their_major == major and abs(their_minor - minor) <= 1
+
+
+_NO_SENSE = ("the daemon's answer makes no sense", "run: dx daemon restart")
+
+
+def _encode(body: object) -> bytes:
+    try:
+        return json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ClientError("an argument is not UTF-8", "definitions are text; rename the file or write it out") from None
+
+
+def _decode(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        raise BadAnswer(*_NO_SENSE) from None
+
+
+def _refusal(status: int, data: bytes) -> ClientError:
+    try:
+        error = json.loads(data)["error"]
+        return ApiError(status, str(error["code"]), str(error["message"]), str(error.get("hint", "")))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        text = " ".join(data[:MAX_SHOWN].decode(errors="replace").split())
+        return BadAnswer(f"the daemon answered with status {status}: {text}", "run: dx daemon restart")

@@ -1,0 +1,154 @@
+"""`dx add`: define a tool, have its image, and say which commands are there now."""
+
+from dx.api import Client, Tool
+from dx.cli import link, screen, search_path
+from dx.cli.definition import definition, definition_of, differences
+from dx.cli.verb import EXIT_DX, Namespace, Parser, Verb, add_json
+from dx.errors import ApiError, ClientError
+
+
+def _arguments(parser: Parser) -> None:
+    parser.add_argument("name", metavar="NAME", help="what to call the tool")
+    parser.add_argument("image", metavar="IMAGE", nargs="?", help="the image to run, pulled where it is missing")
+    build = parser.add_argument_group("or, instead of an image")
+    build.add_argument("--build", metavar="DIR", help="build the image from this directory")
+    build.add_argument("--file", metavar="FILE", help="the Dockerfile (default: DIR/Dockerfile)")
+    build.add_argument("--target", metavar="STAGE", help="the stage to build (default: the last)")
+    build.add_argument("--arg", metavar="K=V", action="append", default=[], help="a build argument; repeatable")
+    run = parser.add_argument_group("how to run it")
+    run.add_argument("--entrypoint", metavar="WORDS", help="in place of the image's entrypoint; '' for none at all")
+    run.add_argument(
+        "--command",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a command of the image to offer; repeatable (default: one, called NAME, which is the entrypoint)",
+    )
+    run.add_argument(
+        "--network", choices=("none", "bridge", "host"), default="bridge", help="what it can reach (default: bridge)"
+    )
+    run.add_argument(
+        "--env",
+        metavar="K=V|PATTERN",
+        action="append",
+        default=[],
+        help="a variable to set, or a pattern of your variables to pass (TOKEN, 'AWS_*', '*'); repeatable",
+    )
+    run.add_argument(
+        "--mount",
+        metavar="SRC[:DST][:ro]",
+        action="append",
+        default=[],
+        help="a path that it sees beside the project; repeatable",
+    )
+    run.add_argument("--memory", metavar="SIZE", help="what all its runs may use together: 512m, 2g")
+    run.add_argument("--cpus", metavar="N", type=float, help="processors, like 1.5")
+    run.add_argument("--pids", metavar="N", type=int, help="processes at most")
+    parser.add_argument("--yes", "-y", action="store_true", help="ask nothing: replace a tool that has the name")
+    add_json(parser)
+
+
+def add(given: Namespace) -> int:
+    """Define the tool and prepare its image; what was before is put back where that fails."""
+    wanted = definition(given)
+    client = link.client()
+    old = _existing(client, given.name)
+    if old and (changed := differences(old, wanted)) and not (given.yes or _replace(given.name, changed)):
+        return EXIT_DX
+    tool = client.put_tool(given.name, wanted)
+    try:
+        image = _prepare(client, tool, rebuild=wanted["build"] is not None)
+    except BaseException:
+        _put_back(client, given.name, old)
+        raise
+    foreign = [command for command in client.reshim()["foreign"] if command in _commands(tool)]
+    if given.json:
+        screen.print_json({**tool, "image_id": image})
+    else:
+        _tell(tool, new=old is None)
+    for command in foreign:
+        shim = link.places().shims_dir / command
+        screen.say(f"dx: {shim} is not dx's own, so {command} has no shim; remove it, then: dx reshim")
+    return 0
+
+
+def _existing(client: Client, name: str) -> Tool | None:
+    try:
+        return client.tool(name)
+    except ApiError as error:
+        if error.code == "unknown-tool":
+            return None
+        raise
+
+
+def _replace(name: str, changed: list[str]) -> bool:
+    if screen.ask(f"There is a tool {name} already, with another {' and '.join(changed)}. Replace it?"):
+        return True
+    screen.complain(f"there is a tool {name} already, with another {' and '.join(changed)}", "replace it with --yes")
+    return False
+
+
+def _prepare(client: Client, tool: Tool, *, rebuild: bool) -> str:
+    with screen.Passing() as passing:
+        for line in client.prepare(tool["name"], rebuild=rebuild):
+            if "note" in line:
+                passing.note(line["note"])
+            elif "progress" in line:
+                passing.progress(line["progress"])
+            elif "image" in line:
+                return line["image"]
+    raise AssertionError("the stream ends with an image or raises")
+
+
+def _put_back(client: Client, name: str, old: Tool | None) -> None:
+    """As it was before; Ctrl-C does not come in between, and a failure is told beside the one that led here."""
+    import signal
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        if old is None:
+            client.delete_tool(name)
+        else:
+            client.put_tool(name, definition_of(old))
+    except ClientError as error:
+        screen.say(f"dx: {name} is defined all the same: {error.message}; take it out with: dx rm {name}")
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _commands(tool: Tool) -> list[str]:
+    return tool["commands"] or [tool["name"]]
+
+
+def _tell(tool: Tool, *, new: bool) -> None:
+    commands = _commands(tool)
+    print(f"{tool['name']} is {'ready' if new else 'up to date'}: {screen.paint(' '.join(commands), 'bold')}")
+    shims = str(link.places().shims_dir)
+    if not search_path.has(shims):
+        print("To call it by its name, put dx's commands on your PATH:")
+        print(f"  {search_path.activation()}")
+        print(f"Until then: dx run {commands[0]} ...")
+        return
+    for command in commands:
+        if hidden := search_path.before(command, shims):
+            screen.say(f"dx: {hidden} comes before dx's {command} on your PATH")
+
+
+VERBS = (
+    Verb(
+        name="add",
+        summary="Make a command of an image, or of a Dockerfile",
+        act=add,
+        arguments=_arguments,
+        description=(
+            "The tool is written to dx.toml, its image is pulled or built, and each of its commands gets a shim.\n"
+            "If there is no image in the end, dx.toml stays as it was."
+        ),
+        examples="""
+dx add jq ghcr.io/jqlang/jq
+dx add gcc gcc:14 --command gcc --command g++ --memory 2g
+dx add lint --build ./tools/lint --arg VERSION=3 --network none
+dx add aws amazon/aws-cli --env 'AWS_*' --mount ~/.aws:ro
+""",
+    ),
+)

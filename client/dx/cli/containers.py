@@ -1,0 +1,120 @@
+"""`dx ps` and `dx stop`: what is warm, and what runs in it."""
+
+from dx.api import Container, Run
+from dx.cli import link, screen
+from dx.cli.verb import EXIT_DX, Namespace, Parser, UsageError, Verb, add_json
+from dx.errors import ApiError
+
+
+def _ps_arguments(parser: Parser) -> None:
+    parser.add_argument("--all", "-a", action="store_true", help="runs that have ended, too")
+    add_json(parser)
+
+
+def ps(given: Namespace) -> int:
+    """Show warm containers and runs."""
+    client = link.client()
+    containers = client.containers()
+    runs = client.runs(None if given.all else "live")
+    if given.json:
+        screen.print_json({"containers": containers, "runs": runs})
+        return 0
+    if not containers and not runs:
+        screen.say("Nothing is warm and nothing runs.")
+        return 0
+    if containers:
+        headings = ("CONTAINER", "IMAGE", "TOOLS", "NETWORK", "STATE", "RUNS", "IDLE", "CREATED")
+        print(screen.table(headings, [_container_row(each) for each in containers]))
+    if runs:
+        print("\n" * bool(containers), end="")
+        headings = ("RUN", "TOOL", "COMMAND", "CONTAINER", "PID", "STATE", "TIME", "STARTED")
+        print(screen.table(headings, [_run_row(each) for each in runs]))
+    return 0
+
+
+def _stop_arguments(parser: Parser) -> None:
+    parser.add_argument("names", metavar="NAME", nargs="*", help="a tool")
+    parser.add_argument("--all", "-a", action="store_true", help="every warm container")
+    add_json(parser)
+
+
+def stop(given: Namespace) -> int:
+    """Remove warm containers, with what still runs in them."""
+    if bool(given.names) == given.all:
+        raise UsageError("name tools, or --all")
+    client = link.client()
+    dropped: dict[str, int] = {}
+    failed = False
+    for name in dict.fromkeys(given.names) or (None,):
+        try:
+            if name is not None:
+                client.tool(name)
+            dropped[name or ""] = client.drop_containers(name)
+        except ApiError as error:
+            screen.complain(error.message, error.hint)
+            failed = True
+    total = sum(dropped.values())
+    if given.json:
+        screen.print_json({"dropped": total})
+    elif not failed or dropped:
+        print(f"{total} warm container{'s' * (total != 1)} removed" if total else "Nothing was warm")
+    return EXIT_DX if failed else 0
+
+
+def _container_row(container: Container) -> tuple[str, ...]:
+    return (
+        container["id"][:12],
+        _short(container["image"]),
+        " ".join(container["tools"]),
+        container["network"],
+        container["state"],
+        str(container["runs"]),
+        "" if container["runs"] else screen.duration(container["idle_s"]),
+        screen.ago(container["created_at"]),
+    )
+
+
+def _run_row(run: Run) -> tuple[str, ...]:
+    return (
+        str(run["id"]),
+        run["tool"],
+        run["command"],
+        run["container"][:12],
+        str(run["client_pid"]),
+        _outcome(run),
+        "" if run["duration_s"] is None else _time(run["duration_s"]),
+        screen.ago(run["started_at"] or run["created_at"]),
+    )
+
+
+def _outcome(run: Run) -> str:
+    """The state, and how it ended where it has."""
+    if run["signal"] is not None:
+        return f"signal {run['signal']}"
+    if run["exit_code"] is not None:
+        return f"exit {run['exit_code']}"
+    return run["state"]
+
+
+def _time(seconds: float) -> str:
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 60 else screen.duration(seconds)
+
+
+def _short(image: str) -> str:
+    """An id as Docker shows it; names stay whole."""
+    return image[7:19] if image.startswith("sha256:") and len(image) == 71 else image
+
+
+VERBS = (
+    Verb("ps", "Show warm containers and what runs in them", ps, _ps_arguments, examples="dx ps\ndx ps --all --json"),
+    Verb(
+        "stop",
+        "Remove warm containers, with what runs in them",
+        stop,
+        _stop_arguments,
+        description="The next run makes a new one, which takes as long as `docker run`.",
+        examples="dx stop jq\ndx stop --all",
+    ),
+)

@@ -1,0 +1,171 @@
+"""`dx status` and `dx daemon`: whether the daemon runs, and have it start or stop. Neither starts it by accident."""
+
+import os
+import select
+import time
+from pathlib import Path
+
+from dx import __version__
+from dx.api import Client, Status, compatible
+from dx.cli import link, screen
+from dx.cli.verb import EXIT_DX, Formatter, Namespace, Parser, Verb, add_json
+from dx.errors import ClientError, Unreachable
+
+STOP_S = 30.0
+"""How long `dx daemon stop` waits: longer than the daemon gives to requests in flight."""
+
+
+def status(given: Namespace) -> int:
+    """Say how the daemon is; 0 only if it is ready."""
+    try:
+        current = link.client(start=False).status()
+    except Unreachable as error:
+        if given.json:
+            screen.print_json({"running": False, "ready": False})
+        else:
+            screen.complain(error.message, "it starts by itself when it is needed, or with: dx daemon start")
+        return EXIT_DX
+    if given.json:
+        screen.print_json({"running": True, **current})
+    else:
+        for key, text in _lines(current):
+            print(screen.paint(f"{key:<10}", "dim"), screen.clean(text))
+    if not given.json and not compatible(current["version"]):
+        screen.complain(f"this is dx {__version__}", "run: dx daemon restart")
+    return 0 if current["ready"] else EXIT_DX
+
+
+def _lines(current: Status) -> list[tuple[str, str]]:
+    state = "ready" if current["ready"] else "starting"
+    engine = current["engine"]
+    about_engine = {
+        "up": f"up, version {engine['version']}, at {engine['address']}",
+        "down": f"down: {engine['reason']}",
+    }.get(engine["state"], "not asked yet")
+    lines = [
+        (
+            "daemon",
+            f"{state}, dx {current['version']}, pid {current['pid']}, up {screen.duration(current['uptime_s'])}",
+        ),
+        ("engine", about_engine),
+        ("tools", str(current["tools"])),
+        ("warm", f"{current['containers']} container{'s' * (current['containers'] != 1)}"),
+        ("runs", str(current["runs"])),
+    ]
+    if current["problem"]:
+        lines.append(("problem", current["problem"]))
+    return lines
+
+
+def _daemon_arguments(parser: Parser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    def action(name: str, summary: str) -> Parser:
+        about = f"{summary.capitalize()}."
+        return actions.add_parser(name, help=summary, description=about, formatter_class=Formatter, allow_abbrev=False)
+
+    action("start", "start it, if it does not run")
+    action("stop", "stop it; runs go on without it")
+    action("restart", "stop it and start it; runs go on meanwhile")
+    logs = action("logs", "show what it wrote")
+    logs.add_argument("--follow", "-f", action="store_true", help="go on showing what it writes")
+    logs.add_argument("--lines", "-n", metavar="N", type=int, default=100, help="how many to begin with (default: 100)")
+
+
+def daemon(given: Namespace) -> int:
+    """Start, stop, restart, or show the log."""
+    client = link.client(start=False)
+    match given.action:
+        case "start":
+            return _start(client)
+        case "stop":
+            _stop(client)
+            return 0
+        case "restart":
+            _stop(client)
+            return _start(client)
+        case _:
+            return _logs(client, given.lines, follow=given.follow)
+
+
+def _start(client: Client) -> int:
+    try:
+        pid = client.status()["pid"]
+        print(f"The daemon is running, pid {pid}")
+    except Unreachable:
+        link.start_daemon()
+        print(f"The daemon is started, pid {client.status()['pid']}")
+    return 0
+
+
+def _stop(client: Client) -> None:
+    """Ask it to stop and wait until its process has ended."""
+    try:
+        pid = client.status()["pid"]
+    except Unreachable:
+        print("The daemon is not running")
+        return
+    try:
+        process = os.pidfd_open(pid)
+    except OSError:  # it has ended, or its pid means nothing in here
+        process = None
+    client.stop()
+    deadline = time.monotonic() + STOP_S
+    if process is not None:
+        ended = select.poll()
+        ended.register(process, select.POLLIN)
+        gone = bool(ended.poll(STOP_S * 1000))
+        os.close(process)
+    else:
+        gone = _wait_for_silence(client, pid, deadline)
+    if not gone:
+        raise ClientError(f"the daemon, pid {pid}, has not ended within {STOP_S:.0f} s", "see: dx daemon logs")
+    print(f"The daemon is stopped, it was pid {pid}")
+
+
+def _wait_for_silence(client: Client, pid: int, deadline: float) -> bool:
+    """Until nobody answers, or another daemon does."""
+    while time.monotonic() < deadline:
+        try:
+            if client.status()["pid"] != pid:
+                return True
+        except ClientError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _logs(client: Client, lines: int, *, follow: bool) -> int:
+    """Hand over to tail, or to journalctl for a daemon that systemd started."""
+    file = link.places().log_file
+    try:
+        where = client.status().get("log", str(file))
+    except ClientError:
+        where = str(file)
+    if where != "journal" and Path(where).exists():
+        command = ["tail", "-n", str(max(lines, 0)), *(["-F"] if follow else []), "--", where]
+    elif where == "journal" or Path("/run/systemd/system").is_dir():
+        command = ["journalctl", "--user", "-u", "dx.service", "-n", str(max(lines, 0)), *(["-f"] if follow else [])]
+    else:
+        raise ClientError(f"there is no log yet at {where}", "the daemon begins one when it starts")
+    os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
+
+
+VERBS = (
+    Verb(
+        "status",
+        "Say how the daemon is; exits 0 only if it is ready",
+        status,
+        add_json,
+        description="Starts nothing.",
+        examples="dx status\ndx status --json | jq .engine",
+    ),
+    Verb(
+        "daemon",
+        "Start, stop or restart the daemon, or show its log",
+        daemon,
+        _daemon_arguments,
+        description="It starts by itself when it is needed. Runs do not need it: they go on while it is away.",
+        examples="dx daemon restart\ndx daemon logs -f",
+    ),
+)

@@ -1,0 +1,145 @@
+"""A tool's definition from the arguments of `dx add`: paths made absolute, sizes written in one way.
+
+What is wrong is a `UsageError` here only where the daemon could not say it as well.
+"""
+
+import os
+import re
+import shlex
+from pathlib import Path
+
+from dx.api import Build, Definition, Tool
+from dx.cli.verb import Namespace, UsageError
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?", re.ASCII | re.IGNORECASE)
+_UNITS = "bkmgtp"
+
+DEFAULTS: Definition = {
+    "image": None,
+    "build": None,
+    "entrypoint": None,
+    "commands": [],
+    "network": "bridge",
+    "env": [],
+    "mounts": [],
+    "memory": None,
+    "cpus": None,
+    "pids": None,
+}
+"""What the daemon takes for what is left out."""
+
+
+def definition(given: Namespace) -> Definition:
+    """The definition that the arguments ask for, complete; raises `UsageError`."""
+    if given.image is None and given.build is None:
+        raise UsageError("give either an IMAGE or --build DIR")
+    if given.image is not None and given.build is not None:
+        raise UsageError("IMAGE and --build exclude each other")
+    if given.build is None and (given.file or given.target or given.arg):
+        raise UsageError("--file, --target and --arg belong to --build")
+    return {
+        **DEFAULTS,
+        "image": given.image,
+        "build": _build(given) if given.build is not None else None,
+        "entrypoint": _words(given.entrypoint) if given.entrypoint is not None else None,
+        "commands": given.command,
+        "network": given.network,
+        "env": given.env,
+        "mounts": [_mount(each) for each in given.mount],
+        "memory": _memory(given.memory) if given.memory is not None else None,
+        "cpus": given.cpus,
+        "pids": given.pids,
+    }
+
+
+def differences(old: Tool, new: Definition) -> list[str]:
+    """The keys in which a tool is not what it would be."""
+    return [key for key in DEFAULTS if old.get(key) != new.get(key)]
+
+
+def definition_of(tool: Tool) -> Definition:
+    """The definition that a tool has, to put it back."""
+    return {
+        "image": tool["image"],
+        "build": tool["build"],
+        "entrypoint": tool["entrypoint"],
+        "commands": tool["commands"],
+        "network": tool["network"],
+        "env": tool["env"],
+        "mounts": tool["mounts"],
+        "memory": tool["memory"],
+        "cpus": tool["cpus"],
+        "pids": tool["pids"],
+    }
+
+
+def _build(given: Namespace) -> Build:
+    context = Path(absolute(given.build))
+    if not context.is_dir():
+        raise UsageError(f"--build: {given.build} is no directory")
+    file = _dockerfile(given.file, context)
+    return {"context": str(context), "file": file, "target": given.target, "args": _args(given.arg)}
+
+
+def _dockerfile(file: str | None, context: Path) -> str | None:
+    """The Dockerfile, which is looked for from here and then in the context; the context's own is None."""
+    own = context / "Dockerfile"
+    if file is None:
+        if not own.is_file():
+            raise UsageError(f"there is no Dockerfile in {context}; name another one with --file")
+        return None
+    for path in (Path(absolute(file)), Path(os.path.normpath(context / file))):
+        if path.is_file():
+            return None if path == own else str(path)
+    raise UsageError(f"--file: there is no file {file}, neither here nor in {context}")
+
+
+def _args(given: list[str]) -> dict[str, str]:
+    """K=V, or K alone for the value that the variable K has here."""
+    args = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not name:
+            raise UsageError(f"--arg {each}: write it as NAME=VALUE")
+        if not equals and name not in os.environ:
+            raise UsageError(f"--arg {each}: there is no variable {name} here; write it as NAME=VALUE")
+        args[name] = value if equals else os.environ[name]
+    return dict(sorted(args.items()))
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        raise UsageError(f"--entrypoint: {text} has a quotation without end") from None
+
+
+def _mount(text: str) -> str:
+    """SRC[:DST][:ro] as SRC:DST[:ro]."""
+    parts = text.split(":")
+    mode = parts.pop() if len(parts) > 1 and parts[-1] in {"ro", "rw"} else "rw"
+    if len(parts) > 2 or not all(parts):
+        raise UsageError(f"--mount {text}: write it as SRC[:DST][:ro]; for paths with colons use dx edit")
+    source = absolute(parts[0])
+    target = os.path.normpath(Path(parts[1]).expanduser()) if len(parts) > 1 else source
+    return f"{source}:{target}" + ":ro" * (mode == "ro")
+
+
+def absolute(path: str) -> str:
+    """The path from the root, without `.` and `..`; `~` is the home directory."""
+    return os.path.abspath(Path(path).expanduser())
+
+
+def _memory(text: str) -> str:
+    """The size as the daemon writes it, so that equal sizes are equal texts: in the largest unit that divides it."""
+    match = _SIZE.fullmatch(text.strip())
+    if not match:
+        raise UsageError(f"--memory: {text} is not a size; write it like 512m or 2g")
+    number, unit = match.groups()
+    whole, _, fraction = number.partition(".")
+    factor = 1024 ** _UNITS.index(unit.lower() or "b")
+    size = int(whole) * factor + (int(fraction) * factor // 10 ** len(fraction) if fraction else 0)
+    power = 0
+    while size and size % 1024 == 0 and power < len(_UNITS) - 1:
+        size, power = size // 1024, power + 1
+    return f"{size}{_UNITS[power]}"

@@ -1,0 +1,167 @@
+"""What the command line shows people: tables, colours, times, and lines that pass.
+
+Everything that somebody else named (images, tools, paths, error texts) goes through `clean`, so that no escape
+sequence of theirs reaches the terminal.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import IO, Literal, Self
+
+Colour = Literal["bold", "dim", "red", "green", "yellow"]
+_CODES: dict[Colour, str] = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+
+
+def is_terminal(stream: IO[str] | None) -> bool:
+    """Whether people look at it. A stream that was closed at the start is None."""
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False
+
+
+def paint(text: str, colour: Colour, stream: IO[str] | None = None) -> str:
+    """The text in a colour where `stream`, else standard output, shows colours: https://no-color.org."""
+    stream = stream or sys.stdout
+    if not is_terminal(stream) or os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb":
+        return text
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"
+
+
+def clean(text: str) -> str:
+    """The text with control characters and halves of characters escaped."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def width(text: str) -> int:
+    """How many columns the text takes."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The rows in columns that line up, under their headings; the last column is not filled up."""
+    lines = [headings, *([clean(cell) or "-" for cell in row] for row in rows)]
+    widths = [max(width(line[column]) for line in lines) for column in range(len(headings))]
+    widths[-1] = 0
+    written = [
+        "  ".join(cell + " " * (widths[column] - width(cell)) for column, cell in enumerate(line)) for line in lines
+    ]
+    return "\n".join([paint(written[0], "bold"), *written[1:]])
+
+
+def print_json(value: object) -> None:
+    """For scripts."""
+    import json
+
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def say(text: str) -> None:
+    """A line for people beside what the verb answers: on standard error."""
+    if sys.stderr is not None:
+        print(clean(text), file=sys.stderr)
+
+
+def complain(message: str, hint: str = "") -> None:
+    """Why it failed and what to do, on one line."""
+    text = " ".join(f"{message}; {hint}".split() if hint else message.split())
+    if sys.stderr is not None:
+        print(paint("dx:", "red", sys.stderr), clean(text), file=sys.stderr)
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its largest unit, for people: `3 minutes`."""
+    if seconds < 1:
+        return "less than a second"
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'s' * (count != 1)}"
+    raise AssertionError("a second is the last unit")
+
+
+def ago(moment: str | None, now: float | None = None) -> str:
+    """An ISO 8601 time as a distance from now, or from `now` in seconds since 1970: `3 minutes ago`."""
+    if not moment:
+        return ""
+    import time
+    from datetime import datetime
+
+    try:
+        seconds = (time.time() if now is None else now) - datetime.fromisoformat(moment).timestamp()
+    except ValueError:
+        return moment
+    return "just now" if seconds < 1 else f"{duration(seconds)} ago"
+
+
+def size(size_bytes: int) -> str:
+    """Bytes as people say them: `12.3 MiB`."""
+    amount = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def ask(question: str) -> bool:
+    """Ask on the terminal; no terminal means no, and so does anything but yes."""
+    if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
+        return False
+    print(f"{clean(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline()
+    if not answer:
+        print(file=sys.stderr)
+    return answer.strip().lower() in {"y", "yes"}
+
+
+def _columns(stream: IO[str]) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+class Passing:
+    """Lines of progress on standard error: notes stay, the others each replace the one before, on a terminal only."""
+
+    def __init__(self) -> None:
+        self._stream = sys.stderr
+        self._transient = is_terminal(self._stream) and os.environ.get("TERM", "dumb") != "dumb"
+        self._shown = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._wipe()
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self._wipe()
+        say(text)
+
+    def progress(self, text: str) -> None:
+        """A line that the next one replaces."""
+        if not self._transient or self._stream is None:
+            return
+        columns = _columns(self._stream)
+        text = clean(text)
+        while width(text) >= columns:
+            text = text[: max(0, len(text) - 1 - (width(text) - columns) // 2)]
+        self._stream.write(f"\r{text}\x1b[K")
+        self._stream.flush()
+        self._shown = True
+
+    def _wipe(self) -> None:
+        if self._shown and self._stream is not None:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+            self._shown = False

@@ -1,0 +1,128 @@
+"""`dx ls`, `dx show` and `dx rm`: the tools that are defined."""
+
+from dx.api import Build, Mount, Tool
+from dx.cli import link, screen
+from dx.cli.verb import EXIT_DX, Namespace, Parser, Verb, add_json
+from dx.errors import ClientError
+
+
+def _ls_arguments(parser: Parser) -> None:
+    parser.add_argument("--names", action="store_true", help="only the names, one a line")
+    parser.add_argument("--commands", action="store_true", help="only the commands, one a line")
+    add_json(parser)
+
+
+def ls(given: Namespace) -> int:
+    """List the tools."""
+    client = link.client()
+    tools = client.tools()
+    if given.json:
+        screen.print_json({"tools": tools})
+    elif given.names or given.commands:
+        for line in [line for tool in tools for line in ([tool["name"]] if given.names else _commands(tool))]:
+            print(line)
+    elif tools:
+        rows = [(tool["name"], " ".join(_commands(tool)), _source(tool), tool["network"]) for tool in tools]
+        print(screen.table(("TOOL", "COMMANDS", "IMAGE", "NETWORK"), rows))
+    else:
+        screen.say("There are no tools yet. The first: dx add NAME IMAGE")
+    if not (given.names or given.commands) and (problem := client.status()["problem"]):
+        screen.complain(problem, "until then the last good definitions serve; mend it with: dx edit")
+    return 0
+
+
+def _show_arguments(parser: Parser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the tool")
+    add_json(parser)
+
+
+def show(given: Namespace) -> int:
+    """Show one tool's definition."""
+    tool = link.client().tool(given.name)
+    if given.json:
+        screen.print_json(tool)
+        return 0
+    lines: list[tuple[str, str]] = [("tool", tool["name"]), ("commands", " ".join(_commands(tool)))]
+    if tool["image"] is not None:
+        lines.append(("image", tool["image"]))
+    if tool["build"] is not None:
+        lines += _build_lines(tool["build"])
+    if tool["entrypoint"] is not None:
+        lines.append(("entrypoint", _quoted(tool["entrypoint"]) or "(none)"))
+    lines.append(("network", tool["network"]))
+    lines += [("env", each) for each in tool["env"]]
+    lines += [("mount", _mount(each)) for each in tool["mounts"]]
+    for key, value in (("memory", tool["memory"]), ("cpus", tool["cpus"]), ("pids", tool["pids"])):
+        if value is not None:
+            lines.append((key, f"{value:g}" if isinstance(value, float) else str(value)))
+    for key, text in lines:
+        print(screen.paint(f"{key:<10}", "dim"), screen.clean(text))
+    return 0
+
+
+def _rm_arguments(parser: Parser) -> None:
+    parser.add_argument("names", metavar="NAME", nargs="+", help="a tool")
+    add_json(parser)
+
+
+def rm(given: Namespace) -> int:
+    """Forget tools; each on its own, so that one which is unknown does not keep the others."""
+    client = link.client()
+    removed, failed = [], False
+    for name in dict.fromkeys(given.names):
+        try:
+            client.delete_tool(name)
+        except ClientError as error:
+            screen.complain(error.message, error.hint)
+            failed = True
+        else:
+            removed.append(name)
+    if given.json:
+        screen.print_json({"removed": removed})
+    else:
+        for name in removed:
+            print(f"{name} is removed")
+    return EXIT_DX if failed else 0
+
+
+def _commands(tool: Tool) -> list[str]:
+    return tool["commands"] or [tool["name"]]
+
+
+def _source(tool: Tool) -> str:
+    return tool["image"] or (f"built from {tool['build']['context']}" if tool["build"] else "")
+
+
+def _build_lines(build: Build) -> list[tuple[str, str]]:
+    lines = [("build", build["context"])]
+    if build["file"]:
+        lines.append(("file", build["file"]))
+    if build["target"]:
+        lines.append(("target", build["target"]))
+    return lines + [("arg", f"{name}={value}") for name, value in build["args"].items()]
+
+
+def _mount(mount: str | Mount) -> str:
+    if isinstance(mount, str):
+        return mount
+    return f"{mount['source']} at {mount['target']}" + (" read-only" if mount["readonly"] else "")
+
+
+def _quoted(words: list[str]) -> str:
+    import shlex
+
+    return shlex.join(words)
+
+
+VERBS = (
+    Verb("ls", "List the tools", ls, _ls_arguments, examples="dx ls\ndx ls --json | jq -r '.tools[].name'"),
+    Verb("show", "Show how a tool is defined", show, _show_arguments, examples="dx show jq\ndx show jq --json"),
+    Verb(
+        "rm",
+        "Remove tools, and the shims of their commands",
+        rm,
+        _rm_arguments,
+        description="Their images stay; the engine's own commands remove those.",
+        examples="dx rm jq\ndx rm gcc clang",
+    ),
+)

@@ -1,0 +1,271 @@
+"""dx add."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.dx.installed import Dx
+from tests.fakes.daemon import TOOL_DEFAULTS, State
+
+
+def test_an_image_becomes_a_tool(dx: Dx, daemon: State) -> None:
+    """The shortest way; it says how to call it, and how to get it on PATH."""
+    done = dx("add", "jq", "ghcr.io/jqlang/jq", SHELL="/bin/zsh")
+    assert done.status == 0
+    assert daemon.tools == {"jq": {"name": "jq", **TOOL_DEFAULTS, "image": "ghcr.io/jqlang/jq"}}
+    assert daemon.asked == [
+        "GET /v1/tools/jq",
+        "PUT /v1/tools/jq",
+        "POST /v1/tools/jq/prepare",
+        "POST /v1/shims",
+    ]
+    assert done.out.splitlines()[0] == "jq is ready: jq"
+    assert '  eval "$(dx activate zsh)"' in done.out.splitlines()
+
+
+def test_with_the_shims_on_path_there_is_no_more_to_say(dx: Dx, daemon: State) -> None:
+    """One line."""
+    shims = dx.root / "data" / "shims"
+    done = dx("add", "gcc", "gcc", "--command", "cc", "--command", "c++", PATH=f"{shims}:{dx.environ['PATH']}")
+    assert (done.out, done.err) == ("gcc is ready: cc c++\n", "")
+
+
+def test_a_program_that_comes_first_on_path_is_named(dx: Dx, daemon: State) -> None:
+    """Or one would wonder for long."""
+    dx.script("jq", "#!/bin/sh\n")
+    done = dx("add", "jq", "jq", PATH=f"{dx.environ['PATH']}:{dx.root / 'data' / 'shims'}")
+    assert done.status == 0
+    assert f"{dx.bin / 'jq'} comes before dx's jq" in done.err
+
+
+def test_every_option_ends_in_the_definition(dx: Dx, daemon: State) -> None:
+    """Paths absolute, sizes in one way."""
+    (dx.root / "src").mkdir()
+    (dx.root / "src" / "D").touch()
+    (dx.root / "work").mkdir()
+    done = dx(
+        *("add", "x", "--build", "src/../src", "--file", "D", "--target", "run", "--arg", "B=2", "--arg", "HOME"),
+        *("--entrypoint", "sh -c 'a b'", "--command", "x", "--command", "y", "--network", "none", "--env", "A=1"),
+        *("--env", "AWS_*", "--mount", "work", "--mount", "~/m:/m:ro", "--mount", "/n:/o:rw"),
+        *("--memory", "1024M", "--cpus", "1.5", "--pids", "9", "--yes"),
+    )
+    assert done.status == 0, done.err
+    root = str(dx.root)
+    assert daemon.tools["x"] == {
+        "name": "x",
+        "image": None,
+        "build": {
+            "context": f"{root}/src",
+            "file": f"{root}/src/D",
+            "target": "run",
+            "args": {"B": "2", "HOME": root},
+        },
+        "entrypoint": ["sh", "-c", "a b"],
+        "commands": ["x", "y"],
+        "network": "none",
+        "env": ["A=1", "AWS_*"],
+        "mounts": [f"{root}/work:{root}/work", f"{root}/m:/m:ro", "/n:/o"],
+        "memory": "1g",
+        "cpus": 1.5,
+        "pids": 9,
+    }
+    assert "POST /v1/tools/x/prepare?rebuild=true" in daemon.asked
+
+
+def test_the_dockerfile_of_the_context_goes_without_saying(dx: Dx, daemon: State) -> None:
+    """Named or not, it is the same definition."""
+    (dx.root / "Dockerfile").touch()
+    assert dx("add", "x", "--build", ".").status == 0
+    assert dx("add", "x", "--build", ".", "--file", "Dockerfile").status == 0
+    assert daemon.tools["x"]["build"] == {"context": str(dx.root), "file": None, "target": None, "args": {}}
+
+
+@pytest.mark.parametrize("entrypoint", ["", "--entrypoint="])
+def test_an_empty_entrypoint_is_none_at_all(dx: Dx, daemon: State, entrypoint: str) -> None:
+    """Not the image's own."""
+    dx("add", "x", "x", *([entrypoint] if entrypoint else ["--entrypoint", ""]))
+    assert daemon.tools["x"]["entrypoint"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["x"], "give either an IMAGE or --build DIR"),
+        (["x", "y", "--build", "."], "IMAGE and --build exclude each other"),
+        (["x", "y", "--file", "f"], "belong to --build"),
+        (["x", "--build", "missing"], "missing is no directory"),
+        (["x", "--build", "."], "there is no Dockerfile in"),
+        (["x", "--build", ".", "--file", "f"], "there is no file f, neither here nor in"),
+        (["x", "--build", "data", "--file", "bin/dx", "--arg", "=1"], "write it as NAME=VALUE"),
+        (["x", "--build", "data", "--file", "bin/dx", "--arg", "NOT_THERE"], "there is no variable NOT_THERE"),
+        (["x", "y", "--entrypoint", "a 'b"], "quotation without end"),
+        (["x", "y", "--mount", "/a:/b:/c"], "write it as SRC[:DST][:ro]"),
+        (["x", "y", "--mount", ":/b"], "write it as SRC[:DST][:ro]"),
+        (["x", "y", "--memory", "lots"], "lots is not a size"),
+        (["x", "y", "--cpus", "two"], "--cpus"),
+        (["x", "y", "--network", "hots"], "--network"),
+        (["x", "y", "z"], "unrecognized arguments: z"),
+        ([], "NAME"),
+    ],
+)
+def test_what_makes_no_sense_never_reaches_the_daemon(
+    dx: Dx, daemon: State, arguments: list[str], complaint: str
+) -> None:
+    """One line, 125."""
+    done = dx("add", *arguments)
+    assert (done.status, done.out, daemon.asked) == (125, "", [])
+    assert complaint in done.err
+    assert done.err.startswith("dx: add: ")
+    assert done.err.count("\n") == 1
+
+
+def test_a_name_that_is_not_utf8_is_refused(dx: Dx, daemon: State) -> None:
+    """dx.toml is text."""
+    done = dx("add", "x", "y", "--mount", os.fsdecode(b"/\xff"))
+    assert done.status == 125
+    assert "not UTF-8" in done.err
+    assert daemon.tools == {}
+
+
+OLD = {"name": "jq", **TOOL_DEFAULTS, "image": "old", "env": ["A=1"]}
+
+
+def test_the_same_definition_again_asks_nothing(dx: Dx, daemon: State) -> None:
+    """So that scripts may add what is there; sizes may be written in another way."""
+    assert dx("add", "jq", "jq", "--memory", "512m").status == 0
+    done = dx("add", "jq", "jq", "--memory", "0.5GiB")
+    assert done.status == 0
+    assert done.out.startswith("jq is up to date")
+
+
+def test_another_definition_is_no_without_a_terminal(dx: Dx, daemon: State) -> None:
+    """And yes with --yes."""
+    daemon.tools["jq"] = dict(OLD)
+    done = dx("add", "jq", "new", stdin="y\n")
+    assert done.status == 125
+    assert done.err == "dx: there is a tool jq already, with another image and env; replace it with --yes\n"
+    assert daemon.tools["jq"] == OLD
+    assert dx("add", "jq", "new", "--yes").status == 0
+    assert daemon.tools["jq"]["image"] == "new"
+
+
+@pytest.mark.parametrize(("answer", "image"), [("y\n", "new"), ("n\n", "old"), ("\n", "old"), ("\x04", "old")])
+def test_on_a_terminal_it_is_asked(dx: Dx, daemon: State, answer: str, image: str) -> None:
+    """Nothing but yes means yes."""
+    daemon.tools["jq"] = dict(OLD)
+    done = dx.on_terminal("add", "jq", "new", answer=answer)
+    assert "Replace it? [y/N]" in done.out
+    assert daemon.tools["jq"]["image"] == image
+    assert done.status == (0 if image == "new" else 125)
+
+
+FAILURE: list[dict[str, Any]] = [
+    {"note": "pulling new"},
+    {"progress": "10 %"},
+    {"error": {"code": "image-missing", "message": "there is no image new", "hint": "check its name"}},
+]
+
+
+def test_without_an_image_a_new_tool_is_not_kept(dx: Dx, daemon: State) -> None:
+    """The reason is the daemon's."""
+    daemon.prepare = FAILURE
+    done = dx("add", "jq", "new")
+    assert (done.status, done.out) == (125, "")
+    assert done.err == "pulling new\ndx: there is no image new; check its name\n"
+    assert daemon.tools == {}
+
+
+def test_without_an_image_an_old_tool_is_put_back(dx: Dx, daemon: State) -> None:
+    """As it was."""
+    daemon.tools["jq"] = dict(OLD)
+    daemon.prepare = FAILURE
+    assert dx("add", "jq", "new", "--yes").status == 125
+    assert daemon.tools["jq"] == OLD
+
+
+@pytest.mark.parametrize("lines", [[{}], [{"note": "x"}], [{"progress": "x"}, {}]])
+def test_a_daemon_that_ends_meanwhile_is_told(dx: Dx, daemon: State, lines: list[dict[str, Any]]) -> None:
+    """A stream that just ends is no success."""
+    daemon.prepare = lines
+    done = dx("add", "jq", "new")
+    assert done.status == 125
+    assert "daemon" in done.err
+    assert daemon.tools == {}
+
+
+def test_ctrl_c_puts_back_what_was_there(dx: Dx, daemon: State) -> None:
+    """And 130, without a traceback."""
+    daemon.tools["jq"] = dict(OLD)
+    daemon.prepare = [{"wait": True}]
+    child = subprocess.Popen(
+        [dx.program, "add", "jq", "new", "--yes"], env=dx.environ, stderr=subprocess.PIPE, start_new_session=True
+    )
+    assert daemon.waiting.wait(20)
+    assert daemon.tools["jq"]["image"] == "new"
+    os.killpg(child.pid, signal.SIGINT)
+    _, err = child.communicate(timeout=20)
+    assert child.returncode == 130
+    assert b"Traceback" not in err
+    assert daemon.tools["jq"] == OLD
+
+
+def test_where_putting_back_fails_it_is_said(dx: Dx, daemon: State) -> None:
+    """With what to do."""
+    daemon.prepare = FAILURE
+    daemon.answers["DELETE /v1/tools/jq"] = (
+        422,
+        b'{"error": {"code": "refused", "message": "dx.toml: cannot be changed", "hint": ""}}',
+    )
+    done = dx("add", "jq", "new")
+    assert "jq is defined all the same: dx.toml: cannot be changed; take it out with: dx rm jq" in done.err
+    assert "there is no image new" in done.err
+
+
+def test_progress_passes_on_a_terminal_only(dx: Dx, daemon: State) -> None:
+    """Notes stay; the other lines are wiped, and never wider than the terminal."""
+    daemon.prepare = [{"note": "pulling"}, {"progress": "界" * 300}, {"note": "pulled"}, {"image": "sha256:0"}]
+    shown = dx.on_terminal("add", "jq", "jq").out
+    assert "pulling\r\n" in shown
+    assert "\r\x1b[Kpulled\r\n" in shown
+    line = shown.split("\r界")[1].split("\x1b[K")[0]
+    assert len(line) < 80
+    assert "界" not in dx("add", "jq", "jq").err
+
+
+def test_json_has_the_tool_and_its_image(dx: Dx, daemon: State) -> None:
+    """Nothing else is on standard output."""
+    done = dx("add", "jq", "jq", "--json")
+    assert json.loads(done.out) == {**daemon.tools["jq"], "image_id": "sha256:" + "0" * 64}
+
+
+def test_a_file_in_the_way_of_a_shim_is_told(dx: Dx, daemon: State) -> None:
+    """The tool is there all the same."""
+    daemon.foreign = ["jq", "other"]
+    done = dx("add", "jq", "jq")
+    assert done.status == 0
+    assert "jq has no shim" in done.err
+    assert "other" not in done.err
+
+
+def test_sizes_are_written_as_the_daemon_writes_them() -> None:
+    """Or equal definitions would look different."""
+    from dx.cli.definition import _memory
+    from dxd.kit.sizes import format_size, parse_size
+
+    for text in ("6m", "512m", "0.5g", "1024k", "1000", "7340033", "2T", "1.5 GiB", "64MB", "0"):
+        assert _memory(text) == format_size(parse_size(text))
+
+
+def test_the_daemon_and_the_command_line_agree_on_a_definition(dx: Dx, daemon: State) -> None:
+    """What the real daemon makes of it is what was asked for."""
+    from dxd.tools.parse import parse_tool, to_table
+
+    dx("add", "x", "y", "--mount", "data:/d:ro", "--memory", "2048m", "--env", "*", "--entrypoint", "a b")
+    body = {key: value for key, value in daemon.tools["x"].items() if key != "name"}
+    table = to_table(parse_tool("x", body, base=Path("/")))
+    assert {**TOOL_DEFAULTS, **table} == body
