@@ -67,6 +67,8 @@ Resolving = Callable[[Tool | str, Progress, bool], Awaitable[Image]]
 
 async def at_once(request: LeaseRequest, progress: Progress) -> Lease | StillAlive:
     """A warm container is there."""
+    if request.command == b"broken":
+        raise RuntimeError("a bug")
     return LEASE if request.late is None else StillAlive()
 
 

@@ -193,8 +193,9 @@ class TestNoDescriptors:
         """Idle clients give way, the others wait in the socket's queue, and all of it costs hardly any time."""
         command = ["sh", "-c", 'ulimit -n 40; exec "$0" "$@"', sys.executable, str(SERVER), str(tmp_path)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as server:
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
             assert server.stdout is not None
+            assert server.stderr is not None
             assert server.stdout.readline() == b"ready\n"
             flood = [socket.socket(socket.AF_UNIX) for _ in range(100)]
             for each in flood:
@@ -206,7 +207,7 @@ class TestNoDescriptors:
             server.kill()
             _, _, usage = os.wait4(server.pid, 0)
             server.returncode = -9
-            assert server.stdout.read().count(b"no connection can be accepted") == 1
+            assert server.stderr.read().count(b"no connection can be accepted") == 1
         assert usage.ru_utime + usage.ru_stime < 3
 
 

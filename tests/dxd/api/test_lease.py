@@ -5,7 +5,9 @@ import base64
 import os
 import socket
 import struct
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -416,6 +418,35 @@ class TestStopping:
 
 
 JSON_TAIL = b'application/json\r\nContent-Length: 27\r\n\r\n{"command":"jq","cwd":"/a"}'
+
+
+async def test_what_a_run_is_given_never_reaches_the_log(tmp_path: Path) -> None:
+    """Not even when the daemon fails at it, with its traceback."""
+    server = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(Path(__file__).with_name("server.py")), str(tmp_path)),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert server.stdout is not None
+    assert await server.stdout.readline() == b"ready\n"
+    secret = protocol.strings([b"PASSWORD=canary"])
+    body = VERSION + record(protocol.Q_COMMAND, b"broken") + CWD
+    body += record(protocol.Q_ARGV, secret) + record(protocol.Q_ENV, secret) + record(protocol.Q_OPTION, b"env=canary")
+    for each in (body, body[:-1], body + record(999, b"canary")):
+        answer = await call(tmp_path / "s", "POST", "/v1/runs", each, media_type=protocol.MEDIA_TYPE)
+        assert answer.status in (400, 500)
+        assert b"canary" not in answer.body
+    asked = {"command": "broken", "cwd": "/", "args": ["canary"], "env": ["A=canary"], "options": {"canary": "canary"}}
+    for value in (asked, {**asked, "env": "canary"}, {**asked, "args": [7, "canary"]}):
+        answer = await call(tmp_path / "s", "POST", "/v1/runs", value)
+        assert answer.status in (400, 500)
+        assert b"canary" not in answer.body
+    server.kill()
+    _, log = await server.communicate()
+    assert log.count(b"request failed") == 2
+    assert b"RuntimeError: a bug" in log
+    assert b"canary" not in log
 
 
 async def test_a_body_of_another_kind_is_415(edge: Edge) -> None:
