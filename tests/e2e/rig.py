@@ -50,10 +50,15 @@ def live(house: House) -> list[dict[str, Any]]:
     return runs
 
 
+def init_of(container: str) -> int:
+    """The agent's pid on the host."""
+    return int(docker("inspect", "--format", "{{.State.Pid}}", container))
+
+
 def processes(container: str) -> list[str]:
-    """The commands that run in a container besides its agent."""
+    """What runs in a container besides PID 1: runs, their monitors, and what nobody has reaped."""
     lines = docker("top", container, "-o", "pid,stat,args").splitlines()[1:]
-    return [line for line in lines if line.split(maxsplit=2)[2] != "/.dx/bin/agent"]
+    return [line for line in lines if int(line.split()[0]) != init_of(container)]
 
 
 def one_line(done: "subprocess.CompletedProcess[bytes]", *words: str) -> str:
