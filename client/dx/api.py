@@ -195,9 +195,9 @@ class Client:
         """Pull or build the tool's image; yields lines until the last, which has the image."""
         yield from self._stream("POST", f"/v1/tools/{quote(name)}/prepare" + "?rebuild=true" * rebuild, last="image")
 
-    def check(self, text: bytes) -> None:
+    def check(self, text: str) -> None:
         """Have the text of a dx.toml read without it being used."""
-        self._ask("POST", "/v1/check", text)
+        self._ask("POST", "/v1/check", {"text": text})
 
     def reshim(self) -> Shims:
         """Make the shims agree with the tools."""
@@ -261,10 +261,10 @@ class Client:
 
     def _send(self, method: str, target: str, body: object, *, any_version: bool = False) -> http.Response:
         headers = {"Accept": "application/json", "User-Agent": f"dx/{__version__}"}
+        data = None
         if body is not None:
-            headers["Content-Type"] = "application/toml" if isinstance(body, bytes) else "application/json"
-            body = body if isinstance(body, bytes) else _encode(body)
-        data = body if isinstance(body, bytes) else None
+            headers["Content-Type"] = "application/json"
+            data = _encode(body)
         for attempt in ("first", "last"):
             try:
                 response = http.request(

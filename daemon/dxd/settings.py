@@ -56,6 +56,14 @@ def load(file: Path) -> Settings:
         raise BadDefinition(f"{file}: cannot be read: {error.strerror}") from None
     try:
         document = toml.parse(content, file)
+    except toml.BadToml as error:
+        raise BadDefinition(error.message, error.hint) from None
+    return read(document)
+
+
+def read(document: toml.Document) -> Settings:
+    """The settings that a dx.toml holds; raises `BadDefinition`."""
+    try:
         return _read(document.data.get("daemon", {}), toml.Spot(document, ("daemon",)))
     except toml.BadToml as error:
         raise BadDefinition(error.message, error.hint) from None

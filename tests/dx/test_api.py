@@ -165,9 +165,9 @@ def test_everything_else_is_one_request_each(path: Path, state: State) -> None:
     client.runs()
     client.runs("live")
     client.reshim()
-    client.check(b"good")
+    client.check("good")
     with pytest.raises(ApiError):
-        client.check(b"bad")
+        client.check("bad")
     state.answers["POST /v1/runs/7/signal"] = (204, b"")
     client.signal(7, "TERM", group=True)
     state.answers["GET /v1/events"] = (200, json.dumps({"kind": "x"}).encode() + b"\n\n")

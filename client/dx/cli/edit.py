@@ -90,7 +90,9 @@ def _an_editor() -> str:
 def _complaint(text: bytes, file: Path) -> ClientError | None:
     """What is wrong with the text as dx.toml."""
     try:
-        link.client().check(text)
+        link.client().check(text.decode())
+    except UnicodeDecodeError:
+        return ClientError(f"{file}: not UTF-8", "save it as UTF-8")
     except ApiError as error:
         if error.status == 422:
             return error

@@ -31,6 +31,7 @@ from dxd.tools.shims import Changes
 log = get_logger("api")
 
 _BODY = msgspec.json.Decoder(types.ToolBody)
+_CHECK = msgspec.json.Decoder(types.CheckBody)
 _NAME = Parameter(
     "name", "Of the tool", {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$", "maxLength": 128}
 )
@@ -122,7 +123,25 @@ class ToolRoutes:
                 answers=(Answer(200, "What was done", types.Shims),),
                 errors=(BadName, Refused),
             ),
+            Route(
+                id="checkFile",
+                method="POST",
+                path="/v1/check",
+                handler=self._check,
+                summary="Whether a text would do as dx.toml",
+                description="Nothing is written. The error has the place of the first complaint; paths are not looked at.",
+                tag="tools",
+                answers=(Answer(204, "It would"),),
+                body=types.CheckBody,
+                errors=(BadDefinition,),
+            ),
         )
+
+    async def _check(self, request: web.Request) -> web.StreamResponse:
+        reading.read_query(request)
+        body = await reading.read_json(request, _CHECK)
+        await asyncio.to_thread(self._catalogue.check, body.text.encode(errors="replace"))
+        return web.Response(status=204)
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         reading.read_query(request)

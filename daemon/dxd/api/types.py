@@ -152,6 +152,12 @@ class Shims(Struct, frozen=True):
     kept: list[str]
 
 
+class CheckBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a dx.toml might say."""
+
+    text: Annotated[str, Meta(description="The whole of the file")]
+
+
 class NoteLine(Struct, frozen=True):
     """A line that lasts."""
 

@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from dxd import settings
 from dxd.errors import BadDefinition, Conflict, DxError, Refused, UnknownTool
 from dxd.kit import atomic, toml
 from dxd.kit.toml import quote
-from dxd.settings import MAX_FILE_BYTES
 from dxd.tools.model import Tool
 from dxd.tools.names import did_you_mean
 from dxd.tools.parse import parse_tool
@@ -152,7 +152,7 @@ class Catalogue:
                 reading = _Reading()
             else:
                 # The stamp of what is read, not the one from before, which somebody may have replaced meanwhile.
-                content, state = atomic.read(self.file, limit_bytes=MAX_FILE_BYTES)
+                content, state = atomic.read(self.file, limit_bytes=settings.MAX_FILE_BYTES)
                 self._fresh = 0 <= time.time_ns() - max(state[3:]) < _FRESH_NS
                 reading = _understand(_parse(content, self.file), before)
         except FileNotFoundError:
@@ -184,7 +184,7 @@ class Catalogue:
 
     def _content(self) -> tuple[bytes, atomic.Stamp | None]:
         try:
-            return atomic.read(self.file, limit_bytes=MAX_FILE_BYTES)
+            return atomic.read(self.file, limit_bytes=settings.MAX_FILE_BYTES)
         except FileNotFoundError:
             return b"", None
 
@@ -215,6 +215,10 @@ def _understand(document: toml.Document, before: _Reading) -> _Reading:
         if key not in _TOP_KEYS:
             bad = spot.at(key).bad("unknown key", did_you_mean(key, _TOP_KEYS) or f"known keys: {', '.join(_TOP_KEYS)}")
             problems.append(BadDefinition(bad.message, bad.hint))
+    try:
+        settings.read(document)
+    except DxError as error:
+        problems.append(error)
     tables = document.data.get("tools", {})
     if not isinstance(tables, dict):
         problem = BadDefinition(f"{spot.at('tools')}: must be a table", "write a tool as [tools.NAME]")

@@ -125,6 +125,15 @@ def test_an_editor_that_fails_changes_nothing(dx: Dx, daemon: State) -> None:
     assert dx.file.read_text() == GOOD
 
 
+def test_bytes_that_are_no_text_stay_out(dx: Dx, daemon: State) -> None:
+    """TOML is UTF-8."""
+    dx.file.write_text(GOOD)
+    done = dx("edit", EDITOR="printf '\\377' > ")
+    assert done.status == 125
+    assert "not UTF-8" in done.err
+    assert dx.file.read_text() == GOOD
+
+
 def test_without_a_daemon_the_syntax_is_checked(dx: Dx) -> None:
     """A wrong setting can keep the daemon from starting, and this is how to mend it."""
     dx.file.write_text("[daemon]\nmax_warm = 'x'\n")

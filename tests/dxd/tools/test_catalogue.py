@@ -302,6 +302,14 @@ def test_a_file_that_cannot_be_written_is_left(tmp_path: Path) -> None:
         Catalogue(Path("/proc/dx/dx.toml")).put(parse_tool("jq", {"image": "jq"}, base=tmp_path))
 
 
+def test_wrong_settings_are_a_problem_too(file: Path) -> None:
+    """They are not the tools' business, but the file is where they are mended."""
+    file.write_text("[daemon]\nmax_warm = 0\n" + GOOD)
+    catalogue = Catalogue(file)
+    assert names(catalogue) == ["jq", "gcc"]
+    assert catalogue.problem == f"{file}:2: daemon.max_warm: must be from 1 to 10000"
+
+
 def test_check_reads_without_taking_over(file: Path) -> None:
     """What an editor wants to know before it saves."""
     file.write_text(GOOD)
