@@ -129,7 +129,7 @@ class ToolRoutes:
                 path="/v1/check",
                 handler=self._check,
                 summary="Whether a text would do as dx.toml",
-                description="Nothing is written. The error has the place of the first complaint; paths are not looked at.",
+                description="Writes nothing. The error has the place of the first complaint. Paths are not looked at.",
                 tag="tools",
                 answers=(Answer(204, "It would"),),
                 body=types.CheckBody,
