@@ -7,6 +7,9 @@ import pytest
 from tests import house as houses
 from tests.house import ME, House, Person, containers_of
 
+# Before it is imported: its comparisons are the tests', and shall say what differs.
+pytest.register_assert_rewrite("tests.contract.twin")
+
 
 @pytest.fixture(scope="session")
 def image() -> Iterator[str]:

@@ -28,7 +28,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from tests.fakes.proxy import ENGINE, Proxy
 from tests.installation import bin_for
@@ -128,7 +128,7 @@ def _image_tar() -> bytes:
 class House:
     """One user's dx, apart from every other on this machine."""
 
-    instances: set[str] = set()
+    instances: ClassVar[set[str]] = set()
     """Of all houses that there were: what containers of theirs are labelled with."""
 
     def __init__(self, person: Person = ME, **environ: str) -> None:

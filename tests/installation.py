@@ -1,7 +1,7 @@
 """Where the programs under test are, for everyone who runs them.
 
-Root's interpreter may lie where nobody else can go, below /root as a rule. Then those who are not root get a copy of it,
-with the package and what it depends on: links to the same files where that is possible.
+Root's interpreter may lie where nobody else can go, below /root as a rule. Then those who are not root get a copy of
+it, with the package and what it depends on: links to the same files where that is possible.
 """
 
 import atexit
