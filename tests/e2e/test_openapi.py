@@ -82,8 +82,9 @@ def test_every_operation(session: requests.Session, mode: schemathesis.Generatio
         @given(case=operation.as_strategy(generation_mode=mode))
         def check(case: schemathesis.Case[Any]) -> None:
             # The right shape may still mean nothing (422): no schema says that a tool has an image or a build.
-            excluded = [positive_data_acceptance]
-            case.call_and_validate("http://dx", session=session, timeout=DEADLINE_S, excluded_checks=excluded)
+            case.call_and_validate(
+                "http://dx", session=session, timeout=DEADLINE_S, excluded_checks=[positive_data_acceptance]
+            )
 
         with suppress(Unsatisfiable):  # an operation without parameters has no bad ones
             check()
