@@ -94,7 +94,7 @@ class Demo:
         self.show("sh -c 'exit 7'; echo $?", "7")
         self.show("sh -c 'echo mine > made-inside'; stat -c %u made-inside", str(os.getuid()))
         self.show(
-            "sh -c 'echo gone > /var-note; cat /var-note'; sh -c 'cat /var-note 2>/dev/null || echo not there'",
+            "sh -c 'echo gone > ~/note; cat ~/note'; sh -c 'cat ~/note 2>/dev/null || echo not there'",
             "gone not there",
         )
         self.compare()
