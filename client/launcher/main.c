@@ -112,6 +112,7 @@ static void run_verb(char **argv) {
 static void start_daemon(void) __attribute__((noreturn));
 static void start_daemon(void) {
     int sock;
+    unsetenv("DX_NO_START"); /* here starting it is what was asked for */
     puts(daemon_ensure(&sock) ? "dx: the daemon is running" : "dx: the daemon is started");
     exit(fflush(stdout) ? EXIT_DX : 0);
 }

@@ -191,8 +191,8 @@ static void take_frame(void) {
         struct dx_run_signal wanted;
         memcpy(&wanted, body, sizeof wanted);
         struct run *run = find_run(wanted.run);
-        if (run && run->number)
-            sigqueue(run->monitor, SIGUSR1, (union sigval){.sival_int = (int)wanted.number});
+        if (run && run->number && wanted.number < DX_SIGNALS && wanted.group < 2)
+            sigqueue(run->monitor, SIGUSR1, (union sigval){.sival_int = (int)(wanted.number | wanted.group << 8)});
     }
     free(body);
 }

@@ -1,7 +1,8 @@
 /* The monitor of one run: PID 1 of the run's PID namespace, so that its end is the end of everything in it.
  *
  * It trusts nothing that the launcher sends. When the launcher goes away the run gets HUP, TERM after two seconds and
- * KILL after five. Signals that the daemon passes on come from the agent as SIGUSR1 with a value. */
+ * KILL after five. A signal that the daemon passes on comes from the agent as SIGUSR1; its value is the number, and 256
+ * more for the whole group. */
 #include "agent.h"
 
 #include <errno.h>
@@ -150,7 +151,7 @@ static bool take_signals(struct watch *w) {
         if (info.ssi_signo == SIGCHLD)
             ended |= reap(w);
         else if (info.ssi_signo == SIGUSR1 && info.ssi_pid == 0) /* from outside this namespace: the agent */
-            send_signal(w, info.ssi_int, true);
+            send_signal(w, info.ssi_int & 0xff, info.ssi_int >> 8);
     }
     return ended;
 }

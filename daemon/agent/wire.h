@@ -129,7 +129,7 @@ struct dx_signal {
 struct dx_run_signal {
     uint64_t run;
     uint32_t number;
-    uint32_t reserved;
+    uint32_t group; /* as in struct dx_signal */
 };
 
 struct dx_exit {

@@ -66,7 +66,9 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         identity=identity(home),
     )
     pool = Pool(engine=engine, starter=starter, hub=hub, idle_s=settings.idle_s, max_warm=settings.max_warm)
-    private = [os.fsencode(each) for each in (places.runtime_dir, places.state_dir)]
+    private = [os.fsencode(each) for each in (places.runtime_dir, places.state_dir, places.config_dir, places.data_dir)]
+    if (host := os.environ.get("DOCKER_HOST", "")).startswith("unix://"):  # the usual sockets are below /run
+        private.append(os.fsencode(host.removeprefix("unix://")))
     runs = Runs(
         catalogue=catalogue,
         images=images,

@@ -145,7 +145,7 @@ VERBS = (
             "If there is no image in the end, dx.toml stays as it was."
         ),
         examples="""
-dx add jq ghcr.io/jqlang/jq
+dx add jq jqlang/jq
 dx add gcc gcc:14 --command gcc --command g++ --memory 2g
 dx add lint --build ./tools/lint --arg VERSION=3 --network none
 dx add aws amazon/aws-cli --env 'AWS_*' --mount ~/.aws:ro

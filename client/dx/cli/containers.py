@@ -47,9 +47,10 @@ def stop(given: Namespace) -> int:
     failed = False
     for name in dict.fromkeys(given.names) or (None,):
         try:
-            if name is not None:
-                client.tool(name)
-            dropped[name or ""] = client.drop_containers(name)
+            count = client.drop_containers(name)
+            if name is not None and not count:
+                client.tool(name)  # raises if there is no such tool; one that was removed may still be warm
+            dropped[name or ""] = count
         except ApiError as error:
             screen.complain(error.message, error.hint)
             failed = True

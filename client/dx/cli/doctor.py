@@ -97,7 +97,7 @@ def check_daemon() -> list[Finding]:
     if status["problem"]:
         findings.append(Finding("dx.toml", "fail", status["problem"], "dx edit"))
     else:
-        findings.append(Finding("dx.toml", "ok", f"{status['tools']} tools"))
+        findings.append(Finding("dx.toml", "ok", f"{status['tools']} tool{'s' * (status['tools'] != 1)}"))
     return findings
 
 

@@ -17,7 +17,7 @@ NEW = """\
 # The tools of dx. `dx help tools` says what can stand here.
 #
 # [tools.jq]
-# image = "ghcr.io/jqlang/jq"
+# image = "jqlang/jq"
 
 """
 

@@ -37,7 +37,7 @@ class PlacedGrant:
 def plan(cwd: bytes, *, home: bytes, mounts: Sequence[Mount], private: Iterable[bytes]) -> list[PlacedGrant]:
     """The grants of a run, parents before what lies in them.
 
-    `private` are directories of dx and the engine with sockets in them. Raises `CannotGrant` where the current
+    `private` are dx's own directories and the engine's socket. Raises `CannotGrant` where the current
     directory cannot be shown, or a mount of the tool is not there.
     """
     grants = [_explicit(mount) for mount in mounts]
@@ -83,7 +83,7 @@ def _closed(path: bytes, home: bytes, private: tuple[bytes, ...]) -> str:
     if home and _is_in(path, tuple(home + b"/" + each for each in _CLOSED_IN_HOME)):
         return "holds your keys and is never granted unasked"
     if _is_in(path, _CLOSED) or any(_is_in(each, (path,)) or _is_in(path, (each,)) for each in private):
-        return "belongs to the system's or dx's own running state and is never granted unasked"
+        return "holds sockets or state of the system, the engine or dx, and is never granted unasked"
     return ""
 
 

@@ -127,23 +127,19 @@ class Runs:
         env = environment.compose(image.env, request.env, tool.env, cwd=request.cwd, home=home)
         limits = tool.limits
         key = Key(image.id, tool.network.value, limits.memory_bytes, limits.cpus, limits.pids)
-        for attempt in range(TRIES):
+        for _ in range(TRIES):
             warm = await self._pool.take(key, image=tool.image or f"{tool.name} (build)", tool=tool.name)
-            if warm.link is None:
-                await asyncio.sleep(0)  # it ended just now; the pool is about to forget it
-                continue
+            assert warm.link is not None
             run = self._enter(warm, tool.name, os.fsdecode(what.argv[0]), request.peer.pid)
             token = secrets.token_bytes(protocol.TOKEN_BYTES)
             try:
                 await warm.link.send(self._frame(run, token, request, what, env, placed, home))
             except ConnectionError:
                 self._forget(run)
-                if attempt == TRIES - 1:
-                    raise AgentFailed("the container ended again and again", "see: dx daemon logs") from None
                 continue
             shown = tuple(Grant(each.source, each.readonly, each.directory) for each in placed)
             return Lease(RunId(run.id), token, warm.socket, shown)
-        raise AgentFailed("the container ended as soon as it was ready", "see: dx daemon logs")
+        raise AgentFailed("the container ends as soon as it is ready", "see: dx daemon logs")
 
     def all(self) -> list[Run]:
         """What is known, the latest first."""
@@ -248,17 +244,20 @@ class Runs:
         return found
 
     def _started(self, warm: Warm, number: int, began: float) -> None:
-        run = self._live.get(number)
-        if run is None:  # of the daemon before this one
-            run = _Record(number, ", ".join(warm.tools) or warm.image, "?", warm, 0, datetime.now(UTC), 0.0)
-            self._live[number] = run
+        run = self._live.get(number) or self._inherited(warm, number)
         run.state, run.began = RunState.RUNNING, began
         self._hub.publish("run.started", id=number, tool=run.tool, command=run.command, container=warm.id)
 
-    def _has_ended(self, _warm: Warm, ended: Ended) -> None:
-        run = self._live.get(ended.run)
-        if run is None:
+    def _inherited(self, warm: Warm, number: int) -> _Record:
+        """A run that the daemon before this one leased; what it was called is not known any more."""
+        run = _Record(number, ", ".join(sorted(warm.tools)) or warm.image, "", warm, 0, datetime.now(UTC), 0.0)
+        self._live[number] = run
+        return run
+
+    def _has_ended(self, warm: Warm, ended: Ended) -> None:
+        if ended.run in self._ended:  # given up, and told of all the same
             return
+        run = self._live.get(ended.run) or self._inherited(warm, ended.run)
         run.ended = ended
         self._finish(run, RunState.FINISHED)
 

@@ -6,6 +6,7 @@ that breaks the wire's rules ends it. Losing the link loses no run: the agent ke
 """
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -47,7 +48,7 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()
         self._writable.set()
-        self._pings: list[asyncio.Future[None]] = []
+        self._pings: dict[bytes, asyncio.Future[None]] = {}
         loop = asyncio.get_running_loop()
         self.synced: asyncio.Future[None] = loop.create_future()
         """Done when the agent is ready and has told which runs it has; `ConnectionError` with its reason if it is
@@ -66,7 +67,7 @@ class Link(asyncio.Protocol):
         """Wake whoever waits, and tell the owner."""
         self._transport = None
         self._writable.set()
-        for ping in self._pings:
+        for ping in self._pings.values():
             if not ping.done():
                 ping.set_exception(ConnectionError("the agent is gone"))
         if not self.synced.done():
@@ -106,8 +107,9 @@ class Link(asyncio.Protocol):
                 self.live.add(run)
             self._listener.started(run, started_ns / 1e9)
         elif kind == protocol.PONG:
-            if self._pings and not self._pings[0].done():
-                self._pings[0].set_result(None)
+            ping = self._pings.get(payload)
+            if ping is not None and not ping.done():
+                ping.set_result(None)
         elif kind == protocol.READY and len(payload) == protocol.READY_BODY.size:
             self.version = protocol.READY_BODY.unpack(payload)[0]
         elif kind == protocol.SYNCED and self.version is not None:
@@ -132,15 +134,16 @@ class Link(asyncio.Protocol):
     async def ping(self, deadline_s: float) -> bool:
         """Whether the agent answers in time."""
         pong: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._pings.append(pong)
+        mark = secrets.token_bytes(8)
+        self._pings[mark] = pong
         try:
             async with asyncio.timeout(deadline_s):
-                await self.send(protocol.frame(protocol.PING))
+                await self.send(protocol.frame(protocol.PING, mark))
                 await pong
         except (TimeoutError, ConnectionError):
             return False
         finally:
-            self._pings.remove(pong)
+            del self._pings[mark]
         return True
 
     def close(self) -> None:

@@ -51,6 +51,7 @@ class Warm:
     runs: set[int] = field(default_factory=set)
     idle_since: float = field(default_factory=time.monotonic)
     ready: "asyncio.Task[None] | None" = None
+    """Its start, or the search for its agent where the link broke; done when runs can be sent to it, or it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +93,19 @@ class Pool:
     async def take(self, key: Key, *, image: str, tool: str) -> Warm:
         """A container that is ready for a run of the key. Raises `AgentFailed`, `EngineTrouble`."""
         await self._settled.wait()
-        warm = self._by_key.get(key)
-        if warm is None:
-            self._retire_others(key, image)
-            warm = Warm(self._starter.new_id(), key, image, datetime.now(UTC))
-            self._warm[warm.name] = self._by_key[key] = warm
-            warm.ready = self._tasks.start(self._start(warm), name=f"start {warm.name}")
-            self._make_room()
-        if warm.state is State.STARTING:
-            assert warm.ready is not None
-            await asyncio.shield(warm.ready)
-        warm.tools.add(tool)
-        return warm
+        while True:
+            warm = self._by_key.get(key)
+            if warm is None:
+                self._retire_others(key, image)
+                warm = Warm(self._starter.new_id(), key, image, datetime.now(UTC))
+                self._warm[warm.name] = self._by_key[key] = warm
+                warm.ready = self._tasks.start(self._start(warm, tool), name=f"start {warm.name}")
+                self._make_room()
+            if warm.ready is not None and not warm.ready.done():
+                await asyncio.shield(warm.ready)
+            if warm.link is not None and self._by_key.get(key) is warm:
+                warm.tools.add(tool)
+                return warm
 
     def begin(self, warm: Warm, run: int) -> None:
         """A lease was given out: the container is in use until the run ends."""
@@ -188,10 +190,10 @@ class Pool:
             if warm.link is not None:
                 warm.link.close()
 
-    async def _start(self, warm: Warm) -> None:
+    async def _start(self, warm: Warm, tool: str) -> None:
         begun = time.monotonic()
         try:
-            started = await self._starter.start(warm.name, warm.key, warm.image, self._listener(warm))
+            started = await self._starter.start(warm.name, warm.key, warm.image, tool, self._listener(warm))
         except BaseException:
             self._forget(warm)
             raise
@@ -216,6 +218,7 @@ class Pool:
             return False
         image = container.labels.get(at.NAME_LABEL, "")
         warm = Warm(name, key, image, container.created_at, id=container.id)
+        warm.tools.update(filter(None, [container.labels.get(at.FOR_LABEL)]))
         current = container.labels.get(at.AGENT_LABEL) == self._starter.agent_version and key not in self._by_key
         if not current:
             warm.state = State.DRAINING
@@ -253,7 +256,7 @@ class Pool:
     def _link_lost(self, warm: Warm) -> None:
         if self.watcher is not None and warm.id and self._warm.get(warm.name) is warm:
             warm.link = None
-            _ = self._tasks.start(self._find_again(warm), name=f"find {warm.name}")
+            warm.ready = self._tasks.start(self._find_again(warm), name=f"find {warm.name}")
 
     async def _find_again(self, warm: Warm) -> None:
         """The link broke: either the container is gone, or its agent made room for a better link."""
@@ -291,7 +294,7 @@ class Pool:
             self._remove(self._warm[drop.id], drop.reason)
 
     def _remove(self, warm: Warm, reason: str) -> None:
-        _ = self._tasks.start(self._removed(warm, reason), name=f"remove {warm.name}")
+        self._tasks.spawn(self._removed(warm, reason), name=f"remove {warm.name}")
 
     async def _removed(self, warm: Warm, reason: str) -> None:
         """Remove a container now: nobody is sent to it any more, then its runs are told lost, then it goes."""

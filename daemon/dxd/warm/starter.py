@@ -42,6 +42,8 @@ KEY_LABEL = "dev.dx.key"
 ID_LABEL = "dev.dx.id"
 AGENT_LABEL = "dev.dx.agent"
 NAME_LABEL = "dev.dx.image"
+FOR_LABEL = "dev.dx.for"
+"""The tool that it was started for; images of ours have labels too, so none of these is one of theirs."""
 _CREDENTIALS = struct.Struct("=iII")
 _ID = re.compile(r"[0-9a-f]{12}")
 
@@ -90,13 +92,13 @@ class Starter:
         """Where launchers find the agent."""
         return self._sockets_dir / f"{name}.sock"
 
-    async def start(self, name: str, key: Key, image: str, listener: Listener) -> Started:
+    async def start(self, name: str, key: Key, image: str, tool: str, listener: Listener) -> Started:
         """A new container for the key; on failure nothing of it is left. Raises `AgentFailed`, `EngineTrouble`."""
         container: ContainerId | None = None
         meeting = self._rendezvous_dir / name
         try:
             with self._bind(meeting / "s") as rendezvous:
-                container = await self._engine.create(await self._spec(name, key, image, meeting))
+                container = await self._engine.create(await self._spec(name, key, image, tool, meeting))
                 await self._engine.start(container)
                 sock, pid = await self._accept(rendezvous, container)
             link = await self._hand_in(sock, name, listener)
@@ -160,7 +162,7 @@ class Starter:
             raise
         return sock
 
-    async def _spec(self, name: str, key: Key, image: str, meeting: Path) -> ContainerSpec:
+    async def _spec(self, name: str, key: Key, image: str, tool: str, meeting: Path) -> ContainerSpec:
         info = await self._engine.info()
         return ContainerSpec(
             name=f"dx-{name}",
@@ -173,6 +175,7 @@ class Starter:
                 ID_LABEL: name,
                 AGENT_LABEL: self.agent_version,
                 NAME_LABEL: image,
+                FOR_LABEL: tool,
             },
             binds=((str(self._agent_dir), "/.dx/bin"), (str(meeting), "/.dx/run")),
             memory_bytes=key.memory_bytes,

@@ -15,9 +15,9 @@ from tests.fakes.daemon import TOOL_DEFAULTS, State
 
 def test_an_image_becomes_a_tool(dx: Dx, daemon: State) -> None:
     """The shortest way; it says how to call it, and how to get it on PATH."""
-    done = dx("add", "jq", "ghcr.io/jqlang/jq", SHELL="/bin/zsh")
+    done = dx("add", "jq", "jqlang/jq", SHELL="/bin/zsh")
     assert done.status == 0
-    assert daemon.tools == {"jq": {"name": "jq", **TOOL_DEFAULTS, "image": "ghcr.io/jqlang/jq"}}
+    assert daemon.tools == {"jq": {"name": "jq", **TOOL_DEFAULTS, "image": "jqlang/jq"}}
     assert daemon.asked == [
         "GET /v1/tools/jq",
         "PUT /v1/tools/jq",

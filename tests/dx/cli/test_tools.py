@@ -16,7 +16,7 @@ def tool(name: str, **keys: object) -> dict[str, object]:
 def test_ls_lines_up(dx: Dx, daemon: State) -> None:
     """Each column begins where its heading does, whatever is in it."""
     daemon.tools = {
-        "jq": tool("jq", image="ghcr.io/jqlang/jq:1.7"),
+        "jq": tool("jq", image="jqlang/jq:1.7"),
         "toolchain": tool(
             "toolchain",
             build={"context": "/src/ä界", "file": None, "target": None, "args": {}},
@@ -28,7 +28,7 @@ def test_ls_lines_up(dx: Dx, daemon: State) -> None:
     assert done.status == 0
     assert done.out == (
         "TOOL       COMMANDS  IMAGE                  NETWORK\n"
-        "jq         jq        ghcr.io/jqlang/jq:1.7  bridge\n"
+        "jq         jq        jqlang/jq:1.7  bridge\n"
         "toolchain  cc c++    built from /src/ä界    none\n"
     )
 

@@ -70,7 +70,7 @@ def test_a_name_is_one_plain_part_of_a_path(name: str) -> None:
         "jq",
         "jq:1.7",
         "team/jq",
-        "ghcr.io/team/jq:v1",
+        "registry.example/team/jq:v1",
         "localhost:5000/jq",
         "[::1]:5000/a/b",
         "jq@sha256:" + "0" * 64,
