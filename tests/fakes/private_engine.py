@@ -1,0 +1,112 @@
+"""A Docker Engine of a test's own, to be stopped, hung and started again; the machine's own is never touched.
+
+It has no networks but `none` and `host`. Containers outlive it (`--live-restore`) until `close`, which removes them.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.waiting import until
+
+START_S = 40.0
+SUDO = [] if os.geteuid() == 0 else ["sudo", "-n"]
+
+
+class PrivateEngine:
+    """One dockerd with its own directory, socket and containerd."""
+
+    def __init__(self) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="dxe", dir="/tmp"))
+        self.socket = self.root / "d.sock"
+        self.address = f"unix://{self.socket}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        """Of dockerd itself."""
+        return int((self.root / "pid").read_text())
+
+    def docker(self, *arguments: str, stdin: bytes | None = None) -> str:
+        """What the command line prints for this engine; it has to succeed."""
+        command = ["docker", "--host", self.address, *arguments]
+        return subprocess.run(command, input=stdin, check=True, capture_output=True, timeout=60).stdout.decode().strip()
+
+    def load(self, image: str) -> None:
+        """Take over an image of the machine's engine."""
+        saved = subprocess.run(["docker", "save", image], check=True, capture_output=True, timeout=60).stdout
+        self.docker("load", stdin=saved)
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        place = self.root
+        options = ["--data-root", place / "data", "--exec-root", place / "exec", "--pidfile", place / "pid"]
+        more = ["--group", str(os.getegid()), "--bridge", "none", "--iptables=false", "--live-restore"]
+        with (place / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                # In a network of its own: with `--bridge none` dockerd removes docker0, which is another engine's here.
+                [*SUDO, "unshare", "--net", "dockerd", "--host", self.address, *options, *more],
+                env=os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        until(self._answers, f"an engine in {place} answers", deadline_s=START_S)
+
+    def stop(self) -> None:
+        """End it as its service would be; its containers stay."""
+        assert self._process is not None
+        descriptor = os.pidfd_open(self.pid)
+        try:
+            self.signal(signal.SIGTERM)
+            assert select.select([descriptor], [], [], 30)[0], "dockerd does not stop"
+        finally:
+            os.close(descriptor)
+        self._process.wait(30)
+        self._process = None
+
+    def hang(self) -> None:
+        """Stop it from doing anything, connections stay open and new ones are taken by the kernel."""
+        self.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.signal(signal.SIGCONT)
+
+    def signal(self, number: int) -> None:
+        """Send dockerd a signal."""
+        subprocess.run([*SUDO, "kill", f"-{number:d}", str(self.pid)], check=True, timeout=10)
+
+    def close(self) -> None:
+        """Remove its containers, end it, remove its directory."""
+        if self._process is None and (self.root / "data").exists():
+            self.start()
+        if self._process is not None and self._process.poll() is None:
+            self.resume()
+            until(self._answers, "the engine answers again", deadline_s=START_S)
+            if left := self.docker("ps", "--all", "--quiet").split():
+                self.docker("rm", "--force", *left)
+            self.stop()
+        subprocess.run([*SUDO, "rm", "-rf", "--one-file-system", self.root], check=True, timeout=60)
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self.root / "log").read_text(errors="replace")[-2000:]
+        done = subprocess.run(["docker", "--host", self.address, "version"], capture_output=True, timeout=60)
+        return done.returncode == 0
