@@ -97,10 +97,12 @@ def image() -> Iterator[str]:
     content = _image_tar()
     digest = hashlib.sha256(content).hexdigest()
     with (Path(tempfile.gettempdir()) / f"dx-test-{ME.uid}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not docker("image", "ls", "--quiet", "--filter", f"label=dx.test={digest}", IMAGE):
-            docker("import", "-c", "ENV PATH=/bin", "-c", f"LABEL dx.test={digest}", "-", IMAGE, stdin=content)
+        # Shared with every other test run, one that this run starts too; alone only to make it and to remove it.
         fcntl.flock(lock, fcntl.LOCK_SH)
+        while not docker("image", "ls", "--quiet", "--filter", f"label=dx.test={digest}", IMAGE):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            docker("import", "-c", "ENV PATH=/bin", "-c", f"LABEL dx.test={digest}", "-", IMAGE, stdin=content)
+            fcntl.flock(lock, fcntl.LOCK_SH)
         yield IMAGE
         with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
