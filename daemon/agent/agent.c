@@ -330,6 +330,7 @@ int main(void) {
     sigprocmask(SIG_SETMASK, &all, NULL);
     umask(0);
     set_up(&setup);
+    filter_prepare();
     int signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals < 0 || leases_open() < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return 1;

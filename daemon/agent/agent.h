@@ -5,6 +5,7 @@
  *   leases.c   what the daemon allowed, until a launcher claims it
  *   monitor.c  one process per run, PID 1 of the run's namespace: reads the request, waits, reports
  *   root.c     the run's fresh root
+ *   filter.c   the system calls that a run may not make
  *   command.c  from the monitor to the command: identity, descriptors, exec
  */
 #ifndef DX_AGENT_H
@@ -81,6 +82,10 @@ int root_build(const struct lease *lease, const int *mounts, struct failure *f);
 /* Make the directory `path` and its parents; those made are given to uid and gid. */
 int make_dirs(const char *path, mode_t mode, uid_t uid, gid_t gid);
 int write_file(const char *path, const char *bytes, size_t length, mode_t mode);
+
+/* filter.c: write the filter, once; then put it on the calling thread, which must have no_new_privs. */
+void filter_prepare(void);
+int filter_install(void);
 
 /* command.c: start the command as a child in a session of its own; its pid, or -1 and `f`. */
 pid_t command_start(const struct lease *lease, const struct dx_start *start, const int *targets, const int *fds,

@@ -150,6 +150,9 @@ static int child(void *arg) {
     umask(a->start->umask & 0777);
     take_limits(a->start);
     take_signals(a->start);
+    a->stage = "the run's filter of system calls";
+    if (filter_install() < 0)
+        goto failed;
     a->stage = "exec";
     execute(a);
     _exit(127);
