@@ -95,9 +95,11 @@ def _copy_distribution(distribution: importlib.metadata.Distribution, into: Path
 
 
 def _link(source: str | Path, target: str | Path) -> str:
-    """A link where the file system is the same, else a copy."""
+    """A link where the file system is the same, else a copy; what is there already stays."""
     try:
         os.link(source, target)
+    except FileExistsError:
+        pass
     except OSError:
         shutil.copy2(source, target)
     return str(target)
