@@ -11,14 +11,30 @@ from dx.cli import link, screen
 from dx.cli.verb import EXIT_DX, Formatter, Namespace, Parser, Verb, add_json
 from dx.errors import ClientError, Unreachable
 
+READY_S = 20.0
+"""How long a daemon may take that has just started: longer than it waits for an engine that hangs."""
 STOP_S = 30.0
 """How long `dx daemon stop` waits: longer than the daemon gives to requests in flight."""
 
 
+def _status_arguments(parser: Parser) -> None:
+    parser.add_argument("--wait", action="store_true", help=f"wait until it is ready, {READY_S:.0f} s at most")
+    add_json(parser)
+
+
+def until_ready(client: Client) -> Status:
+    """How the daemon is once it is ready, or when it has had time enough; raises `ClientError`."""
+    deadline = time.monotonic() + READY_S
+    while not (current := client.status())["ready"] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return current
+
+
 def status(given: Namespace) -> int:
     """Say how the daemon is; 0 only if it is ready."""
+    client = link.client(start=False)
     try:
-        current = link.client(start=False).status()
+        current = until_ready(client) if given.wait else client.status()
     except Unreachable as error:
         if given.json:
             screen.print_json({"running": False, "ready": False})
@@ -156,9 +172,9 @@ VERBS = (
         "status",
         "Say how the daemon is; exits 0 only if it is ready",
         status,
-        add_json,
-        description="Starts nothing.",
-        examples="dx status\ndx status --json | jq .engine",
+        _status_arguments,
+        description="Starts nothing. Ready is when it knows the containers and runs that were there before it.",
+        examples="dx status\ndx daemon start && dx status --wait\ndx status --json | jq .engine",
     ),
     Verb(
         "daemon",

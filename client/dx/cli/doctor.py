@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from dx import __version__
 from dx.api import Status, compatible
 from dx.cli import link, screen, search_path
+from dx.cli.daemon import until_ready
 from dx.cli.verb import EXIT_DX, Namespace, Verb, add_json
 from dx.errors import ClientError, Unreachable
 from dx.places import Places
@@ -88,7 +89,7 @@ def check_runtime_dir(places: Places) -> Finding:
 def check_daemon() -> list[Finding]:
     """The daemon, started where it does not run, and what it knows: the engine, dx.toml."""
     try:
-        status = link.client().status()
+        status = until_ready(link.client())
     except Unreachable as error:
         return [Finding("daemon", "fail", error.message, error.hint)]
     except ClientError as error:

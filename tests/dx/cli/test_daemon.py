@@ -166,3 +166,14 @@ def test_an_action_that_does_not_exist(dx: Dx) -> None:
         done = dx(*arguments)
         assert done.status == 125
         assert done.err.startswith("dx: daemon: ")
+
+
+def test_status_can_wait_until_it_is_ready(dx: Dx, daemon: State) -> None:
+    """Which takes a moment after a start."""
+    daemon.ready = False
+    child = subprocess.Popen([dx.program, "status", "--wait"], env=dx.environ, stdout=subprocess.PIPE)
+    while daemon.asked.count("GET /v1/status") < 3:
+        assert child.poll() is None
+    daemon.ready = True
+    out, _ = child.communicate(timeout=20)
+    assert (child.returncode, b"ready" in out) == (0, True)
