@@ -45,7 +45,8 @@ def container_config(spec: ContainerSpec, *, json_file: bool) -> dict[str, Any]:
     """The body of `POST /containers/create`; `json_file` says whether the engine has that log driver."""
     host: dict[str, Any] = {
         "NetworkMode": spec.network,
-        "AutoRemove": True,
+        # An engine that starts again removes the others, running or not, and the runs in them: 20.10 with live-restore.
+        "AutoRemove": False,
         # A mount, unlike a bind, is refused where its source is missing, instead of making a directory there.
         "Mounts": [
             {"Type": "bind", "Source": source, "Target": target, "ReadOnly": True} for source, target in spec.binds

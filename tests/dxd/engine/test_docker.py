@@ -103,7 +103,7 @@ async def test_the_life_of_a_container(workshop: Workshop, tmp_path: Path) -> No
     assert raw["Name"] == f"/{workshop.word}"
     host = raw["HostConfig"]
     assert (host["Memory"], host["NanoCpus"], host["PidsLimit"]) == (64 << 20, 500_000_000, 20)
-    assert (host["AutoRemove"], raw["Config"]["Healthcheck"]) == (True, {"Test": ["NONE"]})
+    assert (host["AutoRemove"], raw["Config"]["Healthcheck"]) == (False, {"Test": ["NONE"]})
     assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "1", "max-size": "1m"}}
     await workshop.engine.remove(container)
     await workshop.engine.remove(container)

@@ -53,7 +53,7 @@ def test_a_container_gets_no_more_than_it_is_given() -> None:
     config = raw.container_config(spec, json_file=False)
     assert config["HostConfig"] == {
         "NetworkMode": "none",
-        "AutoRemove": True,
+        "AutoRemove": False,
         "Mounts": [],
         "CapDrop": ["ALL"],
         "CapAdd": [],
