@@ -58,7 +58,7 @@ class PrivateEngine:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         place = self.root
-        options = ["--data-root", place / "data", "--exec-root", place / "exec", "--pidfile", place / "pid"]
+        options = ["--data-root", f"{place}/data", "--exec-root", f"{place}/exec", "--pidfile", f"{place}/pid"]
         more = ["--group", str(os.getegid()), "--bridge", "none", "--iptables=false", "--live-restore"]
         with (place / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -103,6 +103,9 @@ class PrivateEngine:
             if left := self.docker("ps", "--all", "--quiet").split():
                 self.docker("rm", "--force", *left)
             self.stop()
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        if left := [each for each in mounts if each.startswith(f"{self.root}/")]:  # its data directory, for one
+            subprocess.run([*SUDO, "umount", *reversed(left)], check=True, timeout=60)
         subprocess.run([*SUDO, "rm", "-rf", "--one-file-system", self.root], check=True, timeout=60)
 
     def _answers(self) -> bool:
