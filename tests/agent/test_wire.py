@@ -31,7 +31,7 @@ FIELDS = {
     "dx_start": "version umask nice ignored run token nstd ngrants reserved rlimits[0].soft rlimits[0].hard "
     + " ".join(f"rlimits[{i}].soft rlimits[{i}].hard" for i in range(1, protocol.RLIMITS)),
     "dx_signal": "number group",
-    "dx_run_signal": "run number reserved",
+    "dx_run_signal": "run number group",
     "dx_exit": "status reserved user_us system_us max_rss_kib",
     "dx_failed": "code",
     "dx_ready": "version reserved",
