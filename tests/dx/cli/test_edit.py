@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import sys
 from pathlib import Path
 
 from tests.dx.installed import Dx
@@ -17,7 +18,7 @@ def editor(dx: Dx, *texts: str) -> str:
     (dx.root / "seen").mkdir()
     dx.script(
         "my-editor",
-        "#!/usr/bin/env python3\nimport json, os, sys\n"
+        f"#!{sys.executable}\nimport json, os, sys\n"
         f"root = {str(dx.root)!r}\n"
         "texts = json.load(open(root + '/texts'))\n"
         "count = len(os.listdir(root + '/seen'))\n"

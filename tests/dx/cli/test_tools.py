@@ -27,9 +27,9 @@ def test_ls_lines_up(dx: Dx, daemon: State) -> None:
     done = dx("ls")
     assert done.status == 0
     assert done.out == (
-        "TOOL       COMMANDS  IMAGE                  NETWORK\n"
-        "jq         jq        jqlang/jq:1.7  bridge\n"
-        "toolchain  cc c++    built from /src/ä界    none\n"
+        "TOOL       COMMANDS  IMAGE                NETWORK\n"
+        "jq         jq        jqlang/jq:1.7        bridge\n"
+        "toolchain  cc c++    built from /src/ä界  none\n"
     )
 
 
