@@ -10,6 +10,7 @@ A compiler that fails raises `CalledProcessError`; what it says goes to stderr.
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,18 +43,37 @@ def sources(program: str) -> list[str]:
     return sorted(str(f.relative_to(ROOT)) for f in found)
 
 
+@cache
 def own_compiler() -> list[str]:
-    """The command of the machine's compiler."""
-    return shlex.split(os.environ.get("CC", "cc"))
+    """The command of the machine's compiler: CC, else the one that makes the better static programs.
+
+    With musl (Debian's musl-tools) a program is an eighth of the size, and on a virtual machine it starts in a third of
+    the time: glibc asks the processor what it is at each start, and every such question leaves the virtual machine.
+    """
+    if named := os.environ.get("CC"):
+        return shlex.split(named)
+    if wrapper := shutil.which("musl-gcc"):
+        multiarch = subprocess.run(
+            ["gcc", "-print-multiarch"], capture_output=True, text=True, check=False
+        ).stdout.strip()
+        # The kernel's headers, which are not musl's own; behind all others, for the C library's names are here too.
+        musl = [wrapper, "-idirafter", "/usr/include", "-idirafter", f"/usr/include/{multiarch}"]
+        if _makes_static(musl):
+            return musl
+    return ["cc"]
 
 
 @cache
 def links_static() -> bool:
     """Whether the machine's own compiler is there and can make a static program."""
+    return _makes_static(own_compiler())
+
+
+def _makes_static(compiler: list[str]) -> bool:
     with tempfile.TemporaryDirectory() as scratch:
-        # stdio.h: a compiler without the C library's headers is no use either.
-        program = b'#include <stdio.h>\nint main(void) { return puts(""); }'
-        command = [*own_compiler(), "-std=c17", "-static", "-x", "c", "-", "-o", f"{scratch}/a.out"]
+        # A compiler without the C library's headers, or the kernel's, is no use either.
+        program = b'#include <stdio.h>\n#include <linux/audit.h>\nint main(void) { return puts(""); }'
+        command = [*compiler, "-std=c17", "-static", "-x", "c", "-", "-o", f"{scratch}/a.out"]
         try:
             return not subprocess.run(command, input=program, capture_output=True, check=False).returncode
         except OSError:
@@ -76,7 +96,7 @@ def compile_program(program: str, output: Path, command: list[str], flags: tuple
     # A warning of a compiler that we have not met must not stop a user's install; it stops a developer's.
     strict = ("-Werror",) if (ROOT / ".git").exists() else ()
     # musl's own CMSG_NXTHDR compares a size with a difference of pointers; the machine's compiler looks at our code.
-    quiet = ("-Wno-sign-compare",) if "ziglang" in command else ()
+    quiet = ("-Wno-sign-compare",) if "ziglang" in command or "musl" in command[0] else ()
     # The sanitizers come as shared libraries only.
     link = ("-g",) if any(flag.startswith("-fsanitize") for flag in flags) else ("-static", "-s")
     try:
@@ -127,7 +147,8 @@ class Programs(BuildHookInterface[Any]):
 def main() -> None:
     """Compile both programs into the directory that the first argument names, with the flags that follow."""
     directory, *flags = sys.argv[1:]
-    command = compiler(os.uname().machine)
+    # The sanitizers know no C library but glibc.
+    command = ["cc"] if any(flag.startswith("-fsanitize") for flag in flags) else compiler(os.uname().machine)
     for program in ("agent", "dx"):
         try:
             compile_program(program, Path(directory).resolve() / program, command, tuple(flags))
