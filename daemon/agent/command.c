@@ -189,7 +189,7 @@ static int explain(const struct attempt *a, struct failure *f) {
         return fail(f, 125, "cannot start the run: %s: %s", a->stage, strerror(a->error));
     switch (a->error) {
     case ENOENT:
-        if (strchr(l->file, '/') && stat(l->file, &st) == 0)
+        if (strchr(l->file, '/') && chdir(l->cwd) == 0 && stat(l->file, &st) == 0)
             break;
         return fail(f, 127, "%s: not found in the image", l->file);
     case ENOTDIR:
