@@ -24,9 +24,11 @@ static sigset_t forwarded, before;
 /* From here on signals wait in a descriptor; those that the caller ignores stay ignored. */
 static int hold_signals(void) {
     static const int all[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGTSTP, SIGWINCH};
+    struct sigaction action;
     sigemptyset(&forwarded);
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        sigaddset(&forwarded, all[i]);
+        if (sigaction(all[i], NULL, &action) < 0 || action.sa_handler != SIG_IGN)
+            sigaddset(&forwarded, all[i]);
     sigprocmask(SIG_BLOCK, &forwarded, &before);
     int fd = signalfd(-1, &forwarded, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0)
@@ -51,13 +53,15 @@ static void end_like(int32_t status) {
     _exit(128 + number);
 }
 
-static void forward(int agent, const struct signalfd_siginfo *info, bool started) {
+/* Also before we are told that the run has begun: by then it may have, and a frame waits for it in the socket. */
+static void forward(int agent, const struct signalfd_siginfo *info) {
     /* The kernel's own come from a terminal and mean the whole group; what a process sent means the command. */
     struct dx_signal wanted = {info->ssi_signo, info->ssi_code == SI_KERNEL};
-    if (started)
-        frame_send(agent, DX_SIGNAL, &wanted, sizeof wanted, NULL, 0);
-    else if (info->ssi_signo != SIGCONT && info->ssi_signo != SIGWINCH && info->ssi_signo != SIGTSTP)
-        end_like((int32_t)info->ssi_signo); /* nothing to save yet */
+    frame_send(agent, DX_SIGNAL, &wanted, sizeof wanted, NULL, 0);
+}
+
+static bool is_ending(uint32_t number) {
+    return number != SIGCONT && number != SIGWINCH && number != SIGTSTP;
 }
 
 static int connect_agent(const char *path) {
@@ -145,6 +149,7 @@ static void attend(int agent, int signals, struct request *request, struct lease
     struct pollfd fds[] = {{.fd = agent, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
     uint64_t patience = now_ns() + PATIENCE_NS;
     bool started = false;
+    int32_t asked_to_end = 0; /* by the first such signal; ours to obey if the run does not begin */
     for (int late = 0;;) {
         int timeout = -1;
         if (!started) {
@@ -153,6 +158,8 @@ static void attend(int agent, int signals, struct request *request, struct lease
         }
         int n = poll(fds, 2, timeout);
         if (n == 0 && !started) {
+            if (asked_to_end)
+                end_like(asked_to_end);
             if (++late > MAX_LATE)
                 die(EXIT_DX, "the container does not start the run; run: dx stop --all");
             if (ask_again(request, lease))
@@ -161,8 +168,11 @@ static void attend(int agent, int signals, struct request *request, struct lease
         }
         if (n > 0 && fds[1].revents) {
             struct signalfd_siginfo info;
-            while (read(signals, &info, sizeof info) == (ssize_t)sizeof info)
-                forward(agent, &info, started);
+            while (read(signals, &info, sizeof info) == (ssize_t)sizeof info) {
+                forward(agent, &info);
+                if (!started && !asked_to_end && is_ending(info.ssi_signo))
+                    asked_to_end = (int32_t)info.ssi_signo;
+            }
         }
         if (n > 0 && fds[0].revents)
             take_frame(agent, &started);
