@@ -106,7 +106,7 @@ def image() -> Iterator[str]:
         yield IMAGE
         with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            docker("image", "rm", IMAGE)
+            docker("image", "rm", "--force", IMAGE)
 
 
 def _image_tar() -> bytes:

@@ -43,7 +43,7 @@ def files(**content: bytes) -> Callable[[bytes], None]:
 
 
 EACH_ARGUMENT = 'for each; do printf "<%s>" "$each"; done'
-ODD = [
+ODD: list[Argument] = [
     "",
     "a b",
     "",
@@ -72,18 +72,21 @@ ARGUMENTS = [
     sh("its own name", 'echo "$0"'),
     case("its command line", "cat", "/proc/self/cmdline"),
     sh("a hundred thousand arguments", 'echo "$#"; echo "$*" | cksum', "sh", *map(str, range(100_000))),
+    sh(
+        "as many as the kernel takes", 'echo "$#"', "sh", script='ulimit -s unlimited; exec "$@" $(/usr/bin/seq 350000)'
+    ),
     sh("one argument of 128 KiB", 'echo "${#1}"', "sh", "x" * 131_071),
     case("every byte in an argument", "printf", "%s", bytes(range(1, 256))),
 ]
 
 STREAMS = [
-    case("binary through", "cat", stdin=RANDOM),
-    case("every byte", "cat", stdin=bytes(range(256))),
+    case("binary through", "cat", feed=RANDOM),
+    case("every byte", "cat", feed=bytes(range(256))),
     case("nothing on stdin", "wc", "-c"),
     sh("two streams", "echo out; echo err >&2; echo out; exit 3"),
     sh("no newline at the end", "printf out; printf err >&2"),
-    case("stdin partly read", "head", "-c", "10", stdin=RANDOM),
-    case("stdin not read", "true", stdin=RANDOM[:1000]),
+    case("stdin partly read", "head", "-c", "10", feed=RANDOM),
+    case("stdin not read", "true", feed=RANDOM[:1000]),
     case("a file on stdin", "cat", script='"$@" < in', prepare=files(**{"in": RANDOM})),
     case(
         "the offset of stdin",

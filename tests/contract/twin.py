@@ -140,14 +140,14 @@ class Twin:
         *,
         place: bytes,
         script: str = "",
-        stdin: bytes = b"",
+        feed: bytes = b"",
         prepare: Callable[[bytes], None] | None = None,
         **options: Any,
     ) -> Outcome:
         """Do it in a directory that is emptied before and looked at afterwards.
 
-        `script` is one of the host's shell to begin it with; `prepare` gets the directory, whose content is given
-        to the person afterwards.
+        `feed` goes to its stdin; `script` is one of the host's shell to begin it with; `prepare` gets the directory,
+        whose content is given to the person afterwards.
         """
         with fresh(place, prepare, self.house):
             how = {
@@ -159,7 +159,7 @@ class Twin:
             }
             with side.through(script, argv, **how) if script else side.popen(argv, **how) as process:
                 try:
-                    out, err = process.communicate(stdin, DEADLINE_S)
+                    out, err = process.communicate(feed if how["stdin"] is subprocess.PIPE else None, DEADLINE_S)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     raise
