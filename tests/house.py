@@ -99,9 +99,9 @@ def image() -> Iterator[str]:
     with (Path(tempfile.gettempdir()) / f"dx-test-{ME.uid}.lock").open("w") as lock:
         # Shared with every other test run, one that this run starts too; alone only to make it and to remove it.
         fcntl.flock(lock, fcntl.LOCK_SH)
-        while not docker("image", "ls", "--quiet", "--filter", f"label=dx.test={digest}", IMAGE):
+        while not docker("image", "ls", "--quiet", "--filter", f"label=dx.test.image={digest}", IMAGE):
             fcntl.flock(lock, fcntl.LOCK_EX)
-            docker("import", "-c", "ENV PATH=/bin", "-c", f"LABEL dx.test={digest}", "-", IMAGE, stdin=content)
+            docker("import", "-c", "ENV PATH=/bin", "-c", f"LABEL dx.test.image={digest}", "-", IMAGE, stdin=content)
             fcntl.flock(lock, fcntl.LOCK_SH)
         yield IMAGE
         with suppress(BlockingIOError):
