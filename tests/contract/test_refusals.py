@@ -69,7 +69,7 @@ def prepared(twin: Twin, content: bytes | None, mode: int) -> Outcome:
         path.chmod(mode)
 
     place = twin.house.place()
-    line = [twin.house.bin / "dx", "run", "dx-test-busybox:latest", "./program"]
+    line = [str(twin.house.bin / "dx"), "run", "dx-test-busybox:latest", "./program"]
     prepare(place)
     twin.house.own(Path(os.fsdecode(place)) / "program")
     with subprocess.Popen(
