@@ -67,7 +67,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """A container to create. It runs as root, without a command's arguments, and removes itself when it ends."""
+    """A container to create. It runs as root, without a command's arguments, and stays until it is removed."""
 
     image: ImageId
     entrypoint: tuple[str, ...]
