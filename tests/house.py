@@ -32,6 +32,7 @@ from typing import Any, ClassVar, Self
 
 from tests.fakes.proxy import ENGINE, Proxy
 from tests.installation import bin_for
+from tests.waiting import until
 
 BUSYBOX = "/bin/busybox"
 IMAGE = "dx-test-busybox:latest"
@@ -96,16 +97,17 @@ def image() -> Iterator[str]:
     """See that IMAGE is there, and remove it at the end unless another test run still uses it."""
     content = _image_tar()
     digest = hashlib.sha256(content).hexdigest()
-    with (Path(tempfile.gettempdir()) / f"dx-test-{ME.uid}.lock").open("w") as lock:
-        # Shared with every other test run, one that this run starts too; alone only to make it and to remove it.
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        while not docker("image", "ls", "--quiet", "--filter", f"label=dx.test.image={digest}", IMAGE):
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    here = Path(tempfile.gettempdir())
+    with (here / f"dx-test-{ME.uid}.lock").open("w") as using, (here / f"dx-test-{ME.uid}.make").open("w") as making:
+        # Whoever uses it shares the one lock, test runs that this run starts too; only making it waits, for the other.
+        fcntl.flock(using, fcntl.LOCK_SH)
+        fcntl.flock(making, fcntl.LOCK_EX)
+        if not docker("image", "ls", "--quiet", "--filter", f"label=dx.test.image={digest}", IMAGE):
             docker("import", "-c", "ENV PATH=/bin", "-c", f"LABEL dx.test.image={digest}", "-", IMAGE, stdin=content)
-            fcntl.flock(lock, fcntl.LOCK_SH)
+        fcntl.flock(making, fcntl.LOCK_UN)
         yield IMAGE
         with suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(using, fcntl.LOCK_EX | fcntl.LOCK_NB)
             docker("image", "rm", "--force", IMAGE)
 
 
@@ -276,7 +278,9 @@ class House:
             self.stop()
         finally:
             if left := self.containers():
-                docker("rm", "--force", "--volumes", *left)
+                # Its own daemon may have asked for it just before its end: then that goes on.
+                subprocess.run(["docker", "rm", "--force", "--volumes", *left], capture_output=True, timeout=DEADLINE_S)
+                until(lambda: not self.containers(), f"the containers of {self.root} are removed")
             if self._forwarder:
                 self._forwarder.close()
             shutil.rmtree(self.root)
