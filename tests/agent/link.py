@@ -5,7 +5,7 @@ import ctypes
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,14 +103,11 @@ class Agent:
     def say(self, data: bytes, fds: Sequence[int] = (), *, more: Sequence[bytes] = (), hang_up: bool = True) -> Reply:
         """Send bytes with descriptors, then more bytes, and take what comes until the end."""
         with self.connect() as sock:
-            try:
-                send(sock, data, fds)
-                for each in more:
-                    sock.sendall(each)
-                if hang_up:
-                    sock.shutdown(socket.SHUT_WR)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # refused before all of it was read
+            send(sock, data, fds)
+            for each in more:
+                send(sock, each)
+            if hang_up:
+                sock.shutdown(socket.SHUT_WR)
             return receive(sock)
 
     def start(self, start: Start, fds: Sequence[int], *, nfds: int | None = None) -> Reply:
@@ -128,10 +125,11 @@ class Agent:
 
 
 def send(sock: socket.socket, data: bytes, fds: Sequence[int] = ()) -> None:
-    """All of the data, the descriptors with its first byte."""
+    """All of the data, the descriptors with its first byte; or as much as the other side lets in."""
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    sent = sock.sendmsg([data], rights) if data else 0
-    sock.sendall(data[sent:])
+    with suppress(BrokenPipeError, ConnectionResetError):
+        sent = sock.sendmsg([data], rights) if data else 0
+        sock.sendall(data[sent:])
 
 
 def receive(sock: socket.socket) -> Reply:

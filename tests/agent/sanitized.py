@@ -20,6 +20,14 @@ FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-static-l
 """The sanitizers' own code in the program: the container's root has no libraries."""
 IN_CONTAINER = ("-Wl,--dynamic-linker=/.dx/bin/ld.so", "-Wl,-rpath,/.dx/bin")
 """What is left to load lies beside the agent, in the directory that the daemon mounts there."""
+OPTIONS = """
+const char *__asan_default_options(void);
+const char *__ubsan_default_options(void);
+const char *__asan_default_options(void) { return "log_path=REPORTS/asan:exitcode=99"; }
+const char *__ubsan_default_options(void) { return "log_path=REPORTS/ubsan:print_stacktrace=1"; }
+"""
+"""The launcher's, in the program because a variable would be one more for the run to see. A report ends it with a
+status that no test expects; the agent's go to its container's log."""
 REPORT = re.compile(rb"AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|runtime error:|SUMMARY: ")
 LIBRARY = re.compile(r"^\s*(\S+) (?:=> )?(/\S+) \(0x", re.MULTILINE)
 
@@ -35,13 +43,8 @@ class Sanitized:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What makes a house use them. A report ends its program with a status that no test expects."""
-        return {
-            "DX_TEST_BIN": str(self.bin),
-            "DX_AGENT_DIR": str(self.agent_dir),
-            "ASAN_OPTIONS": f"log_path={self.reports}/asan:exitcode=99:detect_stack_use_after_return=1",
-            "UBSAN_OPTIONS": f"log_path={self.reports}/ubsan:print_stacktrace=1",
-        }
+        """What makes a house use them."""
+        return {"DX_TEST_BIN": str(self.bin), "DX_AGENT_DIR": str(self.agent_dir)}
 
     def found(self) -> str:
         """The launchers' reports."""
@@ -54,7 +57,8 @@ def build(directory: Path) -> Sanitized:
     for path in (made.bin, made.agent_dir, made.reports):
         path.mkdir()
     made.reports.chmod(0o777)  # launchers of other users write there too
-    hatch_build.compile_program("dx", made.bin / "dx", ["gcc"], FLAGS)
+    (options := directory / "options.c").write_text(OPTIONS.replace("REPORTS", str(made.reports)))
+    hatch_build.compile_program("dx", made.bin / "dx", ["gcc"], (*FLAGS, str(options)))
     agent = made.agent_dir / "agent"
     hatch_build.compile_program("agent", agent, ["gcc"], (*FLAGS, *IN_CONTAINER))
     for name, path in LIBRARY.findall(subprocess.check_output(["ldd", agent], text=True, timeout=DEADLINE_S)):

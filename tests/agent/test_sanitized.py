@@ -21,11 +21,16 @@ def sanitized() -> Iterator[Sanitized]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("tests", ["tests/contract", "tests/agent/test_hostile.py"])
-def test_no_report_while_these_pass(sanitized: Sanitized, tests: str, tmp_path: Path) -> None:
-    """They pass as they do with the programs that ship, and nothing is reported on either side."""
+@pytest.mark.parametrize(
+    "tests", [["tests/contract", "-k", "not shim-"], ["tests/agent/test_hostile.py"]], ids=" ".join
+)
+def test_no_report_while_these_pass(sanitized: Sanitized, tests: list[str], tmp_path: Path) -> None:
+    """They pass as they do with the programs that ship, and nothing is reported on either side.
+
+    Of the contract one door is enough: behind a shim is the same program.
+    """
     with agents_logs(sanitized.agent_dir / "agent", tmp_path) as logs:
-        done = run_tests(sanitized, tests)
+        done = run_tests(sanitized, *tests)
     assert done.returncode == 0, done.stdout
     assert logs.containers, "the tests did not use the sanitizers' agent"
     assert not REPORT.search(logs.text()), logs.text().decode(errors="replace")
