@@ -108,7 +108,27 @@ static bool has_gone(int launcher) {
     return poll(&p, 1, 0) != 0;
 }
 
+/* Whether the command leaves this signal to its default action: it neither catches nor ignores it. */
+static bool is_default(pid_t command, int number) {
+    char path[32], line[256];
+    unsigned long long caught = 0, ignored = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", command);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false;
+    while (fgets(line, sizeof line, file)) {
+        sscanf(line, "SigCgt: %llx", &caught);
+        sscanf(line, "SigIgn: %llx", &ignored);
+    }
+    fclose(file);
+    return !((caught | ignored) >> (number - 1) & 1);
+}
+
+/* The run is alone in its session, so for the kernel its group is orphaned, and TSTP, whose default is to stop, does
+ * nothing to it: it is stopped by the signal that needs nobody's leave. */
 static void send_signal(const struct watch *w, int number, bool group) {
+    if (number == SIGTSTP && is_default(w->command, number))
+        number = SIGSTOP;
     if (number > 0 && number < DX_SIGNALS)
         kill(group ? -w->command : w->command, number);
 }

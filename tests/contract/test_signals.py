@@ -101,6 +101,25 @@ def test_a_run_that_stops_stops_its_launcher(twin: Twin) -> None:
             assert end(process) == (5, b"again\n", b"")
 
 
+def test_a_terminal_stop_that_is_not_handled(twin: Twin) -> None:
+    """TSTP stops whoever leaves it to its default; natively only in a group that a shell could continue."""
+    for side in (twin.native, twin.dx):
+        with side.popen(
+            ["sh", "-c", "echo ready; exec sleep 1000"],
+            stdout=subprocess.PIPE,
+            cwd=side.house.place(),
+            bufsize=0,
+            process_group=0,
+        ) as process:
+            try:
+                assert line(process.stdout) == b"ready\n"
+                process.send_signal(signal.SIGTSTP)
+                _, status = os.waitpid(process.pid, os.WUNTRACED)
+                assert os.WIFSTOPPED(status)
+            finally:
+                process.kill()
+
+
 def test_a_signal_before_the_run_began(twin: Twin) -> None:
     """Whenever it comes, the command ends by it."""
     for _ in range(20):
