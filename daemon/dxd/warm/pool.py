@@ -265,6 +265,9 @@ class Pool:
         except (OSError, TimeoutError):
             await self._removed(warm, "it ended")
             return
+        if self._warm.get(warm.name) is not warm:  # it was removed in the meantime
+            link.close()
+            return
         warm.link = link
         for run in [each for each in warm.runs if each not in link.live]:
             # Told apart from a lease that is still to be claimed by the room above.
