@@ -28,6 +28,7 @@ def put_tool(document: Document, tool: Tool) -> tuple[bytes, bool]:
     ways.append(lambda: _put(document.text, tool, _old_table(document, tool.name)))
     if not is_new:
         ways.append(lambda: _append(_cut(document, tool.name), tool))
+        ways.append(lambda: _append(_delete(document.text, tool.name), tool))
     return _first_right(document, tool.name, tool, ways), is_new
 
 
