@@ -53,7 +53,7 @@ class Link(asyncio.Protocol):
         self.synced: asyncio.Future[None] = loop.create_future()
         """Done when the agent is ready and has told which runs it has; `ConnectionError` with its reason if it is
         not."""
-        self.version: int | None = None
+        self._greeted = False
         self.live: set[int] = set()
         """The runs that the agent named before it was in sync."""
 
@@ -111,15 +111,22 @@ class Link(asyncio.Protocol):
             if ping is not None and not ping.done():
                 ping.set_result(None)
         elif kind == protocol.READY and len(payload) == protocol.READY_BODY.size:
-            self.version = protocol.READY_BODY.unpack(payload)[0]
-        elif kind == protocol.SYNCED and self.version is not None:
+            version = protocol.READY_BODY.unpack(payload)[0]
+            if version != protocol.WIRE_VERSION:
+                self._refuse(f"its agent speaks version {version}, this daemon {protocol.WIRE_VERSION}")
+            self._greeted = True
+        elif kind == protocol.SYNCED and self._greeted:
             if not self.synced.done():
                 self.synced.set_result(None)
         elif kind == protocol.BROKEN:
-            if not self.synced.done():
-                self.synced.set_exception(ConnectionError(payload.decode(errors="replace")))
+            self._refuse(payload.decode(errors="replace"))
         else:
             self.close()
+
+    def _refuse(self, reason: str) -> None:
+        if not self.synced.done():
+            self.synced.set_exception(ConnectionError(reason))
+        self.close()
 
     async def send(self, frame: bytes) -> None:
         """Return when the kernel has the whole frame; raises `ConnectionError` where the link is lost."""
