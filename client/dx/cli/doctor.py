@@ -44,9 +44,12 @@ def doctor(given: Namespace) -> int:
     if given.json:
         screen.print_json({"checks": [finding._asdict() for finding in findings]})
     else:
+        colours: dict[str, screen.Colour] = {"ok": "green", "warn": "yellow", "fail": "red"}
         for finding in findings:
-            colour: screen.Colour = {"ok": "green", "warn": "yellow", "fail": "red"}[finding.state]  # type: ignore[assignment]
-            print(screen.paint(f"{finding.state:<6}", colour) + f"{finding.name:<12}{screen.clean(finding.detail)}")
+            print(
+                screen.paint(f"{finding.state:<6}", colours[finding.state])
+                + f"{finding.name:<12}{screen.clean(finding.detail)}"
+            )
             if finding.cure:
                 print(f"{'':18}{screen.paint('cure:', 'bold')} {screen.clean(finding.cure)}")
     return EXIT_DX if any(finding.state == "fail" for finding in findings) else 0

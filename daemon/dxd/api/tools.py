@@ -236,18 +236,8 @@ def tool_json(tool: Tool) -> types.Tool:
     return msgspec.convert({**_EVERY_KEY, **to_table(tool), "name": tool.name}, types.Tool)
 
 
-_EVERY_KEY: dict[str, object] = {
-    "image": None,
-    "build": None,
-    "entrypoint": None,
-    "commands": [],
-    "network": "bridge",
-    "env": [],
-    "mounts": [],
-    "memory": None,
-    "cpus": None,
-    "pids": None,
-}
+_EVERY_KEY: dict[str, object] = msgspec.to_builtins(types.ToolBody())
+"""What a body means that says nothing."""
 
 
 def shims_json(changes: Changes) -> types.Shims:

@@ -295,14 +295,12 @@ def _home_of(env: Sequence[bytes]) -> bytes:
 
 def _with_options(tool: Tool, options: Sequence[tuple[str, str]], cwd: bytes) -> Tool:
     """The tool with the options of one `dx run` on top; they are read as the same keys of dx.toml are."""
-    table: dict[str, object] = {"image": "any"}
-    for key, value in options:
-        if key == "network":
-            table[key] = value
-        elif key in ("env", "mount"):
-            table.setdefault("mounts" if key == "mount" else key, []).append(value)  # type: ignore[attr-defined]
-        else:
-            raise BadRequest(f"dx run has no option {key!r}", "see: dx run --help")
+    given_by = {key: [value for name, value in options if name == key] for key in ("env", "mount", "network")}
+    if unknown := {key for key, _ in options} - given_by.keys():
+        raise BadRequest(f"dx run has no option {min(unknown)!r}", "see: dx run --help")
+    table: dict[str, object] = {"image": "any", "env": given_by["env"], "mounts": given_by["mount"]}
+    if given_by["network"]:
+        table["network"] = given_by["network"][-1]
     given = parse_tool("run", table, base=Path(os.fsdecode(cwd)))
     network = given.network if "network" in table else tool.network
     return replace(tool, env=(*tool.env, *given.env), mounts=(*tool.mounts, *given.mounts), network=network)
