@@ -11,8 +11,9 @@ import pytest
 
 from dxd.api.door import Limits
 from dxd.lifecycle.listener import bind
-from tests.dxd.api.client import Answer, call, settle
+from tests.dxd.api.client import Answer, call
 from tests.dxd.api.rooms import Made, Rooms, make_app
+from tests.waiting import until_turned
 
 
 @dataclass
@@ -51,5 +52,5 @@ async def edge(tmp_path: Path, limits: Limits) -> AsyncIterator[Edge]:
         yield Edge(**vars(made), socket=tmp_path / "s", rooms=rooms)
         await made.front.close()
     me = asyncio.current_task()
-    await settle(lambda: asyncio.all_tasks() - {me} <= before)
-    await settle(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)
+    await until_turned(lambda: asyncio.all_tasks() - {me} <= before)
+    await until_turned(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)

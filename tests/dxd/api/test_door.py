@@ -15,8 +15,9 @@ import pytest
 from dx import protocol
 from dxd.api.door import Limits
 from dxd.lifecycle.listener import bind
-from tests.dxd.api.client import DEADLINE_S, call, exchange, parse, settle
+from tests.dxd.api.client import DEADLINE_S, call, exchange, parse
 from tests.dxd.api.conftest import QUICK, Edge
+from tests.waiting import until_turned
 
 SERVER = Path(__file__).with_name("server.py")
 
@@ -152,8 +153,8 @@ class TestSlowClients:
             await asyncio.get_running_loop().sock_sendall(client, b"GET /v1/runs HTTP/1.1\r\nHost: dx\r\n\r\n")
             assert edge.front._door is not None
             waiting = edge.front._door.waiting
-            await settle(lambda: len(waiting) > 0)
-            await settle(lambda: not waiting)
+            await until_turned(lambda: len(waiting) > 0)
+            await until_turned(lambda: not waiting)
 
     @pytest.mark.parametrize("limits", [Limits(waiting=50, settle_s=0.05)])
     async def test_of_too_many_idle_connections_the_oldest_go(self, edge: Edge) -> None:

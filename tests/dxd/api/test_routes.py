@@ -10,27 +10,13 @@ from pathlib import Path
 import pytest
 
 from dx import protocol
-from dxd.engine.model import EngineState, EngineStatus, Image
-from dxd.errors import BuildFailed, EngineDown
-from dxd.kit.progress import Progress
+from dxd.engine.model import EngineState, EngineStatus
+from dxd.errors import EngineDown
 from dxd.runs.model import RunId, RunState
-from dxd.tools.model import Tool
-from tests.dxd.api.client import DEADLINE_S, settle
+from tests.dxd.api.client import DEADLINE_S
 from tests.dxd.api.conftest import Edge
-from tests.dxd.api.rooms import CONTAINER, IMAGE, RUN, VIEW
-
-DEFAULTS: dict[str, object] = {
-    "image": None,
-    "build": None,
-    "entrypoint": None,
-    "commands": [],
-    "network": "bridge",
-    "env": [],
-    "mounts": [],
-    "memory": None,
-    "cpus": None,
-    "pids": None,
-}
+from tests.dxd.api.rooms import CONTAINER, RUN, VIEW
+from tests.waiting import until_turned
 
 
 class TestPaths:
@@ -147,7 +133,7 @@ class TestEvents:
             await reader.readuntil(b"\r\n\r\n")
             assert len(edge.hub._queues) == 1
             writer.close()
-        await settle(lambda: not edge.hub._queues)
+        await until_turned(lambda: not edge.hub._queues)
 
     async def test_a_reader_that_does_not_read_slows_nobody(self, edge: Edge) -> None:
         """It loses the oldest, and is told so."""
@@ -164,182 +150,6 @@ class TestEvents:
             kinds = [json.loads(line) for line in (await reader.read()).splitlines() if line]
             writer.close()
         assert {"run.finished", "dropped"} == {each["kind"] for each in kinds}
-
-
-class TestTools:
-    """Definitions, in a real dx.toml."""
-
-    async def test_a_tool_is_put_shown_listed_and_deleted(self, edge: Edge) -> None:
-        """Its shims come and go with it."""
-        answer = await edge.call("PUT", "/v1/tools/jq", {"image": "team/jq:1.7", "network": "none"})
-        expected = {**DEFAULTS, "name": "jq", "image": "team/jq:1.7", "network": "none"}
-        assert (answer.status, answer.json()) == (201, expected)
-        assert (edge.shims / "jq").is_symlink()
-        assert (await edge.call("GET", "/v1/tools/jq")).json() == expected
-        assert (await edge.call("GET", "/v1/tools")).json() == {"tools": [expected]}
-        assert (await edge.call("PUT", "/v1/tools/jq", expected)).status == 200
-        answer = await edge.call("DELETE", "/v1/tools/jq")
-        assert (answer.status, answer.body) == (204, b"")
-        assert not (edge.shims / "jq").is_symlink()
-        answer = await edge.call("DELETE", "/v1/tools/jq")
-        assert (answer.status, answer.code) == (404, "unknown-tool")
-
-    async def test_everything_that_a_tool_can_say_comes_back(self, edge: Edge) -> None:
-        body = {
-            "build": {"context": "/src", "file": "/src/D", "target": "run", "args": {"A": "1", "B": ""}},
-            "entrypoint": ["/bin/sh", "-c", ""],
-            "commands": ["cc", "c++"],
-            "network": "host",
-            "env": ["LC_*", "A=b=c"],
-            "mounts": ["/data:/data:ro", "/x:/y", {"source": "/a:b", "target": "/c", "readonly": True}],
-            "memory": "512m",
-            "cpus": 1.5,
-            "pids": 100,
-        }
-        answer = await edge.call("PUT", "/v1/tools/gcc", body)
-        assert answer.status == 201
-        assert answer.json() == {**DEFAULTS, **body, "name": "gcc"}
-        assert (await edge.call("GET", "/v1/tools/gcc")).json() == {**DEFAULTS, **body, "name": "gcc"}
-
-    async def test_a_whole_number_is_one_however_it_is_written(self, edge: Edge) -> None:
-        answer = await edge.call("PUT", "/v1/tools/jq", b'{"image": "a", "pids": 1e2}')
-        assert (answer.status, answer.json()["pids"]) == (201, 100)
-        assert (await edge.call("PUT", "/v1/tools/jq", {"image": "a", "pids": 1.5})).status == 422
-
-    @pytest.mark.parametrize(
-        ("body", "status", "code"),
-        [
-            ({}, 422, "bad-definition"),
-            ({"image": "a", "build": {"context": "/"}}, 422, "bad-definition"),
-            ({"image": "a", "name": "other"}, 422, "bad-name"),
-            ({"image": "a", "commands": ["../x"]}, 422, "bad-name"),
-            ({"image": "a", "commands": ["dx"]}, 422, "bad-name"),
-            ({"build": {"context": "relative"}}, 422, "bad-definition"),
-            ({"build": {"context": "/a", "file": "D"}}, 422, "bad-definition"),
-            ({"build": {"context": "~/a"}}, 422, "bad-definition"),
-            ({"image": "a", "mounts": ["data:/data"]}, 422, "bad-definition"),
-            ({"image": "a", "mounts": ["/data:~/x"]}, 422, "bad-definition"),
-            ({"image": "a", "mounts": ["~/data"]}, 422, "bad-definition"),
-            ({"image": "a", "memory": "1k"}, 422, "bad-definition"),
-            ({"image": "a", "env": ["\0"]}, 422, "bad-definition"),
-            ({"image": "a", "imgae": "b"}, 400, "bad-request"),
-            ({"image": "a", "network": "moon"}, 400, "bad-request"),
-            ({"image": "a", "pids": "many"}, 400, "bad-request"),
-            ([], 400, "bad-request"),
-        ],
-    )
-    async def test_a_wrong_body_is_refused_with_the_place(
-        self, edge: Edge, body: object, status: int, code: str
-    ) -> None:
-        answer = await edge.call("PUT", "/v1/tools/jq", body)
-        assert (answer.status, answer.code) == (status, code)
-        assert not edge.catalogue.file.exists()
-
-    @pytest.mark.parametrize("name", ["..", "%2e%2e", "-x", "a%2Fb", "%0A", "dx", "a" * 129, "%C3%A4", "a%00"])
-    async def test_a_wrong_name_is_refused(self, edge: Edge, name: str) -> None:
-        answer = await edge.call("PUT", f"/v1/tools/{name}", {"image": "a"})
-        assert answer.status in (404, 422)
-        assert not edge.catalogue.file.exists()
-
-    async def test_a_command_belongs_to_one_tool(self, edge: Edge) -> None:
-        assert (await edge.call("PUT", "/v1/tools/gcc", {"image": "a", "commands": ["cc"]})).status == 201
-        answer = await edge.call("PUT", "/v1/tools/clang", {"image": "b", "commands": ["cc"]})
-        assert (answer.status, answer.code) == (409, "conflict")
-
-    async def test_a_body_that_is_too_large_is_413(self, edge: Edge) -> None:
-        answer = await edge.call("PUT", "/v1/tools/jq", {"image": "a", "env": ["A=" + "x" * (1 << 20)]})
-        assert (answer.status, answer.code) == (413, "too-large")
-
-    async def test_curl_may_wait_for_continue(self, edge: Edge) -> None:
-        body = b'{"image":"a"}'
-        head = f"PUT /v1/tools/jq HTTP/1.1\r\nHost: dx\r\nContent-Length: {len(body)}\r\n"
-        async with asyncio.timeout(DEADLINE_S):
-            reader, writer = await asyncio.open_unix_connection(str(edge.socket))
-            writer.write(head.encode() + b"Content-Type: application/json\r\nExpect: 100-continue\r\n\r\n")
-            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
-            writer.write(body)
-            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 201")
-            writer.close()
-
-    async def test_shims_that_cannot_be_made_do_not_undo_the_definition(self, edge: Edge) -> None:
-        edge.shims.parent.mkdir(exist_ok=True)
-        edge.shims.write_text("a file")
-        assert (await edge.call("PUT", "/v1/tools/jq", {"image": "a"})).status == 201
-        answer = await edge.call("POST", "/v1/shims")
-        assert (answer.status, answer.code) == (422, "refused")
-
-    async def test_shims_are_made_on_request(self, edge: Edge) -> None:
-        await edge.call("PUT", "/v1/tools/jq", {"image": "a", "commands": ["jq", "yq"]})
-        (edge.shims / "jq").unlink()
-        (edge.shims / "yq").unlink()
-        (edge.shims / "yq").write_text("somebody else's")
-        answer = await edge.call("POST", "/v1/shims")
-        assert answer.json() == {
-            "directory": str(edge.shims),
-            "added": ["jq"],
-            "removed": [],
-            "foreign": ["yq"],
-            "kept": [],
-        }
-
-
-class TestPrepare:
-    """POST /v1/tools/NAME/prepare."""
-
-    async def test_lines_and_at_last_the_image(self, edge: Edge) -> None:
-        asked = []
-
-        async def build(source: Tool | str, progress: Progress, rebuild: bool) -> Image:
-            asked.append((source, rebuild))
-            progress.note("building\njq")
-            await asyncio.sleep(0)
-            progress.progress("step 1")
-            return IMAGE
-
-        edge.rooms.resolving = build
-        await edge.call("PUT", "/v1/tools/jq", {"image": "a"})
-        for query, rebuild in (("", False), ("?rebuild=true", True), ("?rebuild=false", False)):
-            answer = await edge.call("POST", f"/v1/tools/jq/prepare{query}")
-            assert answer.status == 200
-            assert answer.headers["content-type"] == "application/x-ndjson"
-            lines = [json.loads(line) for line in answer.body.splitlines()]
-            assert lines == [{"note": "building jq"}, {"progress": "step 1"}, {"image": IMAGE.id}]
-            assert asked.pop() == (edge.catalogue.get("jq"), rebuild)
-
-    @pytest.mark.parametrize(
-        ("error", "code"), [(BuildFailed("step 2 failed", "see above"), "build-failed"), (KeyError("x"), "internal")]
-    )
-    async def test_an_error_is_the_last_line(self, edge: Edge, error: Exception, code: str) -> None:
-        async def fail(source: Tool | str, progress: Progress, rebuild: bool) -> Image:
-            raise error
-
-        edge.rooms.resolving = fail
-        await edge.call("PUT", "/v1/tools/jq", {"image": "a"})
-        answer = await edge.call("POST", "/v1/tools/jq/prepare")
-        assert answer.status == 200
-        assert json.loads(answer.body.splitlines()[-1])["error"]["code"] == code
-
-    async def test_an_unknown_tool_is_404_before_the_stream(self, edge: Edge) -> None:
-        answer = await edge.call("POST", "/v1/tools/jq/prepare")
-        assert (answer.status, answer.code) == (404, "unknown-tool")
-        await edge.call("PUT", "/v1/tools/jq", {"image": "a"})
-        assert (await edge.call("POST", "/v1/tools/jq/prepare?rebuild=yes")).status == 400
-
-    async def test_a_client_that_goes_away_cancels_the_build(self, edge: Edge) -> None:
-        began = asyncio.Event()
-
-        async def build(source: Tool | str, progress: Progress, rebuild: bool) -> Image:
-            began.set()
-            await asyncio.Event().wait()
-            return IMAGE
-
-        edge.rooms.resolving = build
-        await edge.call("PUT", "/v1/tools/jq", {"image": "a"})
-        calling = asyncio.create_task(edge.call("POST", "/v1/tools/jq/prepare"))
-        async with asyncio.timeout(DEADLINE_S):
-            await began.wait()
-            calling.cancel()
-            await edge.rooms.cancelled.wait()
 
 
 class TestRuns:

@@ -8,6 +8,7 @@ from dxd.engine.docker import Engine
 from dxd.errors import BuildFailed, EngineDown, EngineTimeout, Internal
 from tests.fakes.proxy import Proxy
 from tests.fakes.real_engine import BUSYBOX, EngineMaker, Listener, Workshop, archive
+from tests.waiting import until_turned
 
 FROM_SCRATCH = "FROM scratch AS base\nCOPY busybox /bin/busybox\n"
 REFUSAL = b'{"message":"buildkit is only supported with experimental mode"}'
@@ -22,9 +23,7 @@ async def _build(engine: Engine, dockerfile: str, tag: str, progress: Listener |
 
 
 async def _until_started(listener: Listener, text: str) -> None:
-    async with asyncio.timeout(20):
-        while not any(text in line for line in listener.lines):
-            await asyncio.sleep(0)
+    await until_turned(lambda: any(text in line for line in listener.lines))
 
 
 def _processes(marker: str) -> list[str]:
@@ -123,9 +122,7 @@ async def test_a_cancelled_build_is_cancelled_in_the_engine(workshop: Workshop, 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(10):
-        while _processes(seconds):
-            await asyncio.sleep(0)
+    await until_turned(lambda: not _processes(seconds))
     assert await workshop.engine.image(workshop.name()) is None
 
 

@@ -12,6 +12,7 @@ from dxd.engine.model import ContainerId, EngineState, ImageId
 from dxd.errors import EngineDown, EngineError, EngineTimeout
 from tests.fakes.proxy import ENGINE, Proxy
 from tests.fakes.real_engine import EngineMaker, Workshop
+from tests.waiting import until_turned
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
 
@@ -252,9 +253,7 @@ async def test_closing_makes_calls_that_wait_fail(proxy: Proxy, make_engine: Eng
     await engine.info()
     proxy.hang()
     waiting = asyncio.create_task(engine.image("dx-test-none"))
-    async with asyncio.timeout(5):
-        while not proxy.waiting:
-            await asyncio.sleep(0)
+    await until_turned(lambda: proxy.waiting)
     await engine.close()
     with pytest.raises(EngineDown):
         await waiting

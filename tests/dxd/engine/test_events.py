@@ -10,6 +10,7 @@ from dxd.engine.model import EngineEvent
 from dxd.errors import EngineDown, EngineError, EngineTimeout, EngineTrouble
 from tests.fakes.proxy import Proxy
 from tests.fakes.real_engine import EngineMaker, Workshop
+from tests.waiting import until_turned
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
 
@@ -48,20 +49,14 @@ async def _following(
         await task
 
 
-async def _until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(15):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
 async def test_what_happens_to_images_and_containers_is_told(workshop: Workshop) -> None:
     async with _following(workshop.engine) as diary:
-        await _until(lambda: diary.gaps)
+        await until_turned(lambda: diary.gaps)
         image = await workshop.image()
         container = await workshop.engine.create(workshop.spec(image))
         await workshop.engine.start(container)
         await workshop.engine.remove(container)
-        await _until(lambda: any(each.action == "destroy" and each.id == container for each in diary.events))
+        await until_turned(lambda: any(each.action == "destroy" and each.id == container for each in diary.events))
     tag = next(event for event in diary.events if event.action == "tag" and event.id == image)
     assert (tag.kind, tag.attributes["name"]) == ("image", workshop.name())
     assert tag.time_ns > 1_700_000_000 * 10**9
@@ -77,28 +72,28 @@ async def test_a_cut_stream_comes_back_with_a_gap_and_loses_no_event(
 ) -> None:
     image = await workshop.image()
     async with _following(make_engine(proxy.address)) as diary:
-        await _until(lambda: diary.gaps == 1)
+        await until_turned(lambda: diary.gaps == 1)
         await proxy.stop()
-        await _until(lambda: diary.losses)
+        await until_turned(lambda: diary.losses)
         await workshop.docker.images.tag(image, workshop.name("-while").removesuffix(":1"), tag="1")
         await proxy.start()
-        await _until(lambda: diary.gaps == 2)
-        await _until(lambda: diary.tags(workshop.name("-while")))
+        await until_turned(lambda: diary.gaps == 2)
+        await until_turned(lambda: diary.tags(workshop.name("-while")))
     assert [type(error) for error in diary.losses] == [EngineDown]
 
 
 async def test_a_loss_is_told_once_however_long_it_lasts(proxy: Proxy, make_engine: EngineMaker) -> None:
     engine = make_engine(proxy.address)
     async with _following(engine) as diary:
-        await _until(lambda: diary.gaps)
+        await until_turned(lambda: diary.gaps)
         for _ in range(2):
             await proxy.stop()
-            await _until(lambda: len(diary.losses) >= diary.gaps)
+            await until_turned(lambda: len(diary.losses) >= diary.gaps)
             for _ in range(3):
                 with pytest.raises(EngineDown):
                     await engine.info()
             await proxy.start()
-            await _until(lambda: diary.gaps > len(diary.losses))
+            await until_turned(lambda: diary.gaps > len(diary.losses))
     assert len(diary.losses) == 2
 
 
@@ -106,11 +101,11 @@ async def test_a_stream_is_opened_anew_now_and_then_and_tells_nothing_twice(
     workshop: Workshop, proxy: Proxy, make_engine: EngineMaker
 ) -> None:
     async with _following(make_engine(proxy.address), life_s=0.1) as diary:
-        await _until(lambda: diary.gaps)
+        await until_turned(lambda: diary.gaps)
         await workshop.image()
-        await _until(lambda: diary.tags(workshop.name()))
+        await until_turned(lambda: diary.tags(workshop.name()))
         gaps = diary.gaps
-        await _until(lambda: diary.gaps > gaps + 2)
+        await until_turned(lambda: diary.gaps > gaps + 2)
     assert diary.tags(workshop.name()) == 1
     assert diary.losses == []
 
@@ -119,26 +114,26 @@ async def test_events_that_the_stream_swallowed_are_made_up_for(
     workshop: Workshop, proxy: Proxy, make_engine: EngineMaker
 ) -> None:
     async with _following(make_engine(proxy.address), life_s=0.3) as diary:
-        await _until(lambda: diary.gaps)
+        await until_turned(lambda: diary.gaps)
         proxy.spoil = lambda data: data.replace(workshop.word.encode(), b"?" * len(workshop.word))
         await workshop.image()
-        await _until(lambda: any("?" in event.attributes.get("name", "") for event in diary.events))
+        await until_turned(lambda: any("?" in event.attributes.get("name", "") for event in diary.events))
         proxy.spoil = lambda data: data
         other = workshop.name("-other")
         await workshop.image(suffix="-other")
-        await _until(lambda: diary.tags(other))
+        await until_turned(lambda: diary.tags(other))
 
 
 async def test_an_engine_that_hangs_is_noticed_though_the_stream_looks_alive(
     proxy: Proxy, make_engine: EngineMaker
 ) -> None:
     async with _following(make_engine(proxy.address, deadline_s=0.2)) as diary:
-        await _until(lambda: diary.gaps == 1)
+        await until_turned(lambda: diary.gaps == 1)
         proxy.hang()
-        await _until(lambda: diary.losses)
+        await until_turned(lambda: diary.losses)
         assert isinstance(diary.losses[0], EngineTimeout)
         proxy.resume()
-        await _until(lambda: diary.gaps == 2)
+        await until_turned(lambda: diary.gaps == 2)
 
 
 @pytest.mark.parametrize(
@@ -151,18 +146,18 @@ async def test_garbage_in_the_stream_is_a_gap_not_the_end(
     await engine.info()
     proxy.answer(b"/events", HEAD + line)
     async with _following(engine) as diary:
-        await _until(lambda: diary.gaps == 2)
+        await until_turned(lambda: diary.gaps == 2)
         await workshop.image()
-        await _until(lambda: diary.tags(workshop.name()))
+        await until_turned(lambda: diary.tags(workshop.name()))
     assert [type(error) for error in diary.losses] == [EngineError]
 
 
 async def test_events_split_at_every_byte_are_whole(workshop: Workshop, proxy: Proxy, make_engine: EngineMaker) -> None:
     proxy.piece_bytes = 1
     async with _following(make_engine(proxy.address)) as diary:
-        await _until(lambda: diary.gaps)
+        await until_turned(lambda: diary.gaps)
         await workshop.image()
-        await _until(lambda: diary.tags(workshop.name()))
+        await until_turned(lambda: diary.tags(workshop.name()))
 
 
 async def test_reconciling_that_finds_the_engine_gone_is_tried_again(workshop: Workshop) -> None:
@@ -175,9 +170,9 @@ async def test_reconciling_that_finds_the_engine_gone_is_tried_again(workshop: W
             raise EngineDown("gone again")
 
     async with _following(workshop.engine, gap=gap) as diary:
-        await _until(lambda: calls == 3)
+        await until_turned(lambda: calls == 3)
         await workshop.image()
-        await _until(lambda: diary.tags(workshop.name()))
+        await until_turned(lambda: diary.tags(workshop.name()))
     assert len(diary.losses) == 1
 
 

@@ -11,6 +11,7 @@ from dxd.errors import EngineDown, EngineTimeout, ImageMissing
 from tests.fakes.proxy import ENGINE, Proxy
 from tests.fakes.real_engine import EngineMaker, Listener, Workshop
 from tests.fakes.registry import Registry
+from tests.waiting import until_turned
 
 
 @pytest.fixture
@@ -64,9 +65,7 @@ async def test_the_users_login_is_used(workshop: Workshop, make_engine: EngineMa
 async def test_a_cancelled_pull_ends_in_the_engine(registry: Registry, engine: Engine) -> None:
     registry.gate.clear()
     task = asyncio.create_task(engine.pull(registry.ref, Listener()))
-    async with asyncio.timeout(10):
-        while sum("/blobs/" in request for request in registry.requests) < 2:
-            await asyncio.sleep(0)
+    await until_turned(lambda: sum("/blobs/" in request for request in registry.requests) >= 2)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

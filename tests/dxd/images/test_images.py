@@ -1,6 +1,7 @@
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from dxd.tools.model import Build, Tool, ToolName
 from tests.fakes.proxy import Proxy
 from tests.fakes.real_engine import BUSYBOX, EngineMaker, Listener, Workshop
 from tests.fakes.registry import Registry
+from tests.waiting import until_turned
 
 NEWS = EngineEvent("image", "tag", "sha256:1", {}, 1)
 
@@ -51,10 +53,8 @@ def _change(tool: Tool, workshop: Workshop, line: str) -> None:
     file.write_text(f"{file.read_text()}{line}\n")
 
 
-async def _until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(15):
-        while not condition():
-            await asyncio.sleep(0.001)
+async def _is(images: Images, name: str, image: str) -> bool:
+    return (await images.resolve(name)).id == image
 
 
 async def test_a_hit_asks_nobody(workshop: Workshop, images: Images, proxy: Proxy) -> None:
@@ -92,12 +92,10 @@ async def test_the_engines_own_events_do(workshop: Workshop, engine: Engine) -> 
         images.clear()
 
     task = asyncio.create_task(events.follow(engine, images.on_event, gap))
-    await _until(lambda: gaps)
+    await until_turned(lambda: gaps)
     await images.resolve(workshop.name())
     other = await workshop.image("ENV OTHER=1")
-    async with asyncio.timeout(5):
-        while (await images.resolve(workshop.name())).id != other:
-            await asyncio.sleep(0)
+    await until_turned(partial(_is, images, workshop.name(), other))
     task.cancel()
     await asyncio.wait({task})
     await images.close()
@@ -107,7 +105,7 @@ async def test_news_that_come_while_it_looks_are_not_lost(workshop: Workshop, im
     await workshop.image()
     proxy.hang()
     looking = asyncio.create_task(images.resolve(workshop.name()))
-    await _until(lambda: proxy.waiting)
+    await until_turned(lambda: proxy.waiting)
     images.on_event(NEWS)
     proxy.resume()
     await looking
@@ -148,9 +146,7 @@ async def test_a_stale_image_serves_while_the_engine_hangs_and_only_the_first_ru
     assert loop.time() - started < 0.2
     other = await workshop.image("ENV OTHER=1")
     proxy.resume()
-    async with asyncio.timeout(5):
-        while (await images.resolve(workshop.name())).id != other:
-            await asyncio.sleep(0)
+    await until_turned(partial(_is, images, workshop.name(), other))
     await images.close()
 
 
@@ -192,7 +188,7 @@ async def test_a_missing_image_is_pulled_once_for_all_who_wait(
     registry.gate.clear()
     listeners = [Listener() for _ in range(3)]
     tasks = [asyncio.create_task(images.resolve(registry.ref, each)) for each in listeners]
-    await _until(lambda: sum("/blobs/" in request for request in registry.requests) >= 2)
+    await until_turned(lambda: sum("/blobs/" in request for request in registry.requests) >= 2)
     tasks[0].cancel()
     await asyncio.wait({tasks[0]})
     registry.gate.set()
@@ -205,7 +201,7 @@ async def test_a_missing_image_is_pulled_once_for_all_who_wait(
 async def test_a_pull_ends_with_the_last_who_waits(registry: Registry, images: Images) -> None:
     registry.gate.clear()
     tasks = [asyncio.create_task(images.resolve(registry.ref)) for _ in range(2)]
-    await _until(lambda: sum("/blobs/" in request for request in registry.requests) >= 2)
+    await until_turned(lambda: sum("/blobs/" in request for request in registry.requests) >= 2)
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
@@ -305,7 +301,7 @@ async def test_closing_ends_lookups_that_nobody_waits_for(workshop: Workshop, im
     await workshop.image()
     proxy.hang()
     looking = asyncio.create_task(images.resolve(workshop.name()))
-    await _until(lambda: proxy.waiting)
+    await until_turned(lambda: proxy.waiting)
     looking.cancel()
     await asyncio.wait({looking})
     await images.close()
