@@ -177,6 +177,17 @@ def test_a_shim_whose_tool_is_gone(house: House) -> None:
     one_line(done, "gone: no tool offers this command any more")
 
 
+def test_a_shim_that_leads_back_to_itself(house: House) -> None:
+    """Each run inside a run is counted in its environment, and the count has an end, so nothing multiplies."""
+    shim = house.shim("busybox")
+    done = subprocess.run([shim, "true"], **house.options({"env": {**house.env, "DX_DEPTH": "19"}}), timeout=DEADLINE_S)
+    assert done.returncode == 0
+    endless = {"env": {**house.env, "DX_DEPTH": "20"}, "capture_output": True}
+    one_line(
+        subprocess.run([shim, "true"], **house.options(endless), timeout=DEADLINE_S), "a shim seems to call itself"
+    )
+
+
 def test_a_full_scratch_layer(image: str) -> None:
     """The tool gets ENOSPC, and the next run has it empty again."""
     with House(ME) as house:
