@@ -57,8 +57,9 @@ def init_of(container: str) -> int:
 
 def processes(container: str) -> list[str]:
     """What runs in a container besides PID 1: runs, their monitors, and what nobody has reaped."""
+    init = init_of(container)
     lines = docker("top", container, "-o", "pid,stat,args").splitlines()[1:]
-    return [line for line in lines if int(line.split()[0]) != init_of(container)]
+    return [line for line in lines if int(line.split()[0]) != init]
 
 
 def one_line(done: "subprocess.CompletedProcess[bytes]", *words: str) -> str:
