@@ -1,5 +1,6 @@
 """What every test may ask for: an image to run, and a dx of its own."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,10 @@ from tests.house import ME, House, Person, containers_of
 
 # Before it is imported: its comparisons are the tests', and shall say what differs.
 pytest.register_assert_rewrite("tests.contract.twin")
+
+# Ignored signals are inherited; what the tests are started with (nohup) must not change what they show.
+for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    signal.signal(_number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
