@@ -1,9 +1,10 @@
 """Warm containers as values."""
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+import msgspec
 
 from dxd.engine.model import ContainerId, ImageId
 
@@ -50,21 +51,15 @@ class Key:
 
     def to_label(self) -> str:
         """The key as the container's label keeps it."""
-        return json.dumps([self.image, self.network, self.memory_bytes, self.cpus, self.pids])
+        return msgspec.json.encode(self).decode()
 
     @classmethod
     def from_label(cls, text: str) -> "Key":
         """The inverse; raises `ValueError` for a label that is not ours."""
-        match json.loads(text):
-            case [
-                str(image),
-                str(network),
-                int() | None as memory,
-                int() | float() | None as cpus,
-                int() | None as pids,
-            ]:
-                return cls(ImageId(image), network, memory, cpus, pids)
-        raise ValueError("not the key of a warm container")
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except msgspec.MsgspecError:
+            raise ValueError("not the key of a warm container") from None
 
 
 @dataclass(frozen=True, slots=True)
