@@ -281,6 +281,8 @@ class House:
                 # Its own daemon may have asked for it just before its end: then that goes on.
                 subprocess.run(["docker", "rm", "--force", "--volumes", *left], capture_output=True, timeout=DEADLINE_S)
                 until(lambda: not self.containers(), f"the containers of {self.root} are removed")
+            if volumes := volumes_of(self.instance):
+                docker("volume", "rm", "--force", *volumes)
             if self._forwarder:
                 self._forwarder.close()
             shutil.rmtree(self.root)
@@ -294,6 +296,11 @@ class House:
 def containers_of(instance: str) -> list[str]:
     """The ids of the containers with that label, stopped ones too."""
     return docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label=dev.dx.instance={instance}").split()
+
+
+def volumes_of(instance: str) -> list[str]:
+    """The names of the volumes with that label."""
+    return docker("volume", "ls", "--quiet", "--filter", f"label=dev.dx.instance={instance}").split()
 
 
 class Forwarder:

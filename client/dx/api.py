@@ -52,6 +52,7 @@ class Definition(TypedDict):
     network: NotRequired[str]
     env: NotRequired[list[str]]
     mounts: NotRequired[list[str | Mount]]
+    caches: NotRequired[list[str]]
     memory: NotRequired[str | None]
     cpus: NotRequired[float | None]
     pids: NotRequired[int | None]
@@ -68,6 +69,7 @@ class Tool(TypedDict):
     network: str
     env: list[str]
     mounts: list[str | Mount]
+    caches: list[str]
     memory: str | None
     cpus: float | None
     pids: int | None
@@ -115,6 +117,14 @@ class Run(TypedDict):
     user_s: float | None
     system_s: float | None
     max_rss_bytes: int | None
+
+
+class Cache(TypedDict):
+    """A directory that stays from run to run."""
+
+    tool: str
+    path: str
+    volume: str
 
 
 class Engine(TypedDict):
@@ -213,6 +223,17 @@ class Client:
         """Remove the warm containers, or those of one tool; how many there were."""
         target = "/v1/containers" if tool is None else f"/v1/containers?tool={quote(tool)}"
         dropped: int = self._ask("DELETE", target)["dropped"]
+        return dropped
+
+    def caches(self) -> list[Cache]:
+        """Every cache, by tool and path."""
+        caches: list[Cache] = self._ask("GET", "/v1/caches")["caches"]
+        return caches
+
+    def drop_caches(self, tool: str, path: str | None = None) -> list[Cache]:
+        """Remove the caches of a tool, or the one at that path; those that were removed."""
+        target = f"/v1/caches?tool={quote(tool)}" + (f"&path={quote(path)}" if path is not None else "")
+        dropped: list[Cache] = self._ask("DELETE", target)["dropped"]
         return dropped
 
     def runs(self, state: Literal["live", "finished"] | None = None) -> list[Run]:

@@ -19,7 +19,9 @@
 
 #define RENDEZVOUS_DIR "/.dx/run"
 #define PROGRAM_DIR "/.dx/bin"
+#define VOLUMES_DIR "/.dx/v" /* each volume of the container below, by its number */
 #define MAX_GRANTS 128
+#define MAX_CACHES 16
 #define MAX_GROUPS 256
 #define MESSAGE_BYTES 512
 
@@ -42,6 +44,11 @@ struct grant {
     const char *path;
 };
 
+struct cache {
+    uint32_t volume;
+    const char *path;
+};
+
 /* A lease's records, taken apart; everything points into the body. */
 struct lease {
     uint64_t run, deadline_ns, scratch_bytes;
@@ -49,9 +56,10 @@ struct lease {
     bool has_token, has_uid, has_gid;
     uid_t uid;
     gid_t gid;
-    size_t ngroups, ngrants;
+    size_t ngroups, ngrants, ncaches;
     gid_t groups[MAX_GROUPS];
     struct grant grants[MAX_GRANTS];
+    struct cache caches[MAX_CACHES];
     struct strings argv, env;
     const char *cwd, *file, *home;
 };

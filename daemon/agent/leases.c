@@ -68,6 +68,15 @@ static int read_grant(const char *at, size_t length, struct lease *lease) {
     return 0;
 }
 
+static int read_cache(const char *at, size_t length, struct lease *lease) {
+    struct cache *cache = &lease->caches[lease->ncaches];
+    if (length < 4 || lease->ncaches == MAX_CACHES || read_u32(at, 4, &cache->volume) < 0 ||
+        read_path(at + 4, length - 4, &cache->path) < 0 || cache->path[0] != '/')
+        return -1;
+    lease->ncaches++;
+    return 0;
+}
+
 static int read_record(uint32_t type, const char *at, size_t length, struct lease *lease) {
     switch (type) {
     case DX_R_RUN:
@@ -106,6 +115,8 @@ static int read_record(uint32_t type, const char *at, size_t length, struct leas
         return read_path(at, length, &lease->home);
     case DX_R_GRANT:
         return read_grant(at, length, lease);
+    case DX_R_CACHE:
+        return read_cache(at, length, lease);
     default: /* what this version does not know it must not leave out */
         return -1;
     }

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -132,12 +133,43 @@ no_place:
     return fail(f, 125, "%s cannot be granted: no place for it in the image: %s", grant->path, strerror(errno));
 }
 
+/* The volumes are mounted in the container's own root, which is out of reach once the new one is entered. */
+static int open_caches(const struct lease *lease, int *trees, struct failure *f) {
+    char path[64];
+    for (size_t i = 0; i < lease->ncaches; i++) {
+        struct stat st;
+        snprintf(path, sizeof path, VOLUMES_DIR "/%u", lease->caches[i].volume);
+        if ((trees[i] = clone_tree(path, 0)) < 0 || fstat(trees[i], &st) < 0 ||
+            restrict_tree(trees[i], MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0) < 0)
+            return fail(f, 125, "no cache for %s: %s", lease->caches[i].path, strerror(errno));
+        /* The engine makes a volume as root's. */
+        if (st.st_uid != lease->uid && fchownat(trees[i], "", lease->uid, lease->gid, AT_EMPTY_PATH) < 0)
+            return fail(f, 125, "the cache for %s cannot be yours: %s", lease->caches[i].path, strerror(errno));
+    }
+    return 0;
+}
+
+static int attach_caches(const struct lease *lease, const int *trees, struct failure *f) {
+    for (size_t i = 0; i < lease->ncaches; i++) {
+        const char *path = lease->caches[i].path;
+        if (make_dirs(path, 0755, lease->uid, lease->gid) < 0 || attach(trees[i], path) < 0)
+            return fail(f, 125, "no place for the cache %s in the image: %s", path, strerror(errno));
+    }
+    return 0;
+}
+
 int root_build(const struct lease *lease, const int *mounts, struct failure *f) {
     char size[64] = "mode=0755";
+    int caches[MAX_CACHES];
+    if (open_caches(lease, caches, f) < 0)
+        return -1;
     if (lease->scratch_bytes)
         snprintf(size, sizeof size, "mode=0755,size=%llu", (unsigned long long)lease->scratch_bytes);
     if (mount("scratch", SCRATCH, "tmpfs", MS_NODEV, size) < 0 || mkdir(SCRATCH "/u", 0755) < 0 ||
         mkdir(SCRATCH "/w", 0755) < 0 || mkdir(ROOT, 0755) < 0)
+        return fail(f, 125, "no scratch layer: %s", strerror(errno));
+    /* The agent's own directory, which is there where there are volumes, is nothing to a run: a whiteout. */
+    if (lease->ncaches && mknod(SCRATCH "/u/.dx", S_IFCHR, 0) < 0)
         return fail(f, 125, "no scratch layer: %s", strerror(errno));
     if (mount("root", ROOT, "overlay", MS_NODEV, "lowerdir=/,upperdir=" SCRATCH "/u,workdir=" SCRATCH "/w") < 0)
         return fail(f, 125, "no fresh root: the overlay was refused: %s", strerror(errno));
@@ -151,5 +183,5 @@ int root_build(const struct lease *lease, const int *mounts, struct failure *f) 
     for (size_t i = 0; i < lease->ngrants; i++)
         if (attach_grant(lease, &lease->grants[i], mounts[i], f) < 0)
             return -1;
-    return 0;
+    return attach_caches(lease, caches, f);
 }

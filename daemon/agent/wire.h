@@ -80,6 +80,7 @@ enum {
     DX_R_FILE = 26,      /* what to execute: a path, or a name to look up in the run's PATH */
     DX_R_GRANT = 27,     /* uint32_t flags, then a path; in the order of START's grants */
     DX_R_SCRATCH = 28,   /* uint64_t: bytes of the scratch layer, 0 for the kernel's default */
+    DX_R_CACHE = 30,     /* uint32_t, the number of a volume of the container; then the path it gets; repeatable */
 };
 
 enum { DX_GRANT_RO = 1, DX_GRANT_DIR = 2 };

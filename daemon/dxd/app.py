@@ -32,6 +32,7 @@ from dxd.tools.catalogue import Catalogue
 from dxd.warm.model import Identity
 from dxd.warm.pool import Pool
 from dxd.warm.starter import Starter
+from dxd.warm.volumes import Volumes
 
 AGENT_DIR = "DX_AGENT_DIR"
 """A directory with another agent in it, for tests with a sanitizer's build."""
@@ -66,6 +67,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         identity=identity(home),
     )
     pool = Pool(engine=engine, starter=starter, hub=hub, idle_s=settings.idle_s, max_warm=settings.max_warm)
+    volumes = Volumes(engine=engine, release=pool.release, instance=starter.instance)
     private = [os.fsencode(each) for each in (places.runtime_dir, places.state_dir, places.config_dir, places.data_dir)]
     if (host := os.environ.get("DOCKER_HOST", "")).startswith("unix://"):  # the usual sockets are below /run
         private.append(os.fsencode(host.removeprefix("unix://")))
@@ -86,6 +88,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         images=images,
         runs=runs,
         containers=pool,
+        volumes=volumes,
         hub=hub,
         status=watch,
         stop=stop.ask,

@@ -39,6 +39,7 @@ def test_both_daemons_keep_tools_alike(client: Client, image: str) -> None:
         "network": "bridge",
         "env": [],
         "mounts": ["/tmp:/t:ro"],
+        "caches": [],
         "memory": None,
         "cpus": None,
         "pids": None,

@@ -27,6 +27,7 @@ TOOL_DEFAULTS: dict[str, Any] = {
     "network": "bridge",
     "env": [],
     "mounts": [],
+    "caches": [],
     "memory": None,
     "cpus": None,
     "pids": None,
@@ -48,6 +49,7 @@ class State:
 
     tools: dict[str, dict[str, Any]] = field(default_factory=dict)
     containers: list[dict[str, Any]] = field(default_factory=list)
+    caches: list[dict[str, Any]] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
     prepare: list[dict[str, Any]] = field(default_factory=lambda: [{"image": "sha256:" + "0" * 64}])
     """The lines of the next preparation; one that is empty cuts the connection."""
@@ -179,6 +181,15 @@ def answer(
             gone = [each for each in state.containers if query.get("tool") in (None, *each["tools"])]
             state.containers = [each for each in state.containers if each not in gone]
             return 200, {"dropped": len(gone)}
+        case "GET", "caches":
+            return 200, {"caches": state.caches}
+        case "DELETE", "caches":
+            keep = [each for each in state.caches if not query.items() <= each.items()]
+            if keep == state.caches:
+                raise Refusal(404, "not-found", f"{query['tool']} has no cache", "see: dx cache ls")
+            dropped = [each for each in state.caches if each not in keep]
+            state.caches = keep
+            return 200, {"dropped": dropped}
         case "GET", "runs":
             live = {"live": ("leased", "running"), "finished": ("finished", "lost")}.get(query.get("state", ""))
             return 200, {"runs": [run for run in state.runs if live is None or run["state"] in live]}

@@ -19,6 +19,7 @@ MODULES = {
     "edit": "edit",
     "ps": "containers",
     "stop": "containers",
+    "cache": "caches",
     "status": "daemon",
     "daemon": "daemon",
     "reshim": "shell",

@@ -10,7 +10,7 @@ from dx.errors import ClientError
 GROUPS = (
     ("Run", ("run",)),
     ("Tools", ("add", "rm", "ls", "show", "edit")),
-    ("What is going on", ("ps", "stop", "status", "daemon", "doctor")),
+    ("What is going on", ("ps", "stop", "cache", "status", "daemon", "doctor")),
     ("Your shell", ("activate", "reshim", "completions")),
     ("About dx", ("version", "help")),
 )
@@ -51,6 +51,7 @@ What can stand in dx.toml; `dx edit` opens it, `dx edit --path` says where it is
   network = "bridge"                  none, bridge or host
   env = ["K=V", "AWS_*"]              K=V sets; a pattern passes your own variables
   mounts = ["~/data:/data:ro"]        SRC[:DST][:ro], or { source = "...", target = "...", readonly = true }
+  caches = ["~/.cache/pip"]           directories in its root that stay from run to run
   memory = "512m"                     what all runs may use together
   cpus = 1.5
   pids = 100

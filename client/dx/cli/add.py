@@ -41,6 +41,13 @@ def _arguments(parser: Parser) -> None:
         default=[],
         help="a path that it sees beside the project; repeatable",
     )
+    run.add_argument(
+        "--cache",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="a directory in its root that stays from run to run; repeatable",
+    )
     run.add_argument("--memory", metavar="SIZE", help="what all its runs may use together: 512m, 2g")
     run.add_argument("--cpus", metavar="N", type=float, help="processors, like 1.5")
     run.add_argument("--pids", metavar="N", type=int, help="processes at most")

@@ -22,6 +22,7 @@ DEFAULTS: Definition = {
     "network": "bridge",
     "env": [],
     "mounts": [],
+    "caches": [],
     "memory": None,
     "cpus": None,
     "pids": None,
@@ -46,6 +47,7 @@ def definition(given: Namespace) -> Definition:
         "network": given.network,
         "env": given.env,
         "mounts": [_mount(each) for each in given.mount],
+        "caches": [_inside("--cache", each) for each in given.cache],
         "memory": _memory(given.memory) if given.memory is not None else None,
         "cpus": given.cpus,
         "pids": given.pids,
@@ -67,6 +69,7 @@ def definition_of(tool: Tool) -> Definition:
         "network": tool["network"],
         "env": tool["env"],
         "mounts": tool["mounts"],
+        "caches": tool["caches"],
         "memory": tool["memory"],
         "cpus": tool["cpus"],
         "pids": tool["pids"],
@@ -123,6 +126,14 @@ def _mount(text: str) -> str:
     source = absolute(parts[0])
     target = os.path.normpath(Path(parts[1]).expanduser()) if len(parts) > 1 else source
     return f"{source}:{target}" + ":ro" * (mode == "ro")
+
+
+def _inside(option: str, path: str) -> str:
+    """An absolute path in a run's root; `~` is the home directory, which has the same path there."""
+    target = os.path.normpath(Path(path).expanduser())
+    if not target.startswith("/"):
+        raise UsageError(f"{option} {path}: write it from / or ~ on; it is a directory in the tool's root")
+    return target
 
 
 def absolute(path: str) -> str:

@@ -52,6 +52,7 @@ def show(given: Namespace) -> int:
     lines.append(("network", tool["network"]))
     lines += [("env", each) for each in tool["env"]]
     lines += [("mount", _mount(each)) for each in tool["mounts"]]
+    lines += [("cache", each) for each in tool["caches"]]
     for key, value in (("memory", tool["memory"]), ("cpus", tool["cpus"]), ("pids", tool["pids"])):
         if value is not None:
             lines.append((key, f"{value:g}" if isinstance(value, float) else str(value)))

@@ -13,11 +13,12 @@ from aiohttp.typedefs import Middleware
 
 from dx import protocol
 from dxd.api import errors, openapi, reading
+from dxd.api.caches import CacheRoutes
 from dxd.api.containers import ContainerRoutes
 from dxd.api.daemon import DaemonRoutes
 from dxd.api.door import DEFAULT_LIMITS, Connection, Door, Limits
 from dxd.api.lease import LeaseHandler
-from dxd.api.ports import Containers, Images, Runs, Shims, Status, Stop
+from dxd.api.ports import Containers, Images, Runs, Shims, Status, Stop, Volumes
 from dxd.api.route import VERSION, VERSION_HEADER, Handler, Route
 from dxd.api.runs import RunRoutes
 from dxd.api.tools import ToolRoutes
@@ -53,6 +54,7 @@ def create_app(
     images: Images,
     runs: Runs,
     containers: Containers,
+    volumes: Volumes,
     hub: Hub,
     status: Status,
     stop: Stop,
@@ -69,6 +71,7 @@ def create_app(
         *ToolRoutes(catalogue=catalogue, images=images, shims=shims).routes(),
         *run_routes.routes(),
         *ContainerRoutes(containers=containers).routes(),
+        *CacheRoutes(volumes=volumes).routes(),
     )
     daemon_routes.document = msgspec.json.encode(openapi.document(routes, version))
     flight = Flight(run_routes.lease, daemon_routes)

@@ -11,7 +11,8 @@ from dxd.kit.progress import Progress
 from dxd.runs.model import Lease, LeaseRequest, Run, RunId, StillAlive
 from dxd.tools.model import Tool
 from dxd.tools.shims import Changes
-from dxd.warm.model import ContainerView
+from dxd.warm.model import ContainerView, VolumeKind
+from dxd.warm.volumes import VolumeView
 
 
 class Runs(Protocol):
@@ -44,6 +45,16 @@ class Containers(Protocol):
 
     async def drop_all(self, tool: str | None) -> int:
         """Remove those that take runs of the tool, or all; returns how many."""
+
+
+class Volumes(Protocol):
+    """What stays between runs."""
+
+    async def all(self, kind: VolumeKind) -> Sequence[VolumeView]:
+        """Every one of the kind, by tool and path."""
+
+    async def remove(self, kind: VolumeKind, tool: str, path: str | None) -> Sequence[VolumeView]:
+        """Remove those of the tool, or the one at that path; raises `Conflict` where a run uses one."""
 
 
 class Images(Protocol):

@@ -228,6 +228,7 @@ def _paths(body: types.ToolBody) -> list[tuple[str, str]]:
                 paths.append(("mounts", rest))
         else:
             paths += [("mounts", each.source), ("mounts", each.target)]
+    paths += [("caches", each) for each in body.caches]
     return paths
 
 

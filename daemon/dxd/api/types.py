@@ -114,6 +114,11 @@ class ToolBody(Struct, frozen=True, forbid_unknown_fields=True):
     network: Network = Network.BRIDGE
     env: list[EnvEntry] = []
     mounts: list[MountText | MountPaths] = []
+    caches: Annotated[
+        list[AbsolutePath],
+        schema(uniqueItems=True, maxItems=16),
+        Meta(description="Directories in a run's root that stay from run to run, each a volume of the tool's"),
+    ] = []
     memory: Annotated[Size | None, Meta(description="Like 512m or 2g, at least 6m")] = None
     cpus: Annotated[float | None, schema(minimum=0.01, maximum=8192)] = None
     # A float, since JSON has no other numbers: 1e2 is a whole one.
@@ -131,6 +136,7 @@ class Tool(Struct, frozen=True):
     network: Network
     env: list[str]
     mounts: list[str | MountPaths]
+    caches: list[str]
     memory: str | None
     cpus: float | None
     pids: int | None
@@ -270,6 +276,26 @@ class Containers(Struct, frozen=True):
     """Every warm container."""
 
     containers: list[Container]
+
+
+class Cache(Struct, frozen=True):
+    """A directory that stays from run to run."""
+
+    tool: str
+    path: Annotated[str, Meta(description="Where it is in the root of the tool's runs")]
+    volume: Annotated[str, Meta(description="Its name at the engine")]
+
+
+class Caches(Struct, frozen=True):
+    """Every cache there is, by tool and path; also of tools that are not defined any more."""
+
+    caches: list[Cache]
+
+
+class CachesDropped(Struct, frozen=True):
+    """Which caches were removed."""
+
+    dropped: list[Cache]
 
 
 class Dropped(Struct, frozen=True):

@@ -32,8 +32,9 @@ from dxd.engine.model import (
     EngineStatus,
     Image,
     ImageId,
+    Volume,
 )
-from dxd.errors import EngineDown, EngineTimeout, EngineTrouble, ImageMissing
+from dxd.errors import Conflict, EngineDown, EngineTimeout, EngineTrouble, ImageMissing
 from dxd.kit.progress import Progress
 
 if TYPE_CHECKING:
@@ -210,6 +211,27 @@ class Engine:
 
         return await self._call(find)
 
+    async def volumes(self, labels: Mapping[str, str]) -> list[Volume]:
+        """Every volume that has all these labels; an empty value stands for any."""
+        wanted = [f"{key}={value}" if value else key for key, value in labels.items()]
+
+        async def find(docker: "Docker") -> list[Volume]:
+            found = await docker.volumes.list(filters={"label": wanted})  # type: ignore[no-untyped-call]
+            return [raw.volume(each) for each in found.get("Volumes") or ()]
+
+        return await self._call(find)
+
+    async def remove_volume(self, name: str) -> None:
+        """Remove a volume with what is in it; one that is gone already is fine. `Conflict` where a container has it."""
+        try:
+            await self._call(lambda docker: _remove_volume(docker, name))
+        except Answer as answer:
+            if answer.status == 409:
+                hint = f"see: docker ps -a --filter volume={name}"
+                raise Conflict(f"a container still has the volume {name}", hint) from None
+            if answer.status != 404:
+                raise
+
     async def logs(self, container: ContainerId, lines: int = 20) -> str:
         """The last lines that it printed; empty where it is gone."""
 
@@ -322,6 +344,13 @@ async def _load() -> ModuleType:
     if not _preloaded.is_set():  # a module that is being imported is in sys.modules already
         await asyncio.to_thread(preload)
     return sys.modules["dxd.engine.connection"]
+
+
+async def _remove_volume(docker: "Docker", name: str) -> None:
+    from aiodocker.volumes import DockerVolume  # noqa: PLC0415 - brings aiodocker
+
+    # A text, because the library hands it to a query that knows no bool.
+    await DockerVolume(docker, name).delete(force="false")  # type: ignore[no-untyped-call]
 
 
 async def _create(docker: "Docker", config: dict[str, Any], name: str | None) -> ContainerId:

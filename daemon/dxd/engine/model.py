@@ -66,6 +66,23 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeSpec:
+    """A named volume that a container has; the engine makes it, empty, where it is not there yet."""
+
+    name: str
+    target: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume that the engine holds."""
+
+    name: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSpec:
     """A container to create. It runs as root, without a command's arguments, and stays until it is removed."""
 
@@ -77,6 +94,7 @@ class ContainerSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     binds: tuple[tuple[str, str], ...] = ()
     """Source on the host, which must exist, and target; always read-only."""
+    volumes: tuple[VolumeSpec, ...] = ()
     memory_bytes: int | None = None
     cpus: float | None = None
     pids: int | None = None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from dxd.engine.model import Container, ContainerId, ContainerSpec, Image, ImageId
+from dxd.engine.model import Container, ContainerId, ContainerSpec, Image, ImageId, Volume, VolumeSpec
 
 
 def image(raw: Mapping[str, Any]) -> Image:
@@ -41,6 +41,11 @@ def container(raw: Mapping[str, Any]) -> Container:
     )
 
 
+def volume(raw: Mapping[str, Any]) -> Volume:
+    """An entry of `GET /volumes`."""
+    return Volume(name=str(raw["Name"]), labels=dict(raw.get("Labels") or {}))
+
+
 def container_config(spec: ContainerSpec, *, json_file: bool) -> dict[str, Any]:
     """The body of `POST /containers/create`; `json_file` says whether the engine has that log driver."""
     host: dict[str, Any] = {
@@ -49,7 +54,8 @@ def container_config(spec: ContainerSpec, *, json_file: bool) -> dict[str, Any]:
         "AutoRemove": False,
         # A mount, unlike a bind, is refused where its source is missing, instead of making a directory there.
         "Mounts": [
-            {"Type": "bind", "Source": source, "Target": target, "ReadOnly": True} for source, target in spec.binds
+            *({"Type": "bind", "Source": source, "Target": target, "ReadOnly": True} for source, target in spec.binds),
+            *map(_volume_mount, spec.volumes),
         ],
         "CapDrop": ["ALL"],
         "CapAdd": list(spec.capabilities),
@@ -77,6 +83,11 @@ def container_config(spec: ContainerSpec, *, json_file: bool) -> dict[str, Any]:
         "Tty": False,
         "HostConfig": host,
     }
+
+
+def _volume_mount(spec: VolumeSpec) -> dict[str, Any]:
+    options = {"NoCopy": True, "Labels": dict(spec.labels)}
+    return {"Type": "volume", "Source": spec.name, "Target": spec.target, "VolumeOptions": options}
 
 
 def _words(value: Any) -> tuple[str, ...]:

@@ -48,6 +48,23 @@ def plan(cwd: bytes, *, home: bytes, mounts: Sequence[Mount], private: Iterable[
     return grants
 
 
+def check_caches(caches: Iterable[str], grants: Sequence[PlacedGrant]) -> None:
+    """See that each cache which lies in a grant has a directory there to be mounted on; raises `CannotGrant`.
+
+    The agent would make it with more rights than the caller may have.
+    """
+    for cache in map(os.fsencode, caches):
+        for grant in grants:
+            if _is_in(cache, (grant.target,)):
+                place = grant.source + cache[len(grant.target) :]
+                if not Path(os.fsdecode(place)).is_dir():
+                    name = os.fsdecode(place)
+                    raise CannotGrant(
+                        f"the cache {os.fsdecode(cache)} lies in your files, and {name} is no directory",
+                        f"make it: mkdir -p {name}",
+                    )
+
+
 def _explicit(mount: Mount) -> PlacedGrant:
     source, target = os.fsencode(mount.source), os.fsencode(mount.target)
     try:

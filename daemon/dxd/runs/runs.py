@@ -29,7 +29,7 @@ from dxd.tools.catalogue import Catalogue
 from dxd.tools.model import Tool, ToolName
 from dxd.tools.parse import parse_tool
 from dxd.warm.link import Ended
-from dxd.warm.model import Key
+from dxd.warm.model import Key, VolumeKind, VolumeUse
 from dxd.warm.pool import Pool, Warm, Watcher
 
 LEASE_S = 60.0
@@ -125,8 +125,10 @@ class Runs:
         home = _home_of(request.env) or self._home
         placed = grants.plan(request.cwd, home=home, mounts=tool.mounts, private=self._private)
         env = environment.compose(image.env, request.env, tool.env, cwd=request.cwd, home=home)
+        grants.check_caches(tool.caches, placed)
         limits = tool.limits
-        key = Key(image.id, tool.network.value, limits.memory_bytes, limits.cpus, limits.pids)
+        uses = tuple(VolumeUse(VolumeKind.CACHE, tool.name, path) for path in tool.caches)
+        key = Key(image.id, tool.network.value, limits.memory_bytes, limits.cpus, limits.pids, uses)
         for _ in range(TRIES):
             warm = await self._pool.take(key, image=tool.image or f"{tool.name} (build)", tool=tool.name)
             assert warm.link is not None
@@ -232,6 +234,9 @@ class Runs:
         for each in placed:
             flags = protocol.GRANT_RO * each.readonly | protocol.GRANT_DIR * each.directory
             parts.append(record(protocol.R_GRANT, U32.pack(flags) + each.target + b"\0"))
+        # Parents first, so that one does not hide another.
+        for index, use in sorted(enumerate(run.warm.key.volumes), key=lambda each: len(each[1].path)):
+            parts.append(record(protocol.R_CACHE, U32.pack(index) + os.fsencode(use.path) + b"\0"))
         body = b"".join(parts)
         if len(body) > protocol.MAX_CONTROL_FRAME:
             raise BadRequest("the arguments and the environment are too long", "8 MiB at most")

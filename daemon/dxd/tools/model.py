@@ -65,6 +65,8 @@ class Tool:
     env: tuple[str, ...] = ()
     """`K=V` sets, anything else is a shell pattern over names of the caller's variables to pass."""
     mounts: tuple[Mount, ...] = ()
+    caches: tuple[str, ...] = ()
+    """Absolute directories in the run's root that stay from run to run, each a volume of the tool's."""
     limits: Limits = field(default_factory=Limits)
 
     @property

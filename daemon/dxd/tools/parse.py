@@ -15,13 +15,17 @@ from dxd.kit.toml import BadToml, Spot, quote, table
 from dxd.tools.model import Build, Limits, Mount, Network, Tool, ToolName
 from dxd.tools.names import check_name, did_you_mean, is_image
 
-KEYS = ("image", "build", "entrypoint", "commands", "network", "env", "mounts", "memory", "cpus", "pids")
+KEYS = (
+    "image", "build", "entrypoint", "commands", "network", "env", "mounts", "caches", "memory", "cpus", "pids",
+)  # fmt: skip
 _BUILD_KEYS = ("context", "file", "target", "args")
 _MOUNT_KEYS = ("source", "target", "readonly")
 
 MIN_MEMORY = 6 << 20
 """The engine refuses less (moby, daemon/daemon_unix.go, linuxMinMemory)."""
 MAX_CPUS = 8192
+MAX_CACHES = 16
+_KERNELS = ("/dev", "/proc", "/sys", "/.dx")
 MAX_PIDS = 4194304
 """PID_MAX_LIMIT of 64-bit Linux."""
 
@@ -59,6 +63,7 @@ def to_table(tool: Tool) -> dict[str, object]:
         "network": None if tool.network is Network.BRIDGE else tool.network.value,
         "env": list(tool.env) or None,
         "mounts": [mount_value(each) for each in tool.mounts] or None,
+        "caches": list(tool.caches) or None,
         "memory": None if limits.memory_bytes is None else format_size(limits.memory_bytes),
         "cpus": limits.cpus,
         "pids": limits.pids,
@@ -101,6 +106,7 @@ def _parse(name: ToolName, value: object, base: Path, spot: Spot) -> Tool:
         network=_network(*at("network")) if "network" in given else Network.BRIDGE,
         env=_env(*at("env")) if "env" in given else (),
         mounts=_mounts(*at("mounts"), base) if "mounts" in given else (),
+        caches=_caches(*at("caches")) if "caches" in given else (),
         limits=Limits(
             memory_bytes=_memory(*at("memory")) if "memory" in given else None,
             cpus=_cpus(*at("cpus")) if "cpus" in given else None,
@@ -215,6 +221,19 @@ def _mount(value: object, spot: Spot, base: Path) -> Mount:
         raise spot.bad(f"{quote(str(value))} has too many colons", hint)
     source = _path(parts[0], spot, base)
     return Mount(source, _target(parts[1], spot) if len(parts) > 1 else source, mode == "ro")
+
+
+def _caches(value: object, spot: Spot) -> tuple[str, ...]:
+    texts = _texts(value, spot)
+    if len(texts) > MAX_CACHES:
+        raise spot.bad(f"has more than {MAX_CACHES} directories", "name one above several of them")
+    paths = tuple(_target(each, spot.at(index)) for index, each in enumerate(texts))
+    for index, path in enumerate(paths):
+        if path in paths[:index]:
+            raise spot.at(index).bad(f"{quote(path)} is there twice")
+        if any(path == each or path.startswith(each + "/") for each in _KERNELS):
+            raise spot.at(index).bad(f"{quote(path)} is the kernel's", "name a directory of files")
+    return paths
 
 
 def _target(value: object, spot: Spot) -> str:

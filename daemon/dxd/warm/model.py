@@ -39,6 +39,22 @@ class State(StrEnum):
     """Takes no new run, goes when its last one has ended."""
 
 
+class VolumeKind(StrEnum):
+    """What a volume of a tool's is for."""
+
+    CACHE = "cache"
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeUse:
+    """A volume of a tool's that a container has."""
+
+    kind: VolumeKind
+    tool: str
+    path: str
+    """Absolute: where it is in the root of a run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """What runs must have in common to share a container."""
@@ -48,6 +64,8 @@ class Key:
     memory_bytes: int | None = None
     cpus: float | None = None
     pids: int | None = None
+    volumes: tuple[VolumeUse, ...] = ()
+    """In the order in which the agent knows them."""
 
     def to_label(self) -> str:
         """The key as the container's label keeps it."""

@@ -9,22 +9,23 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from dxd.engine.docker import Engine
 from dxd.engine.model import Container, ContainerId
-from dxd.errors import EngineTrouble, NotFound
+from dxd.errors import Conflict, EngineTrouble, NotFound
 from dxd.kit.hub import Hub
 from dxd.kit.tasks import Tasks
 from dxd.telemetry import get_logger
 from dxd.warm import starter as at
 from dxd.warm.link import Ended, Link, Listener
-from dxd.warm.model import ContainerView, Key, State
+from dxd.warm.model import ContainerView, Key, State, VolumeUse
 from dxd.warm.policy import Picture, plan
 from dxd.warm.starter import Starter
+from dxd.warm.volumes import INSTANCE_LABEL
 
 PROBE_S = 2.0
 """How long an agent may take to answer before it counts as hung."""
@@ -162,9 +163,17 @@ class Pool:
         await asyncio.gather(*(self._removed(each, "asked for") for each in found))
         return len(found)
 
+    async def release(self, use: VolumeUse) -> None:
+        """Remove the containers that have the volume; raises `Conflict` where there are runs in one."""
+        await self._settled.wait()
+        found = [each for each in self._warm.values() if use in each.key.volumes]
+        if any(each.runs for each in found):
+            raise Conflict(f"{use.path} of {use.tool} is in use by a run", f"wait for it, or: dx stop {use.tool}")
+        await asyncio.gather(*(self._removed(each, "its volume goes") for each in found))
+
     async def adopt(self) -> None:
         """List what the engine has of ours: take up what lives, remove what does not. Raises `EngineTrouble`."""
-        listed = await self._engine.containers({at.INSTANCE_LABEL: self._starter.instance})
+        listed = await self._engine.containers({INSTANCE_LABEL: self._starter.instance})
         known = {each.id for each in self._warm.values()}
         for container in listed:
             name = container.labels.get(at.ID_LABEL, "")
@@ -277,9 +286,7 @@ class Pool:
     def _retire_others(self, key: Key, image: str) -> None:
         """A new image behind the same name: containers of the old one take no more runs."""
         for each in list(self._warm.values()):
-            same = (each.image, each.key.network, each.key.memory_bytes, each.key.cpus, each.key.pids) == (
-                image, key.network, key.memory_bytes, key.cpus, key.pids,
-            )  # fmt: skip
+            same = each.image == image and replace(each.key, image=key.image) == key
             if same and each.key.image != key.image and each.state is State.READY:
                 each.state = State.DRAINING
                 self._by_key.pop(each.key, None)

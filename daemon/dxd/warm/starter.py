@@ -20,10 +20,11 @@ from pathlib import Path
 from dx import protocol
 from dx.protocol import U32, record
 from dxd.engine.docker import Engine
-from dxd.engine.model import ContainerId, ContainerSpec
+from dxd.engine.model import ContainerId, ContainerSpec, VolumeSpec
 from dxd.errors import AgentFailed, EngineTrouble
 from dxd.warm.link import Link, Listener
 from dxd.warm.model import Identity, Key
+from dxd.warm.volumes import INSTANCE_LABEL, labels_of, volume_name
 
 CAPABILITIES = (
     "SYS_ADMIN", "SYS_CHROOT", "SETUID", "SETGID", "SETPCAP", "SETFCAP",
@@ -37,7 +38,6 @@ SETUP_S = 10.0
 BACKLOG = 4096
 """Launchers that may wait for an agent; the kernel's default somaxconn."""
 
-INSTANCE_LABEL = "dev.dx.instance"
 KEY_LABEL = "dev.dx.key"
 ID_LABEL = "dev.dx.id"
 AGENT_LABEL = "dev.dx.agent"
@@ -177,6 +177,10 @@ class Starter:
                 NAME_LABEL: image,
                 FOR_LABEL: tool,
             },
+            volumes=tuple(
+                VolumeSpec(volume_name(self.instance, use), f"/.dx/v/{index}", labels_of(self.instance, use))
+                for index, use in enumerate(key.volumes)
+            ),
             binds=((str(self._agent_dir), "/.dx/bin"), (str(meeting), "/.dx/run")),
             memory_bytes=key.memory_bytes,
             cpus=key.cpus,

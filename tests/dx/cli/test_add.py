@@ -52,6 +52,7 @@ def test_every_option_ends_in_the_definition(dx: Dx, daemon: State) -> None:
         *("add", "x", "--build", "src/../src", "--file", "D", "--target", "run", "--arg", "B=2", "--arg", "HOME"),
         *("--entrypoint", "sh -c 'a b'", "--command", "x", "--command", "y", "--network", "none", "--env", "A=1"),
         *("--env", "AWS_*", "--mount", "work", "--mount", "~/m:/m:ro", "--mount", "/n:/o:rw"),
+        *("--cache", "~/.cache/x", "--cache", "/var/cache/x/"),
         *("--memory", "1024M", "--cpus", "1.5", "--pids", "9", "--yes"),
     )
     assert done.status == 0, done.err
@@ -70,6 +71,7 @@ def test_every_option_ends_in_the_definition(dx: Dx, daemon: State) -> None:
         "network": "none",
         "env": ["A=1", "AWS_*"],
         "mounts": [f"{root}/work:{root}/work", f"{root}/m:/m:ro", "/n:/o"],
+        "caches": [f"{root}/.cache/x", "/var/cache/x"],
         "memory": "1g",
         "cpus": 1.5,
         "pids": 9,

@@ -16,7 +16,8 @@ from dxd.runs.model import Grant, Lease, LeaseRequest, Run, RunId, RunState, Sti
 from dxd.tools.catalogue import Catalogue
 from dxd.tools.model import Tool
 from dxd.tools.shims import reconcile
-from dxd.warm.model import ContainerView
+from dxd.warm.model import ContainerView, VolumeKind, VolumeUse
+from dxd.warm.volumes import VolumeView
 
 BORN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CONTAINER = ContainerId("c" * 64)
@@ -48,6 +49,7 @@ VIEW = ContainerView(
     created_at=BORN,
     agent_pid=99,
 )
+CACHE = VolumeView("dx-cache-1", VolumeUse(VolumeKind.CACHE, "pip", "/home/me/.cache/pip"))
 IMAGE = Image(
     id=ImageId("sha256:" + "1" * 64),
     architecture="amd64",
@@ -86,6 +88,7 @@ class Rooms:
     asked: list[LeaseRequest] = field(default_factory=list)
     runs: list[Run] = field(default_factory=lambda: [replace(RUN, id=RunId(8), state=RunState.FINISHED), RUN])
     views: list[ContainerView] = field(default_factory=lambda: [VIEW])
+    volumes: list[VolumeView] = field(default_factory=lambda: [CACHE])
     signals: list[tuple[int, int, bool]] = field(default_factory=list)
     stops: list[str] = field(default_factory=list)
     engine_status: EngineStatus = EngineStatus(EngineState.UP, "/var/run/docker.sock", "20.10", None)
@@ -157,6 +160,21 @@ class FakeContainers:
 
 
 @dataclass
+class FakeVolumes:
+    """The port `Volumes`."""
+
+    rooms: Rooms
+
+    async def all(self, kind: VolumeKind) -> list[VolumeView]:
+        return list(self.rooms.volumes)
+
+    async def remove(self, kind: VolumeKind, tool: str, path: str | None) -> list[VolumeView]:
+        found = [each for each in await self.all(kind) if each.use.tool == tool and path in (None, each.use.path)]
+        self.rooms.volumes = [each for each in self.rooms.volumes if each not in found]
+        return found
+
+
+@dataclass
 class FakeImages:
     """The port `Images`."""
 
@@ -193,6 +211,7 @@ def make_app(rooms: Rooms, directory: Path, limits: Limits = DEFAULT_LIMITS) -> 
         images=FakeImages(rooms),
         runs=FakeRuns(rooms),
         containers=FakeContainers(rooms),
+        volumes=FakeVolumes(rooms),
         hub=hub,
         status=FakeStatus(rooms),
         stop=rooms.stops.append,

@@ -240,3 +240,22 @@ class TestContainers:
         edge.rooms.down = EngineDown("the engine does not answer", "start it")
         answer = await edge.call("DELETE", "/v1/containers")
         assert (answer.status, answer.code) == (503, "engine-down")
+
+
+class TestCaches:
+    """What tools keep."""
+
+    async def test_they_are_listed_and_removed(self, edge: Edge) -> None:
+        cache = {"tool": "pip", "path": "/home/me/.cache/pip", "volume": "dx-cache-1"}
+        assert (await edge.call("GET", "/v1/caches")).json() == {"caches": [cache]}
+        for query in ("tool=jq", "tool=pip&path=/x"):
+            answer = await edge.call("DELETE", f"/v1/caches?{query}")
+            assert (answer.status, answer.code) == (404, "not-found")
+        assert (await edge.call("DELETE", "/v1/caches?tool=pip")).json() == {"dropped": [cache]}
+        assert (await edge.call("GET", "/v1/caches")).json() == {"caches": []}
+
+    async def test_all_are_never_removed_at_once(self, edge: Edge) -> None:
+        """A tool has to be named."""
+        for query in ("", "?path=/home/me/.cache/pip", "?tool="):
+            assert (await edge.call("DELETE", f"/v1/caches{query}")).status in (400, 422)
+        assert (await edge.call("GET", "/v1/caches")).json()["caches"] != []

@@ -8,8 +8,8 @@ import aiodocker
 import pytest
 
 from dxd.engine.docker import Engine
-from dxd.engine.model import ContainerId, EngineState, ImageId
-from dxd.errors import EngineDown, EngineError, EngineTimeout
+from dxd.engine.model import ContainerId, EngineState, ImageId, Volume, VolumeSpec
+from dxd.errors import Conflict, EngineDown, EngineError, EngineTimeout
 from tests.fakes.proxy import ENGINE, Proxy
 from tests.fakes.real_engine import EngineMaker, Workshop
 from tests.waiting import until_turned
@@ -133,6 +133,21 @@ async def test_a_containers_anonymous_volumes_go_with_it(workshop: Workshop) -> 
     await workshop.engine.remove(container)
     with pytest.raises(aiodocker.DockerError, match="no such volume"):
         await aiodocker.volumes.DockerVolume(workshop.docker, mount["Name"]).show()  # type: ignore[no-untyped-call]
+
+
+async def test_a_named_volume_outlives_its_container(workshop: Workshop) -> None:
+    """It is made with the container, cannot go while one has it, and going twice is fine."""
+    engine, word = workshop.engine, workshop.word
+    volume = VolumeSpec(f"{word}-volume", "/data", {"dx.test": word})
+    container = await engine.create(workshop.spec(await workshop.image(), volumes=(volume,)))
+    assert await engine.volumes({"dx.test": word}) == [Volume(volume.name, {"dx.test": word})]
+    with pytest.raises(Conflict, match=volume.name):
+        await engine.remove_volume(volume.name)
+    await engine.remove(container)
+    assert await engine.volumes({"dx.test": ""}) != []
+    await engine.remove_volume(volume.name)
+    await engine.remove_volume(volume.name)
+    assert await engine.volumes({"dx.test": word}) == []
 
 
 async def test_what_the_engine_refuses_is_said_in_its_words(workshop: Workshop) -> None:

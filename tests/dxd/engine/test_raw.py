@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from dxd.engine import raw
-from dxd.engine.model import ContainerSpec, ImageId
+from dxd.engine.model import ContainerSpec, ImageId, VolumeSpec
 
 ID = f"sha256:{'1' * 64}"
 
@@ -68,6 +68,7 @@ def test_limits_and_mounts_are_the_engines_units() -> None:
         entrypoint=("/agent",),
         network="host",
         binds=(("/a", "/b"),),
+        volumes=(VolumeSpec("v", "/c", {"whose": "mine"}),),
         memory_bytes=1 << 20,
         cpus=0.1,
         pids=5,
@@ -76,7 +77,11 @@ def test_limits_and_mounts_are_the_engines_units() -> None:
     )
     host = raw.container_config(spec, json_file=True)["HostConfig"]
     assert (host["Memory"], host["NanoCpus"], host["PidsLimit"]) == (1 << 20, 100_000_000, 5)
-    assert host["Mounts"] == [{"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": True}]
+    options = {"NoCopy": True, "Labels": {"whose": "mine"}}
+    assert host["Mounts"] == [
+        {"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": True},
+        {"Type": "volume", "Source": "v", "Target": "/c", "VolumeOptions": options},
+    ]
     assert (host["CapDrop"], host["CapAdd"]) == (["ALL"], ["SYS_ADMIN"])
     assert host["SecurityOpt"] == ["apparmor=unconfined"]
     assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}}

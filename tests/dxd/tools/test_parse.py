@@ -31,6 +31,7 @@ def test_everything_at_once() -> None:
         network="none",
         env=["A=1", "LC_*", "E=", "N=a\nb=c"],
         mounts=["data", "~/m:/m", "/r:/s:ro", "/t:ro", "/u:/v:rw"],
+        caches=["~/.cache/x", "/var/cache//x/"],
         memory="512m",
         cpus=2,
         pids=100,
@@ -49,6 +50,7 @@ def test_everything_at_once() -> None:
             Mount("/t", "/t", readonly=True),
             Mount("/u", "/v"),
         ),
+        caches=(f"{HOME}/.cache/x", "/var/cache/x"),
         limits=Limits(memory_bytes=512 << 20, cpus=2.0, pids=100),
     )
 
@@ -138,6 +140,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"image": "x", "cpus": float("nan")}, "cpus: must be from 0.01"),
     ({"image": "x", "cpus": float("inf")}, "cpus: must be from 0.01"),
     ({"image": "x", "cpus": 0}, "cpus: must be from 0.01"),
+    ({"image": "x", "caches": "/a"}, "caches: must be a list"),
+    ({"image": "x", "caches": ["a"]}, r"caches\[0\]: .* no absolute path"),
+    ({"image": "x", "caches": ["/"]}, r"caches\[0\]: .* over the root"),
+    ({"image": "x", "caches": ["/a", "/a/"]}, r"caches\[1\]: .* there twice"),
+    ({"image": "x", "caches": ["/proc/x"]}, r"caches\[0\]: .* the kernel's"),
+    ({"image": "x", "caches": [f"/{n}" for n in range(17)]}, "caches: has more than 16"),
     ({"image": "x", "pids": 0}, "pids: must be from 1"),
     ({"image": "x", "pids": 1.5}, "pids: must be a whole number"),
     ({"image": "x", "pids": True}, "pids: must be a whole number"),
@@ -194,6 +202,7 @@ tools = st.builds(
     network=st.sampled_from(Network),
     env=st.lists(st.builds("{}={}".format, _variable, _text) | _variable.map("{}*".format), max_size=3).map(tuple),
     mounts=st.lists(st.builds(Mount, _path, _path, st.booleans()), max_size=3, unique_by=lambda m: m.target).map(tuple),
+    caches=st.lists(_path, max_size=3, unique=True).map(tuple),
     limits=st.builds(
         Limits,
         memory_bytes=st.none() | st.integers(6 << 20, 2**63 - 1),
