@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from tests.fakes.proxy import ENGINE, Proxy
-from tests.installation import bin_for
+from tests.installation import bin_for, python_for
 from tests.waiting import until
 
 BUSYBOX = "/bin/busybox"
@@ -147,6 +147,8 @@ class House:
         House.instances.add(self.instance)
         self.bin = bin_for(person.uid)
         """Where its programs are."""
+        self.python = [*python_for(person.uid), "-m", "dx"]
+        """The command line where its programs are not to be had, `run` included."""
         self._forwarder = None if person is ME else Forwarder(self.root / "e.sock", person)
         self.env: dict[str, str] = {
             **{name: os.environ[name] for name in PASSED_ON if name in os.environ},

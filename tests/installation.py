@@ -37,6 +37,15 @@ def bin_for(uid: int) -> Path:
     return _copy() / "bin"
 
 
+def python_for(uid: int) -> list[str]:
+    """The start of a command line: a Python that has dx, and which that user can execute."""
+    python = bin_for(uid) / "python"
+    if python.parent == BIN:
+        return [str(python)]
+    # No script, since a shell has things of its own to say, about a current directory that is gone for example.
+    return ["/usr/bin/env", f"LD_LIBRARY_PATH={python.parent.parent}/lib", str(python)]
+
+
 @cache
 def _copy() -> Path:
     root = Path(tempfile.mkdtemp(prefix="dxi", dir="/tmp"))
@@ -69,6 +78,11 @@ def _copy() -> Path:
         path = bin_ / script
         path.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH={root}/lib exec {python} -P -c "{code}" "$@"\n')
         path.chmod(0o755)
+    # What `python -m dx` needs, so that no variable has to say it.
+    site = root / "lib" / stdlib.name / "site-packages"
+    site.mkdir()
+    (site / "dx.pth").write_text(f"{packages}\n")
+    (bin_ / "python").symlink_to(python.name)
     return root
 
 

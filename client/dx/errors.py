@@ -3,9 +3,10 @@
 ClientError
 ├── Unreachable · NotStarted     there is no daemon to ask
 ├── BadAnswer · WrongVersion     there is one that cannot be talked to
-└── ApiError                     it refused: its own code, message and hint
+├── ApiError                     it refused: its own code, message and hint
+└── RunFailed                    a run did not begin, or dx lost it: with the exit status that says so
 
-`dx.api` raises them; the command line shows them, and exits with 125.
+`dx.api` and `dx.launcher` raise them; the command line shows them, and exits with 125 or what `RunFailed` says.
 """
 
 
@@ -51,3 +52,14 @@ class ApiError(ClientError):
         super().__init__(message, hint)
         self.status = status
         self.code = code
+
+
+class RunFailed(ClientError):
+    """A run that dx or the engine failed, or whose command is not there."""
+
+    code = "run-failed"
+
+    def __init__(self, message: str, exit_code: int = 125) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        """125 dx or the engine failed, 126 found but not executable, 127 not found in the image."""

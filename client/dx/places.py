@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from dx.launcher.places import NoHome, place, runtime_dir, state_dir
 
-class NoHome(ValueError):
-    """Neither HOME nor the overrides say where dx may keep things."""
+__all__ = ["NoHome", "Places"]
 
 
 class Places(NamedTuple):
@@ -33,30 +33,12 @@ class Places(NamedTuple):
     @classmethod
     def of(cls, environ: Mapping[str, str] = os.environ) -> "Places":
         """Work the places out of an environment; raises `NoHome` if it does not say enough."""
-
-        def place(override: str, xdg: str, below_home: str) -> Path:
-            if value := environ.get(override):
-                return Path(os.path.abspath(value))
-            # The XDG specification: a relative path in these variables is to be ignored.
-            if (value := environ.get(xdg, "")).startswith("/"):
-                return Path(value) / "dx"
-            home = environ.get("HOME", "")
-            if not home.startswith("/"):
-                raise NoHome(f"HOME is not set; set it, or {override}")
-            return Path(home) / below_home / "dx"
-
-        state = place("DX_STATE_DIR", "XDG_STATE_HOME", ".local/state")
-        if value := environ.get("DX_RUNTIME_DIR"):
-            runtime = Path(os.path.abspath(value))
-        elif (value := environ.get("XDG_RUNTIME_DIR", "")).startswith("/"):
-            runtime = Path(value) / "dx"
-        else:
-            runtime = state / "run"
+        state = Path(state_dir(environ))  # the first, for what it says where there is no HOME
         return cls(
-            config_dir=place("DX_CONFIG_DIR", "XDG_CONFIG_HOME", ".config"),
+            config_dir=Path(place(environ, "DX_CONFIG_DIR", "XDG_CONFIG_HOME", ".config")),
             state_dir=state,
-            data_dir=place("DX_DATA_DIR", "XDG_DATA_HOME", ".local/share"),
-            runtime_dir=runtime,
+            data_dir=Path(place(environ, "DX_DATA_DIR", "XDG_DATA_HOME", ".local/share")),
+            runtime_dir=Path(runtime_dir(environ)),
         )
 
     @property

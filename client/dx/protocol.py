@@ -4,8 +4,13 @@ Nothing here owns state or does I/O; the daemon, the Python client and the tests
 message raises `ProtocolError`. Integers are in the machine's own byte order, as on the C side.
 """
 
+from __future__ import annotations
+
 import struct
-from collections.abc import Iterable, Iterator
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # importing these would cost every start of the Python launcher 2 ms
+    from collections.abc import Iterable, Iterator
 
 WIRE_VERSION = 1
 TOKEN_BYTES = 16
@@ -33,6 +38,7 @@ A_RUN, A_TOKEN, A_AGENT, A_GRANT, A_NOTE, A_PROGRESS, A_ERROR, A_WAIT, A_GO = 96
 
 HEAD = struct.Struct("=IBBH")
 RECORD = struct.Struct("=II")
+I32 = struct.Struct("=i")
 U32 = struct.Struct("=I")
 U64 = struct.Struct("=Q")
 START_HEAD = struct.Struct("=HHiQQ16sHHI" + "QQ" * RLIMITS)

@@ -93,6 +93,18 @@ class Run(Side):
         return [str(self.house.bin / "dx"), "run", self._image, *argv]
 
 
+class Python(Side):
+    """Through `python -m dx run IMAGE`."""
+
+    def __init__(self, name: str, house: House, image: str) -> None:
+        super().__init__(name, house)
+        self._image = image
+
+    def line(self, argv: Sequence[Argument]) -> list[Argument]:
+        """The interpreter, which does all that the launcher does."""
+        return [*self.house.python, "run", self._image, *argv]
+
+
 class Shim(Side):
     """Through a link to the launcher that has the command's name."""
 

@@ -1,0 +1,122 @@
+"""The run link: from the lease to the run's end, for whoever sees it through (client/launcher/relay.c)."""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from dx import protocol
+from dx.errors import RunFailed
+from dx.launcher import unix
+from dx.launcher.caller import State
+from dx.launcher.grants import NoNamespace, NotGranted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dx.launcher.lease import Lease
+
+PATIENCE_S = 2.0
+"""How long an agent may be silent before the daemon is asked whether it still vouches for it."""
+MAX_LATE = 30
+"""How often the daemon may vouch for it."""
+
+
+class Link:
+    """A connection to the agent that a lease names. Whoever has it closes it; a run that still goes on then ends."""
+
+    def __init__(self, lease: Lease) -> None:
+        """Connect; raises `OSError`."""
+        self.lease = lease
+        self.sock = unix.connect(lease.agent, "agent")
+
+    def fileno(self) -> int:
+        """For `select`: it can be read when the agent has something to say."""
+        return self.sock.fileno()
+
+    def close(self) -> None:
+        """A run that still goes on gets HUP, then TERM, then KILL."""
+        self.sock.close()
+
+    def start(self, state: State, descriptors: list[tuple[int, int]], mounts: list[int]) -> None:
+        """Hand over everything the run needs: pairs of a descriptor and its number in the run, and the grants.
+
+        All of them stay the caller's, who can close them after this. Raises `OSError`.
+        """
+        head = protocol.START_HEAD.pack(
+            protocol.WIRE_VERSION,
+            state.umask,
+            state.nice,
+            state.ignored,
+            self.lease.run,
+            self.lease.token,
+            len(descriptors),
+            len(mounts),
+            0,
+            *state.limits,
+        )
+        targets = b"".join(protocol.I32.pack(target) for _, target in descriptors)
+        fds = [*(fd for fd, _ in descriptors), *mounts]
+        data = protocol.frame(protocol.START, head + targets, len(fds))
+        rights = b"".join(protocol.I32.pack(fd) for fd in fds)
+        sent = self.sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if fds else [])
+        # The descriptors went with the first byte. To a run that is over even sending nothing would be EPIPE.
+        if sent < len(data):
+            self.sock.sendall(data[sent:])
+
+    def signal(self, number: int, *, group: bool = False) -> None:
+        """Send a signal to the command, or to its process group; one that is over does not mind."""
+        data = protocol.frame(protocol.SIGNAL, protocol.SIGNAL_BODY.pack(number, group))
+        try:
+            self.sock.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # what it has said is still to be read
+
+    def receive(self) -> tuple[int, bytes]:
+        """The next frame: its type and payload. Raises `OSError`, or `EOFError` where the agent has gone."""
+        length, kind, flags, nfds = protocol.HEAD.unpack(self._exactly(protocol.HEAD.size))
+        if length > protocol.MAX_RUN_FRAME or flags or nfds:
+            raise EOFError
+        return kind, self._exactly(length)
+
+    def _exactly(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            part = self.sock.recv(size - len(data))
+            if not part:
+                raise EOFError
+            data += part
+        return data
+
+
+def failed(payload: bytes) -> RunFailed:
+    """What a FAILED frame says."""
+    if len(payload) < protocol.U32.size:
+        return RunFailed("the agent failed and does not say why")
+    (code,) = protocol.U32.unpack_from(payload)
+    return RunFailed(payload[protocol.U32.size :].decode(errors="surrogateescape"), code)
+
+
+def exit_status(payload: bytes) -> int:
+    """The status of an EXIT frame, as wait(2) gives it."""
+    if len(payload) != protocol.EXIT_BODY.size:
+        raise RunFailed("the agent's report is malformed; run: dx stop --all")
+    status: int = protocol.EXIT_BODY.unpack(payload)[0]
+    return status
+
+
+def gone(*, started: bool) -> RunFailed:
+    """The agent has gone without a word."""
+    if started:
+        return RunFailed("the container of this run was stopped, and the run with it; see: dx ps")
+    return RunFailed("the container went away before the run began; try again; see: dx ps")
+
+
+def not_granted(error: NotGranted | NoNamespace) -> RunFailed:
+    """Why there is no mount for a path."""
+    path = os.fsdecode(error.filename)
+    if isinstance(error, NoNamespace):
+        return RunFailed(
+            f"this machine refuses user namespaces to you ({error.strerror}), so {path} cannot be granted; "
+            "see sysctl kernel.unprivileged_userns_clone and user.max_user_namespaces"
+        )
+    return RunFailed(f"{path} cannot be granted: {error.strerror}")

@@ -1,0 +1,162 @@
+"""`python -m dx run`: its options and the order of things (client/launcher/main.c).
+
+The text of its help is the launcher's own, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import os
+
+from dx.errors import ClientError, RunFailed
+from dx.launcher import caller, daemon, lease, relay
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+EXIT_DX = 125
+_INT = 2
+OPTIONS = (b"env", b"mount", b"network")
+"""Those that take a value."""
+DEPTH = b"DX_DEPTH"
+MAX_DEPTH = 20
+
+USAGE = """\
+Usage: dx run [OPTION...] TOOL [ARG...]
+       dx run [OPTION...] IMAGE [ARG...]
+
+Run a tool, a command of a tool, or any image, as if it were a native command.
+Everything after its name belongs to it.
+
+Options:
+  --env K=V | --env PATTERN    set a variable, or pass the caller's own that match
+  --mount SRC[:DST][:ro]       show a path of the host to this run
+  --network none|bridge|host   another network than the tool's
+  --help                       this text
+
+Examples:
+  dx run jq .name package.json
+  cat data.csv | dx run python clean.py > clean.csv
+  dx run --network none debian:12 sh -c 'id; ls'
+
+Exit status: the tool's own; 125 dx or the engine failed, 126 not executable, 127 not found.
+"""
+
+
+def main() -> NoReturn:
+    """Do what the arguments after `run` say, and end as the run did."""
+    status = EXIT_DX
+    try:
+        closed = caller.secure_stdio()
+        options, line = read(caller.arguments()[1:])
+        if line is None:
+            status = 0 if _write(1, USAGE.encode()) else EXIT_DX
+        else:
+            run(options, line, closed)
+    except RunFailed as error:
+        status = error.exit_code
+        complain(error.message)
+    except ClientError as error:
+        complain("; ".join(filter(None, (error.message, error.hint))))
+    except OSError as error:
+        complain(f"{error.filename or 'the kernel says no'}: {error.strerror}")
+    except KeyboardInterrupt:
+        relay.end_like(_INT)
+    os._exit(status)
+
+
+def run(options: list[bytes], line: list[bytes], closed: frozenset[int]) -> NoReturn:
+    """Run a command; raises `ClientError` where it does not begin."""
+    request = lease.Request(line[0], line[1:], deeper(caller.environment()), caller.directory(), options)
+    screen = Screen()
+
+    def ask(late: int | None = None) -> lease.Lease:
+        try:
+            return lease.ask(request, daemon.connect, screen.tell, late)
+        finally:
+            screen.clear()
+
+    relay.Relay(ask(), ask, closed).see_through()
+
+
+def read(arguments: list[bytes]) -> tuple[list[bytes], list[bytes] | None]:
+    """Options as "key=value", and the command with its arguments, or None where only help is wanted.
+
+    Raises `RunFailed` where they make no sense.
+    """
+    options: list[bytes] = []
+    at = 0
+    while at < len(arguments) and arguments[at].startswith(b"-"):
+        word = arguments[at]
+        at += 1
+        if word == b"--":
+            break
+        if word in {b"--help", b"-h"}:
+            return options, None
+        name, has_value, value = word[2:].partition(b"=")
+        if not word.startswith(b"--"):
+            raise RunFailed(f"dx run has no option {os.fsdecode(word)}; see: dx run --help")
+        if name not in OPTIONS:
+            raise RunFailed(f"dx run has no option {os.fsdecode(word)}; the tool's own options stand after its name")
+        if not has_value:
+            if at == len(arguments):
+                raise RunFailed(f"--{name.decode()} needs a value; see: dx run --help")
+            value = arguments[at]
+            at += 1
+        options.append(name + b"=" + value)
+    if at == len(arguments):
+        raise RunFailed("run what? see: dx run --help")
+    return options, arguments[at:]
+
+
+def deeper(environment: list[bytes]) -> list[bytes]:
+    """With one more run counted; a tool that finds dx again in its place would multiply without end."""
+    depth = 0
+    rest = []
+    for each in environment:
+        name, _, value = each.partition(b"=")
+        if name == DEPTH:
+            depth = int(value) if value.isdigit() else 0
+        else:
+            rest.append(each)
+    if depth >= MAX_DEPTH:
+        raise RunFailed(
+            f"{depth} runs of dx inside each other: a shim seems to call itself; check PATH, or unset {DEPTH.decode()}"
+        )
+    return [*rest, b"%s=%d" % (DEPTH, depth + 1)]
+
+
+class Screen:
+    """Notes and progress on stderr; lines of progress take each other's place, on a terminal only."""
+
+    def __init__(self) -> None:
+        self._pending = False
+
+    def tell(self, text: bytes, passing: bool) -> None:
+        """Show a line."""
+        if not passing:
+            self.clear()
+            _write(2, b"dx: " + text + b"\n")
+        elif os.isatty(2):
+            _write(2, b"\r\033[Kdx: " + text)
+            self._pending = True
+
+    def clear(self) -> None:
+        """Take a line of progress away."""
+        if self._pending:
+            _write(2, b"\r\033[K")
+        self._pending = False
+
+
+def complain(message: str) -> None:
+    """One line on stderr."""
+    _write(2, f"dx: {message}\n".encode(errors="surrogateescape"))
+
+
+def _write(fd: int, data: bytes) -> bool:
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    except OSError:
+        return False
+    return True

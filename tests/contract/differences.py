@@ -1,0 +1,92 @@
+"""What is truly different through one of dx's doors: each is expected by the suite, and is a line of a reference page.
+
+A test that is named here has to fail through that door; once it passes there, its line has to go.
+"""
+
+import os
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "differences.md"
+BEGIN, END = "<!-- written by tests/contract/differences.py -->\n", "<!-- to here -->\n"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One, with the tests that show it."""
+
+    door: str
+    """Through which it is so: the parameter of the fixture `twin`."""
+    tests: tuple[str, ...]
+    """Patterns of test ids without the door and the person: "NAME[CASE]"."""
+    what: str
+    native: str
+    here: str
+    why: str
+
+
+_OUTSIDE_ROOT = ("test_a_door_out_of_the_root_on_stdio[a block device-*]",) * (os.geteuid() != 0)
+"""Without a disk to open that test takes a directory instead."""
+
+DIFFERENCES = [
+    Difference(
+        "python",
+        ("test_nobody_could_tell[SIGPIPE ignored]", "test_nobody_could_tell[signals, some ignored]"),
+        "SIGPIPE or SIGXFSZ ignored by the caller",
+        "ignored in the command too",
+        "the default action in the run",
+        "Python ignores both before it runs a line, so nobody can tell whether the caller did",
+    ),
+    Difference(
+        "python",
+        (
+            "test_a_door_out_of_the_root_on_stdio[a directory-*]",
+            "test_a_door_out_of_the_root_on_stdio[a path without access-*]",
+            *_OUTSIDE_ROOT,
+        ),
+        "a directory on stdin, stdout or stderr",
+        "refused by dx, with status 125 and one line",
+        "refused by Python, with status 1 and words of its own",
+        "Python does not start with such a stream",
+    ),
+]
+
+DOORS = {"run": "`dx run`", "shim": "a shim", "python": "`python -m dx run`"}
+
+
+def of(item: pytest.Item) -> Difference | None:
+    """The difference that a test is known to show."""
+    call = getattr(item, "callspec", None)
+    door = call.params.get("twin") if call else None
+    if call is None or door is None:
+        return None
+    name = getattr(item, "originalname", item.name)
+    case = call.id.removeprefix(f"{door}-").partition("-")[2]  # after the person
+    for each in DIFFERENCES:
+        if each.door == door and any(_matches(f"{name}[{case}]", pattern) for pattern in each.tests):
+            return each
+    return None
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern.replace("[", "[[]"))
+
+
+def table() -> str:
+    """All of them, for the reference."""
+    rows = ["| through | what | natively and by the launcher | there | why |", "| --- | --- | --- | --- | --- |"]
+    rows += [f"| {DOORS[each.door]} | {each.what} | {each.native} | {each.here} | {each.why} |" for each in DIFFERENCES]
+    return "\n".join([*rows, ""])
+
+
+def page() -> str:
+    """The reference page as it has to be."""
+    head, _, rest = PAGE.read_text().partition(BEGIN)
+    return f"{head}{BEGIN}{table()}{END}{rest.partition(END)[2]}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
