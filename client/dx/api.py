@@ -56,6 +56,10 @@ class Definition(TypedDict):
     memory: NotRequired[str | None]
     cpus: NotRequired[float | None]
     pids: NotRequired[int | None]
+    ports: NotRequired[list[str]]
+    devices: NotRequired[list[str]]
+    gpus: NotRequired[Literal["all"] | list[str] | None]
+    share: NotRequired[list[str]]
 
 
 class Tool(TypedDict):
@@ -73,6 +77,10 @@ class Tool(TypedDict):
     memory: str | None
     cpus: float | None
     pids: int | None
+    ports: list[str]
+    devices: list[str]
+    gpus: Literal["all"] | list[str] | None
+    share: list[str]
 
 
 class Shims(TypedDict):

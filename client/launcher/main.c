@@ -26,6 +26,9 @@ static const char usage[] =
     "  --env K=V | --env PATTERN    set a variable, or pass the caller's own that match\n"
     "  --mount SRC[:DST][:ro]       show a path of the host to this run\n"
     "  --network none|bridge|host   another network than the tool's\n"
+    "  --port [ADDR:]PORT[:PORT]    a port of this machine that leads to the run\n"
+    "  --device /dev/NAME[:MODE]    a device that it may open\n"
+    "  --share ssh-agent|x11|wayland  use that of your session\n"
     "  --help                       this text\n"
     "\n"
     "Examples:\n"
@@ -66,7 +69,7 @@ static void run(struct request *request) {
 
 /* The option at argv[0] as "key=value"; how many arguments it took. */
 static int take_option(char **argv, char **option) {
-    static const char *const names[] = {"env", "mount", "network"};
+    static const char *const names[] = {"env", "mount", "network", "port", "device", "share"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         size_t length = strlen(names[i]);
         const char *at = argv[0] + 2, *value;

@@ -3,7 +3,7 @@
     DxError
     ├── Refused          the request or the definition has to change
     │   ├── BadRequest · TooLarge · NotFound · UnknownTool · BadName · BadDefinition
-    │   └── CannotGrant · NoCommand · Conflict
+    │   └── CannotGrant · NoCommand · Conflict · PortTaken
     ├── ImageTrouble     the image has to change, or be there
     │   └── ImageMissing · WrongArchitecture · BuildFailed
     ├── EngineTrouble    the engine has to be started or mended
@@ -72,6 +72,10 @@ class NoCommand(Refused):
 
 class Conflict(Refused):
     code = "conflict"
+
+
+class PortTaken(Conflict):
+    code = "port-taken"
 
 
 class ImageTrouble(DxError):

@@ -43,6 +43,10 @@ def test_both_daemons_keep_tools_alike(client: Client, image: str) -> None:
         "memory": None,
         "cpus": None,
         "pids": None,
+        "ports": [],
+        "devices": [],
+        "gpus": None,
+        "share": [],
     }
     assert client.tool("busy") == first
     assert client.tools() == [first]

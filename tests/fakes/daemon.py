@@ -31,6 +31,10 @@ TOOL_DEFAULTS: dict[str, Any] = {
     "memory": None,
     "cpus": None,
     "pids": None,
+    "ports": [],
+    "devices": [],
+    "gpus": None,
+    "share": [],
 }
 
 

@@ -55,6 +55,10 @@ What can stand in dx.toml; `dx edit` opens it, `dx edit --path` says where it is
   memory = "512m"                     what all runs may use together
   cpus = 1.5
   pids = 100
+  ports = ["8000:80"]                 [ADDRESS:]PORT[:PORT][/udp] of this machine, published while a run lives
+  devices = ["/dev/ttyUSB0"]          /dev/X[:/dev/Y][:r|w|rw]
+  gpus = "all"                        or ["0", "1"]
+  share = ["ssh-agent", "x11"]        and "wayland": the sockets of your session
 
   [daemon]
   idle_s = 1800                       how long a warm container is kept without runs

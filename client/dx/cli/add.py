@@ -2,7 +2,7 @@
 
 from dx.api import Client, Tool
 from dx.cli import link, screen, search_path
-from dx.cli.definition import definition, definition_of, differences
+from dx.cli.definition import SHARE, definition, definition_of, differences
 from dx.cli.verb import EXIT_DX, Namespace, Parser, Verb, add_json
 from dx.errors import ApiError, ClientError
 
@@ -51,6 +51,28 @@ def _arguments(parser: Parser) -> None:
     run.add_argument("--memory", metavar="SIZE", help="what all its runs may use together: 512m, 2g")
     run.add_argument("--cpus", metavar="N", type=float, help="processors, like 1.5")
     run.add_argument("--pids", metavar="N", type=int, help="processes at most")
+    run.add_argument(
+        "--port",
+        metavar="[ADDR:]PORT[:PORT]",
+        action="append",
+        default=[],
+        help="a port of this machine that leads to it while it runs; repeatable (default ADDR: 127.0.0.1)",
+    )
+    run.add_argument(
+        "--device",
+        metavar="/dev/NAME[:MODE]",
+        action="append",
+        default=[],
+        help="a device that it may open: /dev/ttyUSB0, /dev/snd; repeatable",
+    )
+    run.add_argument("--gpus", metavar="all|ID,...", help="the GPUs that it may use")
+    run.add_argument(
+        "--share",
+        choices=SHARE,
+        action="append",
+        default=[],
+        help="use your ssh-agent, or your screen; repeatable",
+    )
     parser.add_argument("--yes", "-y", action="store_true", help="ask nothing: replace a tool that has the name")
     add_json(parser)
 
@@ -156,6 +178,7 @@ dx add jq jqlang/jq
 dx add gcc gcc:14 --command gcc --command g++ --memory 2g
 dx add lint --build ./tools/lint --arg VERSION=3 --network none
 dx add aws amazon/aws-cli --env 'AWS_*' --mount ~/.aws:ro
+dx add web node:22 --entrypoint node --port 8000
 """,
     ),
 )

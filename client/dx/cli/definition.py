@@ -7,12 +7,15 @@ import os
 import re
 import shlex
 from pathlib import Path
+from typing import Literal
 
 from dx.api import Build, Definition, Tool
 from dx.cli.verb import Namespace, UsageError
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?", re.ASCII | re.IGNORECASE)
 _UNITS = "bkmgtp"
+_PORT = re.compile(r"(?:(\[[^\]]*\]|\d+(?:\.\d+){3}):)?(\d+)(?::(\d+))?(?:/(tcp|udp))?", re.ASCII)
+SHARE = ("ssh-agent", "x11", "wayland")
 
 DEFAULTS: Definition = {
     "image": None,
@@ -26,6 +29,10 @@ DEFAULTS: Definition = {
     "memory": None,
     "cpus": None,
     "pids": None,
+    "ports": [],
+    "devices": [],
+    "gpus": None,
+    "share": [],
 }
 """What the daemon takes for what is left out."""
 
@@ -51,6 +58,10 @@ def definition(given: Namespace) -> Definition:
         "memory": _memory(given.memory) if given.memory is not None else None,
         "cpus": given.cpus,
         "pids": given.pids,
+        "ports": [_port(each) for each in given.port],
+        "devices": [_device(each) for each in given.device],
+        "gpus": _gpus(given.gpus),
+        "share": [each for each in SHARE if each in given.share],
     }
 
 
@@ -73,6 +84,10 @@ def definition_of(tool: Tool) -> Definition:
         "memory": tool["memory"],
         "cpus": tool["cpus"],
         "pids": tool["pids"],
+        "ports": tool["ports"],
+        "devices": tool["devices"],
+        "gpus": tool["gpus"],
+        "share": tool["share"],
     }
 
 
@@ -134,6 +149,28 @@ def _inside(option: str, path: str) -> str:
     if not target.startswith("/"):
         raise UsageError(f"{option} {path}: write it from / or ~ on; it is a directory in the tool's root")
     return target
+
+
+def _port(text: str) -> str:
+    """As the daemon writes it: both ports, and neither 127.0.0.1 nor tcp."""
+    found = _PORT.fullmatch(text)
+    if not found:
+        return text  # the daemon says what is wrong
+    address, host, container, protocol = found.groups()
+    before = f"{address}:" if address and address != "127.0.0.1" else ""
+    return f"{before}{host}:{container or host}" + ("/udp" if protocol == "udp" else "")
+
+
+def _device(text: str) -> str:
+    """As the daemon writes it: no second path that is the first, and no rw."""
+    parts = text.removesuffix(":rw").split(":")
+    return ":".join(parts[:1] + parts[2:]) if len(parts) > 1 and parts[0] == parts[1] else ":".join(parts)
+
+
+def _gpus(text: str | None) -> Literal["all"] | list[str] | None:
+    if text is None:
+        return None
+    return "all" if text == "all" else [each.strip() for each in text.split(",")]
 
 
 def absolute(path: str) -> str:

@@ -56,6 +56,10 @@ def show(given: Namespace) -> int:
     for key, value in (("memory", tool["memory"]), ("cpus", tool["cpus"]), ("pids", tool["pids"])):
         if value is not None:
             lines.append((key, f"{value:g}" if isinstance(value, float) else str(value)))
+    for key, each in (("port", tool["ports"]), ("device", tool["devices"]), ("share", tool["share"])):
+        lines += [(key, text) for text in each]
+    if tool["gpus"]:
+        lines.append(("gpus", tool["gpus"] if isinstance(tool["gpus"], str) else " ".join(tool["gpus"])))
     for key, text in lines:
         print(screen.paint(f"{key:<10}", "dim"), screen.clean(text))
     return 0

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from dxd.engine.model import EngineState
 from dxd.runs.model import RunState
-from dxd.tools.model import Network
+from dxd.tools.model import Network, Share
 
 
 def schema(**keywords: object) -> Meta:
@@ -90,6 +90,16 @@ class MountPaths(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 MountText = Annotated[str, schema(pattern=r"^/[^\u0000]*$"), Meta(description="SRC:DST[:ro]")]
+PortText = Annotated[
+    str,
+    schema(pattern=r"^((\[[0-9A-Fa-f:.]+\]|[0-9]+(\.[0-9]+){3}):)?[0-9]{1,5}(:[0-9]{1,5})?(/(tcp|udp))?$"),
+    Meta(description="[ADDRESS:]PORT[:PORT][/udp]; without an address 127.0.0.1"),
+]
+DeviceText = Annotated[
+    str,
+    schema(pattern=r"^/dev/[^:\u0000]+(:/dev/[^:\u0000]+)?(:(r|w|rw))?$"),
+    Meta(description="/dev/X[:/dev/Y][:MODE]"),
+]
 EnvEntry = Annotated[
     str,
     schema(pattern=rf"^({VARIABLE[1:-1]}=[^\u0000]*|[^\s=\u0000]+)$"),
@@ -123,6 +133,10 @@ class ToolBody(Struct, frozen=True, forbid_unknown_fields=True):
     cpus: Annotated[float | None, schema(minimum=0.01, maximum=8192)] = None
     # A float, since JSON has no other numbers: 1e2 is a whole one.
     pids: Annotated[float | None, schema(minimum=1, maximum=4194304, multipleOf=1)] = None
+    ports: list[PortText] = []
+    devices: list[DeviceText] = []
+    gpus: Annotated[Literal["all"] | list[Word] | None, Meta(description="Numbers or ids; null is none")] = None
+    share: list[Share] = []
 
 
 class Tool(Struct, frozen=True):
@@ -140,6 +154,10 @@ class Tool(Struct, frozen=True):
     memory: str | None
     cpus: float | None
     pids: int | None
+    ports: list[str]
+    devices: list[str]
+    gpus: Literal["all"] | list[str] | None
+    share: list[Share]
 
 
 class Tools(Struct, frozen=True):

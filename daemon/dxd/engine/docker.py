@@ -34,6 +34,7 @@ from dxd.engine.model import (
     ImageId,
     Volume,
 )
+from dxd.engine.refusal import explained
 from dxd.errors import Conflict, EngineDown, EngineTimeout, EngineTrouble, ImageMissing
 from dxd.kit.progress import Progress
 
@@ -180,8 +181,13 @@ class Engine:
         return await self._call(lambda docker: _create(docker, config, spec.name))
 
     async def start(self, container: ContainerId) -> None:
-        """Start it; a container that does run is left as it is."""
-        await self._call(lambda docker: docker.containers.container(container).start())
+        """Start it; a container that does run is left as it is. Raises `PortTaken`, and `Refused` where a device or a
+        GPU is not there.
+        """
+        try:
+            await self._call(lambda docker: docker.containers.container(container).start())
+        except Answer as answer:
+            raise explained(answer) from None
 
     async def remove(self, container: ContainerId) -> None:
         """Kill it and remove it with its anonymous volumes; returns when it is gone, also where it was already."""

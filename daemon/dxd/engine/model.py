@@ -83,6 +83,17 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
+class Publication:
+    """A port of the host that leads into a container."""
+
+    address: str
+    host: int
+    container: int
+    protocol: str
+    """tcp or udp."""
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSpec:
     """A container to create. It runs as root, without a command's arguments, and stays until it is removed."""
 
@@ -98,6 +109,12 @@ class ContainerSpec:
     memory_bytes: int | None = None
     cpus: float | None = None
     pids: int | None = None
+    ports: tuple[Publication, ...] = ()
+    devices: tuple[tuple[str, str, str], ...] = ()
+    """On the host, in the container, and what the cgroup allows: some of `rwm`."""
+    gpus: tuple[str, ...] = ()
+    """Ids of the driver's, or `all` alone."""
+    hostname: str | None = None
     capabilities: tuple[str, ...] = ()
     """The only ones it gets, without `CAP_`."""
     apparmor_unconfined: bool = False

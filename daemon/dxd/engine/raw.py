@@ -70,7 +70,15 @@ def container_config(spec: ContainerSpec, *, json_file: bool) -> dict[str, Any]:
         host["NanoCpus"] = round(spec.cpus * 1e9)
     if spec.pids is not None:
         host["PidsLimit"] = spec.pids
-    return {
+    if spec.devices:
+        host["Devices"] = [
+            {"PathOnHost": source, "PathInContainer": target, "CgroupPermissions": mode}
+            for source, target, mode in spec.devices
+        ]
+    if spec.gpus:
+        which = {"Count": -1} if spec.gpus == ("all",) else {"DeviceIDs": list(spec.gpus)}
+        host["DeviceRequests"] = [{**which, "Capabilities": [["gpu"]]}]
+    config: dict[str, Any] = {
         "Image": spec.image,
         "User": "0:0",
         "Entrypoint": list(spec.entrypoint),
@@ -83,6 +91,17 @@ def container_config(spec: ContainerSpec, *, json_file: bool) -> dict[str, Any]:
         "Tty": False,
         "HostConfig": host,
     }
+    if spec.hostname is not None:
+        config["Hostname"] = spec.hostname
+    if spec.ports:
+        bindings: dict[str, list[dict[str, str]]] = {}
+        for port in spec.ports:
+            bindings.setdefault(f"{port.container}/{port.protocol}", []).append(
+                {"HostIp": port.address, "HostPort": str(port.host)}
+            )
+        host["PortBindings"] = bindings
+        config["ExposedPorts"] = {each: {} for each in bindings}
+    return config
 
 
 def _volume_mount(spec: VolumeSpec) -> dict[str, Any]:

@@ -9,6 +9,7 @@ canonical log line per run. History is a bounded part of memory.
 import asyncio
 import os
 import secrets
+import socket
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -18,15 +19,16 @@ from pathlib import Path
 
 from dx import protocol
 from dx.protocol import U32, U64, record, strings
+from dxd.engine.model import ImageId
 from dxd.errors import AgentFailed, BadRequest, Conflict, NotFound, UnknownTool
 from dxd.images.images import Images
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress
-from dxd.runs import command, environment, grants
+from dxd.runs import command, devices, environment, grants, session
 from dxd.runs.model import Grant, Lease, LeaseRequest, Run, RunId, RunState, StillAlive
 from dxd.telemetry import get_logger
 from dxd.tools.catalogue import Catalogue
-from dxd.tools.model import Tool, ToolName
+from dxd.tools.model import Network, Share, Tool, ToolName
 from dxd.tools.parse import parse_tool
 from dxd.warm.link import Ended
 from dxd.warm.model import Key, VolumeKind, VolumeUse
@@ -36,6 +38,8 @@ LEASE_S = 60.0
 """How long a launcher may take to claim its lease; more than it waits for a busy agent."""
 KEPT_RUNS = 1000
 """Runs that have ended and are still listed; about 0.5 MiB."""
+OPTIONS = ("env", "mount", "network", "port", "device", "share")
+"""Of `dx run`, before the tool's name."""
 TRIES = 3
 """Containers tried for one lease, when one dies while it is worked out."""
 
@@ -124,11 +128,12 @@ class Runs:
         )
         home = _home_of(request.env) or self._home
         placed = grants.plan(request.cwd, home=home, mounts=tool.mounts, private=self._private)
-        env = environment.compose(image.env, request.env, tool.env, cwd=request.cwd, home=home)
+        placed = session.with_session(placed, tool.share, request.env, home=home)
+        wanted = (*session.variables(tool.share), *tool.env)
+        env = environment.compose(image.env, request.env, wanted, cwd=request.cwd, home=home)
         grants.check_caches(tool.caches, placed)
-        limits = tool.limits
-        uses = tuple(VolumeUse(VolumeKind.CACHE, tool.name, path) for path in tool.caches)
-        key = Key(image.id, tool.network.value, limits.memory_bytes, limits.cpus, limits.pids, uses)
+        devices.check(tool.devices)
+        key = _key(image.id, tool)
         for _ in range(TRIES):
             warm = await self._pool.take(key, image=tool.image or f"{tool.name} (build)", tool=tool.name)
             assert warm.link is not None
@@ -291,6 +296,25 @@ class Runs:
         self._pool.end(run.warm, run.id)
 
 
+def _key(image: ImageId, tool: Tool) -> Key:
+    """What the tool's runs share a container by."""
+    limits = tool.limits
+    # The cookies of X11 are known by the name of the machine, so it has to be the same one inside.
+    same_name = Share.X11 in tool.share and tool.network is not Network.HOST
+    return Key(
+        image=image,
+        network=tool.network.value,
+        memory_bytes=limits.memory_bytes,
+        cpus=limits.cpus,
+        pids=limits.pids,
+        volumes=tuple(VolumeUse(VolumeKind.CACHE, tool.name, path) for path in tool.caches),
+        ports=tool.ports,
+        devices=tool.devices,
+        gpus=tool.gpus,
+        hostname=socket.gethostname() if same_name else None,
+    )
+
+
 def _home_of(env: Sequence[bytes]) -> bytes:
     for entry in env:
         if entry.startswith(b"HOME=/"):
@@ -300,12 +324,24 @@ def _home_of(env: Sequence[bytes]) -> bytes:
 
 def _with_options(tool: Tool, options: Sequence[tuple[str, str]], cwd: bytes) -> Tool:
     """The tool with the options of one `dx run` on top; they are read as the same keys of dx.toml are."""
-    given_by = {key: [value for name, value in options if name == key] for key in ("env", "mount", "network")}
+    given_by = {key: [value for name, value in options if name == key] for key in OPTIONS}
     if unknown := {key for key, _ in options} - given_by.keys():
         raise BadRequest(f"dx run has no option {min(unknown)!r}", "see: dx run --help")
-    table: dict[str, object] = {"image": "any", "env": given_by["env"], "mounts": given_by["mount"]}
+    lists = {"env": "env", "mount": "mounts", "port": "ports", "device": "devices", "share": "share"}
+    table: dict[str, object] = {"image": "any", **{key: given_by[option] for option, key in lists.items()}}
     if given_by["network"]:
         table["network"] = given_by["network"][-1]
     given = parse_tool("run", table, base=Path(os.fsdecode(cwd)))
     network = given.network if "network" in table else tool.network
-    return replace(tool, env=(*tool.env, *given.env), mounts=(*tool.mounts, *given.mounts), network=network)
+    ports = (*tool.ports, *(each for each in given.ports if each not in tool.ports))
+    if ports and network is not Network.BRIDGE:
+        raise BadRequest(f"{tool.name} has ports, which need the network bridge", f"not {network.value}")
+    return replace(
+        tool,
+        env=(*tool.env, *given.env),
+        mounts=(*tool.mounts, *given.mounts),
+        network=network,
+        ports=ports,
+        devices=(*tool.devices, *(each for each in given.devices if each not in tool.devices)),
+        share=tuple(each for each in Share if each in tool.share or each in given.share),
+    )

@@ -41,6 +41,51 @@ class Mount:
     readonly: bool = False
 
 
+LOOPBACK = "127.0.0.1"
+_EVERY = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port of this machine that leads to one of the tool's container."""
+
+    host: int
+    container: int
+    address: str = LOOPBACK
+    """Of this machine, IPv4 or IPv6; `0.0.0.0` and `::` are all of them."""
+    protocol: str = "tcp"
+    """tcp or udp."""
+
+    @property
+    def shown(self) -> str:
+        """This machine's side, for messages."""
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        return f"port {address}:{self.host}" + ("/udp" if self.protocol == "udp" else "")
+
+    def clashes(self, other: "Port") -> bool:
+        """Whether not both can be published at once."""
+        same = (self.host, self.protocol) == (other.host, other.protocol)
+        return same and (self.address == other.address or self.address in _EVERY or other.address in _EVERY)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device of this machine, or a directory of them; both paths are below /dev."""
+
+    source: str
+    target: str
+    mode: str = "rw"
+    """r, w or rw: what the container's cgroup allows. The device's own owner and mode hold besides."""
+
+
+class Share(StrEnum):
+    """What of the caller's session a run may use."""
+
+    SSH_AGENT = "ssh-agent"
+    X11 = "x11"
+    WAYLAND = "wayland"
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What all runs in one warm container may use together; None is no limit."""
@@ -68,6 +113,12 @@ class Tool:
     caches: tuple[str, ...] = ()
     """Absolute directories in the run's root that stay from run to run, each a volume of the tool's."""
     limits: Limits = field(default_factory=Limits)
+    ports: tuple[Port, ...] = ()
+    """Published while one of the tool's runs lives; only with the bridge network."""
+    devices: tuple[Device, ...] = ()
+    gpus: tuple[str, ...] = ()
+    """Numbers or ids as the engine's driver knows them, or `all` alone."""
+    share: tuple[Share, ...] = ()
 
     @property
     def offers(self) -> tuple[str, ...]:

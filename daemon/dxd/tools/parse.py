@@ -12,11 +12,13 @@ from pathlib import Path
 from dxd.errors import BadDefinition, BadName
 from dxd.kit.sizes import format_size, parse_size
 from dxd.kit.toml import BadToml, Spot, quote, table
+from dxd.tools import reach
 from dxd.tools.model import Build, Limits, Mount, Network, Tool, ToolName
 from dxd.tools.names import check_name, did_you_mean, is_image
 
 KEYS = (
     "image", "build", "entrypoint", "commands", "network", "env", "mounts", "caches", "memory", "cpus", "pids",
+    "ports", "devices", "gpus", "share",
 )  # fmt: skip
 _BUILD_KEYS = ("context", "file", "target", "args")
 _MOUNT_KEYS = ("source", "target", "readonly")
@@ -67,6 +69,10 @@ def to_table(tool: Tool) -> dict[str, object]:
         "memory": None if limits.memory_bytes is None else format_size(limits.memory_bytes),
         "cpus": limits.cpus,
         "pids": limits.pids,
+        "ports": [reach.port_text(each) for each in tool.ports] or None,
+        "devices": [reach.device_text(each) for each in tool.devices] or None,
+        "gpus": reach.gpus_value(tool.gpus) or None,
+        "share": [each.value for each in tool.share] or None,
     }
     return {key: value for key, value in every.items() if value is not None}
 
@@ -97,7 +103,11 @@ def _parse(name: ToolName, value: object, base: Path, spot: Spot) -> Tool:
     def at(key: str) -> tuple[object, Spot]:
         return given.get(key), spot.at(key)
 
-    return Tool(
+    def texts(key: str) -> tuple[tuple[str, ...], Spot]:
+        value, where = at(key)
+        return _texts([value] if key == "gpus" and isinstance(value, str) else value, where), where
+
+    tool = Tool(
         name=name,
         image=_image(*at("image")) if "image" in given else None,
         build=_build(*at("build"), base) if "build" in given else None,
@@ -112,7 +122,13 @@ def _parse(name: ToolName, value: object, base: Path, spot: Spot) -> Tool:
             cpus=_cpus(*at("cpus")) if "cpus" in given else None,
             pids=_whole(*at("pids"), 1, MAX_PIDS) if "pids" in given else None,
         ),
+        ports=reach.read_ports(*texts("ports")) if "ports" in given else (),
+        devices=reach.read_devices(*texts("devices")) if "devices" in given else (),
+        gpus=reach.read_gpus(*texts("gpus")) if "gpus" in given else (),
+        share=reach.read_share(*texts("share")) if "share" in given else (),
     )
+    reach.check_ports(tool.ports, tool.network, spot.at("ports"))
+    return tool
 
 
 def _name(text: str, spot: Spot) -> ToolName:

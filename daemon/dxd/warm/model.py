@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from dxd.engine.model import ContainerId, ImageId
+from dxd.tools.model import Device, Port
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,11 @@ class Key:
     pids: int | None = None
     volumes: tuple[VolumeUse, ...] = ()
     """In the order in which the agent knows them."""
+    ports: tuple[Port, ...] = ()
+    devices: tuple[Device, ...] = ()
+    gpus: tuple[str, ...] = ()
+    hostname: str | None = None
+    """None is the engine's choice."""
 
     def to_label(self) -> str:
         """The key as the container's label keeps it."""

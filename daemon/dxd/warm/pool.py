@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dxd.engine.docker import Engine
 from dxd.engine.model import Container, ContainerId
-from dxd.errors import Conflict, EngineTrouble, NotFound
+from dxd.errors import Conflict, EngineTrouble, NotFound, PortTaken
 from dxd.kit.hub import Hub
 from dxd.kit.tasks import Tasks
 from dxd.telemetry import get_logger
@@ -24,6 +24,7 @@ from dxd.warm import starter as at
 from dxd.warm.link import Ended, Link, Listener
 from dxd.warm.model import ContainerView, Key, State, VolumeUse
 from dxd.warm.policy import Picture, plan
+from dxd.warm.ports import clash
 from dxd.warm.starter import Starter
 from dxd.warm.volumes import INSTANCE_LABEL
 
@@ -31,6 +32,7 @@ PROBE_S = 2.0
 """How long an agent may take to answer before it counts as hung."""
 KEEP_S = 5.0
 """How often idle containers are looked over."""
+PORTS_FREE = "its ports are free again"
 
 log = get_logger("warm")
 
@@ -53,6 +55,8 @@ class Warm:
     idle_since: float = field(default_factory=time.monotonic)
     ready: "asyncio.Task[None] | None" = None
     """Its start, or the search for its agent where the link broke; done when runs can be sent to it, or it is gone."""
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the engine has removed it, and its ports are free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,8 @@ class Pool:
         self._max_warm = max_warm
         self._warm: dict[str, Warm] = {}
         self._by_key: dict[Key, Warm] = {}
+        self._leaving: set[Warm] = set()
+        """No longer in the table, and not yet removed by the engine."""
         self._tasks = Tasks(lambda name, error: log.error("task failed", task=name, exc_info=error))
         self._settled = asyncio.Event()
         self._settled.set()
@@ -92,10 +98,12 @@ class Pool:
         self._settled.set()
 
     async def take(self, key: Key, *, image: str, tool: str) -> Warm:
-        """A container that is ready for a run of the key. Raises `AgentFailed`, `EngineTrouble`."""
+        """A container that is ready for a run of the key. Raises `AgentFailed`, `PortTaken`, `EngineTrouble`."""
         await self._settled.wait()
         while True:
             warm = self._by_key.get(key)
+            if warm is None and await self._make_way(key):
+                continue
             if warm is None:
                 self._retire_others(key, image)
                 warm = Warm(self._starter.new_id(), key, image, datetime.now(UTC))
@@ -119,6 +127,8 @@ class Pool:
             warm.idle_since = time.monotonic()
             if warm.state is State.DRAINING:
                 self._remove(warm, "replaced")
+            elif warm.key.ports:
+                self._retire(warm, PORTS_FREE)
 
     async def is_alive(self, warm: Warm) -> bool:
         """Whether the agent answers; a container whose agent does not is removed before this returns."""
@@ -243,6 +253,8 @@ class Pool:
         log.info("container adopted", container=warm.id[:12], image=image, runs=len(warm.runs))
         if warm.state is State.DRAINING and not warm.runs:
             self._remove(warm, "of another version")
+        elif warm.key.ports and not warm.runs:
+            self._retire(warm, PORTS_FREE)
         return True
 
     def _listener(self, warm: Warm) -> Listener:
@@ -288,15 +300,39 @@ class Pool:
         for each in list(self._warm.values()):
             same = each.image == image and replace(each.key, image=key.image) == key
             if same and each.key.image != key.image and each.state is State.READY:
-                each.state = State.DRAINING
-                self._by_key.pop(each.key, None)
-                if not each.runs:
-                    self._remove(each, "replaced")
+                self._retire(each, "replaced")
+
+    def _retire(self, warm: Warm, reason: str) -> None:
+        """It takes no more runs, and goes when it has none."""
+        warm.state = State.DRAINING
+        if self._by_key.get(warm.key) is warm:
+            del self._by_key[warm.key]
+        if not warm.runs:
+            self._remove(warm, reason)
+
+    async def _make_way(self, key: Key) -> bool:
+        """See that no other container publishes the key's ports; whether it had to be waited for.
+
+        Raises `PortTaken` where one of them has runs.
+        """
+        for each in [*self._warm.values(), *self._leaving]:
+            port = clash(key, each.key)
+            if port is None:
+                continue
+            if each.runs or each.state is State.STARTING:
+                who = ", ".join(sorted(each.tools)) or each.image
+                raise PortTaken(f"{port.shown} of this machine is taken by a run of {who}", "see: dx ps")
+            self._retire(each, PORTS_FREE)
+            await each.gone.wait()
+            return True
+        return False
 
     def _make_room(self) -> None:
         now = time.monotonic()
         pictures = {
-            ContainerId(each.name): Picture(ContainerId(each.name), each.state, len(each.runs), now - each.idle_since)
+            ContainerId(each.name): Picture(
+                ContainerId(each.name), each.state, len(each.runs), now - each.idle_since, bool(each.key.ports)
+            )
             for each in self._warm.values()
         }
         drops, _ = plan(pictures.values(), idle_s=self._idle_s, max_warm=self._max_warm)
@@ -315,7 +351,12 @@ class Pool:
             await asyncio.wait({warm.ready})
         self._forget(warm)
         link, warm.link = warm.link, None
-        await self._starter.discard(warm.name, warm.id or None)
+        self._leaving.add(warm)
+        try:
+            await self._starter.discard(warm.name, warm.id or None)
+        finally:
+            self._leaving.discard(warm)
+            warm.gone.set()
         if link is not None:
             link.close()
         for run in list(warm.runs):

@@ -20,7 +20,7 @@ from pathlib import Path
 from dx import protocol
 from dx.protocol import U32, record
 from dxd.engine.docker import Engine
-from dxd.engine.model import ContainerId, ContainerSpec, VolumeSpec
+from dxd.engine.model import ContainerId, ContainerSpec, Publication, VolumeSpec
 from dxd.errors import AgentFailed, EngineTrouble
 from dxd.warm.link import Link, Listener
 from dxd.warm.model import Identity, Key
@@ -185,6 +185,10 @@ class Starter:
             memory_bytes=key.memory_bytes,
             cpus=key.cpus,
             pids=key.pids,
+            ports=tuple(Publication(each.address, each.host, each.container, each.protocol) for each in key.ports),
+            devices=tuple((each.source, each.target, each.mode) for each in key.devices),
+            gpus=key.gpus,
+            hostname=key.hostname,
             capabilities=CAPABILITIES,
             apparmor_unconfined=info.apparmor,
         )

@@ -50,10 +50,12 @@ def test_every_option_ends_in_the_definition(dx: Dx, daemon: State) -> None:
     (dx.root / "work").mkdir()
     done = dx(
         *("add", "x", "--build", "src/../src", "--file", "D", "--target", "run", "--arg", "B=2", "--arg", "HOME"),
-        *("--entrypoint", "sh -c 'a b'", "--command", "x", "--command", "y", "--network", "none", "--env", "A=1"),
+        *("--entrypoint", "sh -c 'a b'", "--command", "x", "--command", "y", "--network", "bridge", "--env", "A=1"),
         *("--env", "AWS_*", "--mount", "work", "--mount", "~/m:/m:ro", "--mount", "/n:/o:rw"),
         *("--cache", "~/.cache/x", "--cache", "/var/cache/x/"),
         *("--memory", "1024M", "--cpus", "1.5", "--pids", "9", "--yes"),
+        *("--port", "8000", "--port", "0.0.0.0:53:5353/udp", "--port", "[::1]:80:81/tcp", "--gpus", "0,1"),
+        *("--device", "/dev/a:/dev/a:rw", "--device", "/dev/a:/dev/b:r", "--share", "x11", "--share", "ssh-agent"),
     )
     assert done.status == 0, done.err
     root = str(dx.root)
@@ -68,13 +70,17 @@ def test_every_option_ends_in_the_definition(dx: Dx, daemon: State) -> None:
         },
         "entrypoint": ["sh", "-c", "a b"],
         "commands": ["x", "y"],
-        "network": "none",
+        "network": "bridge",
         "env": ["A=1", "AWS_*"],
         "mounts": [f"{root}/work:{root}/work", f"{root}/m:/m:ro", "/n:/o"],
         "caches": [f"{root}/.cache/x", "/var/cache/x"],
         "memory": "1g",
         "cpus": 1.5,
         "pids": 9,
+        "ports": ["8000:8000", "0.0.0.0:53:5353/udp", "[::1]:80:81"],
+        "devices": ["/dev/a", "/dev/a:/dev/b:r"],
+        "gpus": ["0", "1"],
+        "share": ["ssh-agent", "x11"],
     }
     assert "POST /v1/tools/x/prepare?rebuild=true" in daemon.asked
 

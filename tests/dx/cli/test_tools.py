@@ -70,6 +70,10 @@ def test_show_says_everything(dx: Dx, daemon: State) -> None:
         memory="512m",
         cpus=1.5,
         pids=10,
+        ports=["8000:80", "53:53/udp"],
+        devices=["/dev/kvm"],
+        gpus=["0", "1"],
+        share=["ssh-agent"],
     )
     lines = [line.split(None, 1) for line in dx("show", "x").out.splitlines()]
     assert lines == [
@@ -89,6 +93,11 @@ def test_show_says_everything(dx: Dx, daemon: State) -> None:
         ["memory", "512m"],
         ["cpus", "1.5"],
         ["pids", "10"],
+        ["port", "8000:80"],
+        ["port", "53:53/udp"],
+        ["device", "/dev/kvm"],
+        ["share", "ssh-agent"],
+        ["gpus", "0 1"],
     ]
     assert json.loads(dx("show", "x", "--json").out) == daemon.tools["x"]
 

@@ -1,9 +1,10 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from dxd.engine import raw
-from dxd.engine.model import ContainerSpec, ImageId, VolumeSpec
+from dxd.engine.model import ContainerSpec, ImageId, Publication, VolumeSpec
 
 ID = f"sha256:{'1' * 64}"
 
@@ -84,4 +85,28 @@ def test_limits_and_mounts_are_the_engines_units() -> None:
     ]
     assert (host["CapDrop"], host["CapAdd"]) == (["ALL"], ["SYS_ADMIN"])
     assert host["SecurityOpt"] == ["apparmor=unconfined"]
+    assert "PortBindings" not in host
     assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}}
+
+
+def test_ports_devices_and_gpus() -> None:
+    spec = ContainerSpec(
+        image=ImageId(ID),
+        entrypoint=("/agent",),
+        network="bridge",
+        ports=(Publication("127.0.0.1", 80, 8000, "tcp"), Publication("::1", 81, 8000, "tcp")),
+        devices=(("/dev/a", "/dev/b", "rw"),),
+        gpus=("all",),
+        hostname="me",
+    )
+    config = raw.container_config(spec, json_file=False)
+    host = config["HostConfig"]
+    assert config["ExposedPorts"] == {"8000/tcp": {}}
+    assert host["PortBindings"] == {
+        "8000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "80"}, {"HostIp": "::1", "HostPort": "81"}]
+    }
+    assert host["Devices"] == [{"PathOnHost": "/dev/a", "PathInContainer": "/dev/b", "CgroupPermissions": "rw"}]
+    assert host["DeviceRequests"] == [{"Count": -1, "Capabilities": [["gpu"]]}]
+    assert config["Hostname"] == "me"
+    some = raw.container_config(replace(spec, gpus=("0", "GPU-1")), json_file=False)["HostConfig"]["DeviceRequests"]
+    assert some == [{"DeviceIDs": ["0", "GPU-1"], "Capabilities": [["gpu"]]}]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dxd.errors import BadDefinition, BadName
 from dxd.kit import toml
-from dxd.tools.model import Build, Limits, Mount, Network, Tool, ToolName
+from dxd.tools.model import Build, Device, Limits, Mount, Network, Port, Share, Tool, ToolName
 from dxd.tools.parse import parse_tool, to_table
 
 BASE = Path("/etc/dx")
@@ -28,20 +28,24 @@ def test_everything_at_once() -> None:
         image="team/x:1",
         entrypoint=["x", "--quiet", ""],
         commands=["x", "y"],
-        network="none",
+        network="bridge",
         env=["A=1", "LC_*", "E=", "N=a\nb=c"],
         mounts=["data", "~/m:/m", "/r:/s:ro", "/t:ro", "/u:/v:rw"],
         caches=["~/.cache/x", "/var/cache//x/"],
         memory="512m",
         cpus=2,
         pids=100,
+        ports=["8000", "8001:80", "0.0.0.0:53:5353/udp", "[::1]:1:2/tcp"],
+        devices=["/dev/kvm", "/dev/snd:r", "/dev/a:/dev/b:rw"],
+        gpus=["0", "GPU-1", "0"],
+        share=["wayland", "ssh-agent"],
     )
     assert tool == Tool(
         name=ToolName("x"),
         image="team/x:1",
         entrypoint=("x", "--quiet", ""),
         commands=("x", "y"),
-        network=Network.NONE,
+        network=Network.BRIDGE,
         env=("A=1", "LC_*", "E=", "N=a\nb=c"),
         mounts=(
             Mount("/etc/dx/data", "/etc/dx/data"),
@@ -52,6 +56,10 @@ def test_everything_at_once() -> None:
         ),
         caches=(f"{HOME}/.cache/x", "/var/cache/x"),
         limits=Limits(memory_bytes=512 << 20, cpus=2.0, pids=100),
+        ports=(Port(8000, 8000), Port(8001, 80), Port(53, 5353, "0.0.0.0", "udp"), Port(1, 2, "::1")),
+        devices=(Device("/dev/kvm", "/dev/kvm"), Device("/dev/snd", "/dev/snd", "r"), Device("/dev/a", "/dev/b")),
+        gpus=("0", "GPU-1"),
+        share=(Share.SSH_AGENT, Share.WAYLAND),
     )
 
 
@@ -149,6 +157,28 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"image": "x", "pids": 0}, "pids: must be from 1"),
     ({"image": "x", "pids": 1.5}, "pids: must be a whole number"),
     ({"image": "x", "pids": True}, "pids: must be a whole number"),
+    ({"image": "x", "ports": 80}, "ports: must be a list of texts"),
+    ({"image": "x", "ports": [80]}, r"ports\[0\]: must be text"),
+    ({"image": "x", "ports": ["80-90:80"]}, r'ports\[0\]: "80-90:80" is no port'),
+    ({"image": "x", "ports": ["80/sctp"]}, r'ports\[0\]: "80/sctp" is no port'),
+    ({"image": "x", "ports": ["0:80"]}, r"ports\[0\]: 0 is no port"),
+    ({"image": "x", "ports": ["80:65536"]}, r"ports\[0\]: 65536 is no port"),
+    ({"image": "x", "ports": ["1.2.3.999:80:80"]}, r'ports\[0\]: "1.2.3.999" is no address'),
+    ({"image": "x", "ports": ["80:1", "80:2"]}, r"ports\[1\]: port 127.0.0.1:80 of this machine is there twice"),
+    ({"image": "x", "ports": ["0.0.0.0:80:1", "80:2"]}, r"ports\[1\]: port 127.0.0.1:80 of this machine is there"),
+    ({"image": "x", "ports": ["80"], "network": "none"}, "ports: there is nothing to publish without a network"),
+    ({"image": "x", "ports": ["80"], "network": "host"}, "ports: on the host's network"),
+    ({"image": "x", "devices": "/dev/x"}, "devices: must be a list of texts"),
+    ({"image": "x", "devices": ["/etc/x"]}, r'devices\[0\]: "/etc/x" is no device'),
+    ({"image": "x", "devices": ["/dev/../etc/x"]}, r'devices\[0\]: "/dev/../etc/x" is no device'),
+    ({"image": "x", "devices": ["/dev/x:/x"]}, r'devices\[0\]: "/x" is no device'),
+    ({"image": "x", "devices": ["/dev/x:rwm"]}, r'devices\[0\]: "rwm" is no way to open'),
+    ({"image": "x", "devices": ["/dev/a:/dev/b:/dev/c"]}, r"devices\[0\]: .* too many colons"),
+    ({"image": "x", "devices": ["/dev/a", "/dev/b:/dev/a"]}, r'devices\[1\]: "/dev/a" is there twice'),
+    ({"image": "x", "gpus": 1}, "gpus: must be a list of texts"),
+    ({"image": "x", "gpus": ["0,1"]}, r'gpus\[0\]: "0,1" is no GPU'),
+    ({"image": "x", "gpus": ["0", "all"]}, "gpus: all is all there are"),
+    ({"image": "x", "share": ["ssh"]}, r'share\[0\]: "ssh" cannot be shared'),
 ]
 
 
@@ -185,6 +215,16 @@ _path = (
     .map(lambda parts: os.path.normpath("/x/" + "/".join(part for part in parts if part not in {".", ".."})))
     .filter(lambda path: "://" not in path)
 )
+_ports = st.builds(
+    Port,
+    st.integers(1, 65535),
+    st.integers(1, 65535),
+    st.sampled_from(["127.0.0.1", "0.0.0.0", "::1", "192.0.2.1"]),
+    st.sampled_from(["tcp", "udp"]),
+)
+_devices = st.builds(
+    Device, *[st.from_regex(r"/dev/[a-z]{1,3}(/[a-z]{1,3})?", fullmatch=True)] * 2, st.sampled_from(["r", "w", "rw"])
+)
 _builds = st.builds(
     Build,
     context=_path.map(Path),
@@ -193,13 +233,14 @@ _builds = st.builds(
     args=st.dictionaries(_variable, _text, max_size=3).map(lambda args: tuple(sorted(args.items()))),
 )
 tools = st.builds(
-    lambda image_or_build, **rest: Tool(**rest, **image_or_build),
+    lambda image_or_build, reach, **rest: Tool(**rest, **image_or_build, **reach),
     st.from_regex(r"[a-z0-9]{1,5}(:[a-z]{1,3})?", fullmatch=True).map(lambda image: {"image": image})
     | _builds.map(lambda build: {"build": build}),
+    st.sampled_from(Network).map(lambda network: {"network": network})
+    | st.lists(_ports, max_size=2, unique_by=lambda each: each.host).map(lambda ports: {"ports": tuple(ports)}),
     name=_name,
     entrypoint=st.none() | st.lists(_text, max_size=3).map(tuple),
     commands=st.lists(_name, max_size=3, unique=True).map(tuple),
-    network=st.sampled_from(Network),
     env=st.lists(st.builds("{}={}".format, _variable, _text) | _variable.map("{}*".format), max_size=3).map(tuple),
     mounts=st.lists(st.builds(Mount, _path, _path, st.booleans()), max_size=3, unique_by=lambda m: m.target).map(tuple),
     caches=st.lists(_path, max_size=3, unique=True).map(tuple),
@@ -209,6 +250,9 @@ tools = st.builds(
         cpus=st.none() | st.floats(0.01, 100),
         pids=st.none() | st.integers(1, 4194304),
     ),
+    devices=st.lists(_devices, max_size=2, unique_by=lambda each: each.target).map(tuple),
+    gpus=st.just(("all",)) | st.lists(_name.filter(lambda name: name != "all"), max_size=2, unique=True).map(tuple),
+    share=st.sets(st.sampled_from(Share)).map(lambda some: tuple(each for each in Share if each in some)),
 )
 """Any tool that can be defined."""
 

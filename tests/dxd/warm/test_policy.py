@@ -29,6 +29,13 @@ def test_one_whose_time_is_up_goes() -> None:
     assert plan([picture("a", idle_s=60)], idle_s=60, max_warm=3)[0] == [Drop(ContainerId("a"), "idle")]
 
 
+def test_one_with_ports_goes_soon() -> None:
+    """Nobody else can have them meanwhile."""
+    free = Picture(ContainerId("a"), State.READY, 0, 1.5, has_ports=True)
+    used = Picture(ContainerId("b"), State.READY, 1, 0.0, has_ports=True)
+    assert plan([free, used], idle_s=60, max_warm=3)[0] == [Drop(ContainerId("a"), "idle")]
+
+
 def test_one_with_runs_never_goes() -> None:
     """However old, however many there are, replaced or not."""
     busy = [picture(name, runs=1, idle_s=1e6) for name in "abcde"]
