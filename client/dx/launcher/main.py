@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXIT_DX = 125
 _INT = 2
-OPTIONS = (b"env", b"mount", b"network")
+OPTIONS = (b"env", b"mount", b"network", b"port", b"device", b"share")
 """Those that take a value."""
 DEPTH = b"DX_DEPTH"
 MAX_DEPTH = 20
@@ -32,6 +32,9 @@ Options:
   --env K=V | --env PATTERN    set a variable, or pass the caller's own that match
   --mount SRC[:DST][:ro]       show a path of the host to this run
   --network none|bridge|host   another network than the tool's
+  --port [ADDR:]PORT[:PORT]    a port of this machine that leads to the run
+  --device /dev/NAME[:MODE]    a device that it may open
+  --share ssh-agent|x11|wayland  use that of your session
   --help                       this text
 
 Examples:
