@@ -19,9 +19,10 @@ MAX_RUN_FRAME = 65536
 MAX_CONTROL_FRAME = 8 << 20
 MAX_LEASE_BODY = 8 << 20
 RLIMITS = 16
+CONTROL_CHARS = 32
 
 # Frames on the run link.
-START, SIGNAL = 1, 2
+START, SIGNAL, FOREGROUND = 1, 2, 3
 STARTED, STOPPED, EXIT, FAILED = 16, 17, 18, 19
 # Frames on the control link.
 SETUP, LEASE, RUN_SIGNAL, PING = 32, 33, 34, 35
@@ -42,6 +43,7 @@ I32 = struct.Struct("=i")
 U32 = struct.Struct("=I")
 U64 = struct.Struct("=Q")
 START_HEAD = struct.Struct("=HHiQQ16sHHI" + "QQ" * RLIMITS)
+TERMINAL_BODY = struct.Struct("=HHHHIIII32sI")
 SIGNAL_BODY = struct.Struct("=II")
 RUN_SIGNAL_BODY = struct.Struct("=QII")
 EXIT_BODY = struct.Struct("=iIQQQ")

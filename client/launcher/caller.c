@@ -54,14 +54,14 @@ static bool passes(int fd) {
     return S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) || S_ISREG(st.st_mode);
 }
 
-size_t caller_descriptors(int *fds, int32_t *targets, size_t room) {
+size_t caller_descriptors(uint32_t terminal, int *fds, int32_t *targets, size_t room) {
     size_t n = 0;
     DIR *dir = opendir("/proc/self/fd");
     if (!dir)
         die(EXIT_DX, "cannot list the open descriptors: %s", strerror(errno));
     for (struct dirent *entry; (entry = readdir(dir));) {
         int fd = atoi(entry->d_name);
-        if (entry->d_name[0] == '.' || fd == dirfd(dir) || !passes(fd))
+        if (entry->d_name[0] == '.' || fd == dirfd(dir) || !passes(fd) || (fd < 3 && terminal >> fd & 1))
             continue;
         if (n == room)
             die(EXIT_DX, "more than %zu descriptors are open; close some before the run", room);

@@ -6,6 +6,8 @@
  *   lease.c    ask for a run: one HTTP request, records both ways
  *   caller.c   what a run inherits besides argv and environment
  *   grants.c   open the paths of the lease as detached mounts
+ *   terminal.c the caller's terminal, its modes, and bytes between it and the run's
+ *   guard.c    a process that restores the terminal where this one was killed
  *   relay.c    hand all that to the agent; then signals there, the end back
  */
 #ifndef DX_LAUNCHER_H
@@ -13,8 +15,10 @@
 
 #include "frames.h"
 
+#include <poll.h>
 #include <stdbool.h>
 #include <sys/types.h>
+#include <termios.h>
 
 #define EXIT_DX 125
 #define MAX_LEASE_GRANTS 128
@@ -61,14 +65,41 @@ struct lease {
 /* lease.c: ask, show notes and progress, dies with the daemon's message where there is no lease. */
 void lease_ask(const struct request *request, struct lease *lease);
 
-/* caller.c: umask, nice value, ignored signals and limits; the descriptors to hand on, with their numbers in the run. */
+/* caller.c: umask, nice value, ignored signals and limits; the descriptors to hand on, with their numbers in the run,
+ * without those that `terminal` says become the run's own terminal. */
 void caller_describe(struct dx_start *start);
-size_t caller_descriptors(int *fds, int32_t *targets, size_t room);
+size_t caller_descriptors(uint32_t terminal, int *fds, int32_t *targets, size_t room);
 /* Call first: takes note of closed 0-2 and fills them, so that nothing else lands there. */
 void caller_secure_stdio(void);
 
 /* grants.c: one detached mount for each grant. Dies with a clear line. */
 void grants_open(const struct lease *lease, int *mounts);
+
+/* terminal.c: which of 0-2 are the terminal that the run gets one like, as bits; none unless 0 and 1 are. */
+uint32_t terminal_find(void);
+void terminal_describe(struct dx_terminal *t);
+/* The run has begun, and this is its pty's master. Relay from now on, where this is the foreground. */
+void terminal_begin(int agent, int master);
+/* Is there a master? */
+bool terminal_is_on(void);
+/* After a stop: is this the foreground? Raw or not accordingly; the agent is told of a change. */
+void terminal_look(int agent);
+void terminal_resize(void);
+/* What to poll for, and what to do then. */
+void terminal_poll(struct pollfd fds[2]);
+void terminal_pump(const struct pollfd fds[2]);
+/* The run has ended: show what it still wrote, unless a signal comes meanwhile. */
+void terminal_drain(int signals);
+/* Put the modes back, if this is the foreground. Harmless at any time. */
+void terminal_restore(void);
+/* Whether the key for that signal was typed to the run, in the foreground. */
+bool terminal_was_typed(int number);
+
+/* guard.c: what to put back, and over what. The first word starts the guard. */
+void guard_tell(int terminal, const struct termios *before, const struct termios *during);
+bool guard_knows(void);
+/* All is well; call it after terminal_restore(). */
+void guard_dismiss(void);
 
 /* relay.c: start the leased run and see it through; does not return. */
 void relay(struct request *request, struct lease *lease) __attribute__((noreturn));

@@ -40,6 +40,8 @@ static const char usage[] =
 
 void die(int code, const char *format, ...) {
     va_list args;
+    terminal_restore();
+    guard_dismiss();
     fputs("dx: ", stderr);
     va_start(args, format);
     vfprintf(stderr, format, args);

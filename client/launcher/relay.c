@@ -1,7 +1,7 @@
 /* From the lease to the end of the run.
  *
- * The run's bytes never pass here: the agent gets the caller's own descriptors. What is left to do is to pass signals on
- * and to end as the run ended. */
+ * The run's bytes do not pass here, but for those of a terminal: the agent gets the caller's own descriptors. What is
+ * left to do is to pass signals on, to stop as the run stops and to end as it ended. */
 #include "launcher.h"
 
 #include <errno.h>
@@ -20,6 +20,7 @@
 #define MAX_LATE 30 /* times the daemon may vouch for a silent agent, each after PATIENCE_NS */
 
 static sigset_t forwarded, before;
+static uint64_t passed_on; /* bit n-1 set: signal n was sent to the run from here */
 
 /* From here on signals wait in a descriptor; those that the caller ignores stay ignored. */
 static int hold_signals(void) {
@@ -36,15 +37,61 @@ static int hold_signals(void) {
     return fd;
 }
 
+static bool sent(int number) {
+    return passed_on >> (number - 1) & 1;
+}
+
+/* A key of the terminal means all of the foreground, and natively a script that waits for the command hears of it. */
+static void tell_group(int number) {
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, action;
+    if (sigismember(&forwarded, number) == 1) {
+        kill(0, number); /* blocked here */
+        return;
+    }
+    sigaction(number, &ignore, &action);
+    kill(0, number);
+    sigaction(number, &action, NULL);
+}
+
+/* Stop as the run did, so that the shell says the same and takes its terminal back. */
+static void stop_like(int agent, int number) {
+    struct sigaction by_default = {.sa_handler = SIG_DFL}, action;
+    sigset_t one, now, pending;
+    bool whole_group = number == SIGTSTP && !sent(number) && terminal_is_on();
+    terminal_restore();
+    if (whole_group)
+        tell_group(number);
+    sigemptyset(&one);
+    sigaddset(&one, number);
+    sigaction(number, &by_default, &action);
+    raise(number);
+    sigprocmask(SIG_UNBLOCK, &one, &now); /* here it stops, and goes on after CONT */
+    sigprocmask(SIG_SETMASK, &now, NULL);
+    sigaction(number, &action, NULL);
+    passed_on &= ~(1ULL << (number - 1));
+    sigpending(&pending);
+    if (sigismember(&forwarded, SIGCONT) == 1 && sigismember(&pending, SIGCONT) == 1)
+        return; /* it will come as any other does */
+    /* No shell could have continued this group, so the kernel did not stop it. */
+    struct dx_signal go_on = {SIGCONT, true};
+    terminal_look(agent);
+    frame_send(agent, DX_SIGNAL, &go_on, sizeof go_on, NULL, 0);
+}
+
 /* End as the run did: by its signal too, and without a core of ours. */
 static void end_like(int32_t status) __attribute__((noreturn));
 static void end_like(int32_t status) {
     int number = status & 0x7f;
+    bool typed = (number == SIGINT || number == SIGQUIT) && !sent(number) && terminal_was_typed(number);
+    terminal_restore();
+    guard_dismiss();
     if (number == 0)
         _exit(status >> 8 & 0xff);
     struct rlimit none = {0, 0};
     sigset_t set;
     setrlimit(RLIMIT_CORE, &none);
+    if (typed)
+        tell_group(number);
     signal(number, SIG_DFL);
     sigemptyset(&set);
     sigaddset(&set, number);
@@ -56,7 +103,16 @@ static void end_like(int32_t status) {
 /* Also before we are told that the run has begun: by then it may have, and a frame waits for it in the socket. */
 static void forward(int agent, const struct signalfd_siginfo *info) {
     /* The kernel's own come from a terminal and mean the whole group; what a process sent means the command. */
-    struct dx_signal wanted = {info->ssi_signo, info->ssi_code == SI_KERNEL};
+    bool from_kernel = info->ssi_code == SI_KERNEL;
+    if (info->ssi_signo == SIGCONT)
+        terminal_look(agent);
+    if (info->ssi_signo == SIGWINCH && from_kernel && terminal_is_on()) {
+        terminal_resize(); /* the run's own terminal tells it, if the size is another */
+        return;
+    }
+    passed_on |= 1ULL << (info->ssi_signo - 1);
+    /* What continues this process continues a job: all of it. */
+    struct dx_signal wanted = {info->ssi_signo, from_kernel || info->ssi_signo == SIGCONT};
     frame_send(agent, DX_SIGNAL, &wanted, sizeof wanted, NULL, 0);
 }
 
@@ -81,15 +137,25 @@ static int connect_agent(const char *path) {
 static int send_start(int agent, const struct lease *lease) {
     struct {
         struct dx_start start;
-        int32_t targets[DX_MAX_FDS];
+        char rest[DX_MAX_FDS * sizeof(int32_t) + sizeof(struct dx_terminal)];
     } payload = {.start = {.version = DX_WIRE_VERSION, .run = lease->run, .ngrants = (uint16_t)lease->ngrants}};
     int fds[DX_MAX_FDS];
-    size_t n = caller_descriptors(fds, payload.targets, DX_MAX_FDS - lease->ngrants);
+    int32_t targets[DX_MAX_FDS];
+    payload.start.terminal = terminal_find();
+    size_t n = caller_descriptors(payload.start.terminal, fds, targets, DX_MAX_FDS - lease->ngrants);
+    size_t length = n * sizeof(int32_t);
+    memcpy(payload.rest, targets, length);
+    if (payload.start.terminal) {
+        struct dx_terminal terminal;
+        terminal_describe(&terminal);
+        memcpy(payload.rest + length, &terminal, sizeof terminal);
+        length += sizeof terminal;
+    }
     memcpy(payload.start.token, lease->token, sizeof lease->token);
     payload.start.nstd = (uint16_t)n;
     caller_describe(&payload.start);
     grants_open(lease, fds + n);
-    int rc = frame_send(agent, DX_START, &payload, sizeof payload.start + n * sizeof(int32_t), fds, n + lease->ngrants);
+    int rc = frame_send(agent, DX_START, &payload, sizeof payload.start + length, fds, n + lease->ngrants);
     close_all(fds + n, lease->ngrants);
     return rc;
 }
@@ -104,20 +170,29 @@ static void take_failed(const char *payload, size_t length) {
 }
 
 /* One frame from the agent; false when the run has begun no less than before. */
-static void take_frame(int agent, bool *started) {
+static void take_frame(int agent, int signals, bool *started) {
     static char payload[DX_MAX_RUN_FRAME];
     struct dx_head head;
     struct dx_exit exited;
-    if (frame_receive(agent, &head, payload, sizeof payload, NULL, NULL, 0) < 0)
+    int fds[DX_MAX_FDS];
+    size_t nfds = 0;
+    uint32_t number = 0;
+    if (frame_receive(agent, &head, payload, sizeof payload, fds, &nfds, 0) < 0) {
+        terminal_drain(signals);
         die(EXIT_DX, "%s; see: dx ps",
             *started ? "the container of this run was stopped, and the run with it"
                      : "the container went away before the run began; try again");
+    }
     switch (head.type) {
     case DX_STARTED:
         *started = true;
+        if (nfds == 1)
+            terminal_begin(agent, fds[0]);
         break;
     case DX_STOPPED:
-        raise(SIGSTOP);
+        if (head.length == sizeof number)
+            memcpy(&number, payload, sizeof number);
+        stop_like(agent, number > 0 && number < DX_SIGNALS ? (int)number : SIGSTOP);
         break;
     case DX_FAILED:
         take_failed(payload, head.length);
@@ -125,6 +200,7 @@ static void take_frame(int agent, bool *started) {
         if (head.length != sizeof exited)
             die(EXIT_DX, "the agent's report is malformed; run: dx stop --all");
         memcpy(&exited, payload, sizeof exited);
+        terminal_drain(signals);
         end_like(exited.status);
     default:
         die(EXIT_DX, "the agent speaks another version; run: dx stop --all");
@@ -146,7 +222,7 @@ static bool ask_again(struct request *request, struct lease *lease) {
 
 /* See the run through; returns when the agent has to be given up before it began. */
 static void attend(int agent, int signals, struct request *request, struct lease *lease) {
-    struct pollfd fds[] = {{.fd = agent, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+    struct pollfd fds[4] = {{.fd = agent, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
     uint64_t patience = now_ns() + PATIENCE_NS;
     bool started = false;
     int32_t asked_to_end = 0; /* by the first such signal; ours to obey if the run does not begin */
@@ -156,7 +232,8 @@ static void attend(int agent, int signals, struct request *request, struct lease
             uint64_t now = now_ns();
             timeout = now >= patience ? 0 : (int)((patience - now) / 1000000U) + 1;
         }
-        int n = poll(fds, 2, timeout);
+        terminal_poll(fds + 2);
+        int n = poll(fds, 4, timeout);
         if (n == 0 && !started) {
             if (asked_to_end)
                 end_like(asked_to_end);
@@ -174,8 +251,10 @@ static void attend(int agent, int signals, struct request *request, struct lease
                     asked_to_end = (int32_t)info.ssi_signo;
             }
         }
+        if (n > 0)
+            terminal_pump(fds + 2);
         if (n > 0 && fds[0].revents)
-            take_frame(agent, &started);
+            take_frame(agent, signals, &started);
     }
 }
 

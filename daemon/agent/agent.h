@@ -5,6 +5,7 @@
  *   leases.c   what the daemon allowed, until a launcher claims it
  *   monitor.c  one process per run, PID 1 of the run's namespace: reads the request, waits, reports
  *   root.c     the run's fresh root
+ *   terminal.c a pty of the run's own, where the launcher has a terminal
  *   filter.c   the system calls that a run may not make
  *   command.c  from the monitor to the command: identity, descriptors, exec
  */
@@ -95,9 +96,16 @@ int write_file(const char *path, const char *bytes, size_t length, mode_t mode);
 void filter_prepare(void);
 int filter_install(void);
 
-/* command.c: start the command as a child in a session of its own; its pid, or -1 and `f`. */
+/* terminal.c: make a pty like the launcher's terminal, the controlling terminal of the calling session leader. The slave's
+ * descriptor, and the master's; or -1 and `f`. */
+int terminal_make(const struct dx_terminal *like, uid_t uid, int *master, struct failure *f);
+/* Let go of it without losing what was written: a session leader that ends with its terminal flushes it. */
+void terminal_release(int slave);
+
+/* command.c: start the command as a child in a process group of its own; its pid, or -1 and `f`. `terminal` is the
+ * descriptor of the terminal in whose foreground the group shall be, or -1. */
 pid_t command_start(const struct lease *lease, const struct dx_start *start, const int *targets, const int *fds,
-                    struct failure *f);
+                    int terminal, struct failure *f);
 
 /* What a monitor tells PID 1, one datagram each. */
 struct report {

@@ -31,6 +31,7 @@ struct attempt {
     const struct lease *lease;
     const struct dx_start *start;
     const int *targets, *fds;
+    int terminal;
     char **argv, **env;
     const char *path;
     const char *stage;
@@ -38,7 +39,7 @@ struct attempt {
 };
 
 static int place_descriptors(const struct attempt *a) {
-    int spare[DX_MAX_FDS], top = 3;
+    int spare[DX_MAX_FDS + 3], top = 3;
     for (size_t i = 0; i < a->start->nstd; i++)
         if (a->targets[i] >= top)
             top = a->targets[i] + 1;
@@ -135,8 +136,8 @@ __attribute__((no_sanitize("address")))
 #endif
 static int child(void *arg) {
     struct attempt *a = arg;
-    a->stage = "the run's session";
-    if (setsid() < 0)
+    a->stage = "the run's process group";
+    if (setpgid(0, 0) < 0 || (a->terminal >= 0 && tcsetpgrp(a->terminal, getpid()) < 0))
         goto failed;
     a->stage = "the run's descriptors";
     if (place_descriptors(a) < 0)
@@ -209,12 +210,12 @@ static int explain(const struct attempt *a, struct failure *f) {
 }
 
 pid_t command_start(const struct lease *lease, const struct dx_start *start, const int *targets, const int *fds,
-                    struct failure *f) {
+                    int terminal, struct failure *f) {
     static char stack[STACK_BYTES] __attribute__((aligned(16)));
     struct attempt *a = mmap(NULL, sizeof *a, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (a == MAP_FAILED)
         return fail(f, 125, "cannot start the run: %s", strerror(errno));
-    *a = (struct attempt){.lease = lease, .start = start, .targets = targets, .fds = fds};
+    *a = (struct attempt){.lease = lease, .start = start, .targets = targets, .fds = fds, .terminal = terminal};
     a->argv = pointers(&lease->argv);
     a->env = pointers(&lease->env);
     if (!a->argv || !a->env)

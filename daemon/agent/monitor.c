@@ -23,7 +23,7 @@
 #define KILL_NS 5000000000ULL
 
 struct watch {
-    int launcher, signals;
+    int launcher, signals, terminal; /* the last -1 where the run has none */
     pid_t command;
     int status;
     uint64_t gone_ns; /* when the launcher went away, or 0 */
@@ -52,12 +52,14 @@ static void end_failed(int launcher, const struct failure *f) {
 }
 
 /* The run's descriptors: only what cannot be a door out of its root. */
-static int check_descriptors(const int *fds, const int *targets, size_t n, struct failure *f) {
-    for (size_t i = 0; i < n; i++) {
+static int check_descriptors(const int *fds, const int *targets, const struct dx_start *start, struct failure *f) {
+    for (size_t i = 0; i < start->nstd; i++) {
         struct stat st;
         int flags = fcntl(fds[i], F_GETFL);
         if (targets[i] < 0 || targets[i] >= 1 << 20)
             return fail(f, 125, "the launcher named a descriptor that cannot be");
+        if (targets[i] < 3 && start->terminal >> targets[i] & 1)
+            return fail(f, 125, "the launcher named one descriptor twice");
         for (size_t j = 0; j < i; j++)
             if (targets[j] == targets[i])
                 return fail(f, 125, "the launcher named one descriptor twice");
@@ -73,7 +75,8 @@ static int check_descriptors(const int *fds, const int *targets, size_t n, struc
     return 0;
 }
 
-static void read_start(int launcher, char *payload, struct dx_start *start, int *targets, int *fds, size_t *nfds) {
+static void read_start(int launcher, char *payload, struct dx_start *start, struct dx_terminal *terminal, int *targets,
+                       int *fds, size_t *nfds) {
     struct failure f;
     struct dx_head head;
     if (frame_receive(launcher, &head, payload, DX_MAX_RUN_FRAME, fds, nfds, now_ns() + START_SECONDS * 1000000000ULL) <
@@ -93,13 +96,15 @@ static void read_start(int launcher, char *payload, struct dx_start *start, int 
     }
     if (head.length >= sizeof *start)
         memcpy(start, payload, sizeof *start);
-    if (head.type != DX_START || head.length < sizeof *start ||
-        head.length != sizeof *start + start->nstd * sizeof(int32_t) || start->nstd > DX_MAX_FDS ||
+    size_t extra = head.length >= sizeof *start && start->terminal ? sizeof *terminal : 0;
+    if (head.type != DX_START || head.length < sizeof *start || start->terminal > 7 ||
+        head.length != sizeof *start + start->nstd * sizeof(int32_t) + extra || start->nstd > DX_MAX_FDS ||
         (size_t)start->nstd + start->ngrants != *nfds) {
         fail(&f, 125, "the launcher's request is malformed");
         end_failed(launcher, &f);
     }
     memcpy(targets, payload + sizeof *start, start->nstd * sizeof(int32_t));
+    memcpy(terminal, payload + sizeof *start + start->nstd * sizeof(int32_t), extra);
 }
 
 /* A launcher that waited too long has given the run up, and may have started it elsewhere. */
@@ -108,40 +113,34 @@ static bool has_gone(int launcher) {
     return poll(&p, 1, 0) != 0;
 }
 
-/* Whether the command leaves this signal to its default action: it neither catches nor ignores it. */
-static bool is_default(pid_t command, int number) {
-    char path[32], line[256];
-    unsigned long long caught = 0, ignored = 0;
-    snprintf(path, sizeof path, "/proc/%d/status", command);
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return false;
-    while (fgets(line, sizeof line, file)) {
-        sscanf(line, "SigCgt: %llx", &caught);
-        sscanf(line, "SigIgn: %llx", &ignored);
-    }
-    fclose(file);
-    return !((caught | ignored) >> (number - 1) & 1);
-}
-
-/* The run is alone in its session, so for the kernel its group is orphaned, and TSTP, whose default is to stop, does
- * nothing to it: it is stopped by the signal that needs nobody's leave. */
 static void send_signal(const struct watch *w, int number, bool group) {
-    if (number == SIGTSTP && is_default(w->command, number))
-        number = SIGSTOP;
     if (number > 0 && number < DX_SIGNALS)
         kill(group ? -w->command : w->command, number);
+}
+
+/* What a shell does with a job's group, at the word of the launcher, whose own group was put there by one. In the
+ * background a command that reads from its terminal stops, as it would natively. */
+static int set_foreground(const struct watch *w, bool foreground) {
+    if (w->terminal < 0)
+        return -1;
+    tcsetpgrp(w->terminal, foreground ? w->command : getpgrp());
+    return 0;
 }
 
 /* -1: the launcher has gone, or broke the rules. */
 static int take_frame(const struct watch *w) {
     struct dx_head head;
-    struct dx_signal wanted;
-    if (frame_receive(w->launcher, &head, &wanted, sizeof wanted, NULL, NULL, now_ns() + 1000000000ULL) < 0)
+    union {
+        struct dx_signal signal;
+        uint32_t foreground;
+    } body;
+    if (frame_receive(w->launcher, &head, &body, sizeof body, NULL, NULL, now_ns() + 1000000000ULL) < 0)
         return -1;
-    if (head.type != DX_SIGNAL || head.length != sizeof wanted)
+    if (head.type == DX_FOREGROUND && head.length == sizeof body.foreground)
+        return set_foreground(w, body.foreground);
+    if (head.type != DX_SIGNAL || head.length != sizeof body.signal)
         return -1;
-    send_signal(w, (int)wanted.number, wanted.group);
+    send_signal(w, (int)body.signal.number, body.signal.group);
     return 0;
 }
 
@@ -226,16 +225,18 @@ static void kill_rest(struct dx_exit *exited) {
 void monitor(int launcher, int report_to, uint32_t slot) {
     static char payload[DX_MAX_RUN_FRAME];
     static struct lease lease;
-    static int fds[DX_MAX_FDS], targets[DX_MAX_FDS];
+    static int fds[DX_MAX_FDS + 3], targets[DX_MAX_FDS + 3];
     struct dx_start start;
+    struct dx_terminal like = {0};
     struct failure f;
-    struct watch w = {.launcher = launcher};
+    struct watch w = {.launcher = launcher, .terminal = -1};
     size_t nfds = 0;
+    int master = -1;
     sigset_t all;
 
     report_socket = report_to;
     report.slot = slot;
-    read_start(launcher, payload, &start, targets, fds, &nfds);
+    read_start(launcher, payload, &start, &like, targets, fds, &nfds);
     if (leases_claim(&start, &lease, &f) < 0)
         end_failed(launcher, &f);
     report.run.run = lease.run;
@@ -244,23 +245,37 @@ void monitor(int launcher, int report_to, uint32_t slot) {
         end_failed(launcher, &f);
     }
     uint64_t begun = now_ns();
-    if (check_descriptors(fds, targets, start.nstd, &f) < 0 || root_build(&lease, fds + start.nstd, &f) < 0)
+    if (check_descriptors(fds, targets, &start, &f) < 0 || root_build(&lease, fds + start.nstd, &f) < 0)
         end_failed(launcher, &f);
+    close_all(fds + start.nstd, nfds - start.nstd);
+    /* Leader of the command's session, so that the command's group is none that the kernel takes for an orphan. */
+    setsid();
+    if (start.terminal && (w.terminal = terminal_make(&like, lease.uid, &master, &f)) < 0)
+        end_failed(launcher, &f);
+    for (int fd = 0; fd < 3; fd++)
+        if (start.terminal >> fd & 1) {
+            targets[start.nstd] = fd;
+            fds[start.nstd++] = fcntl(w.terminal, F_DUPFD_CLOEXEC, 3);
+        }
     sigfillset(&all);
     w.signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
     if (has_gone(launcher)) {
         fail(&f, 125, "the launcher went away before the run began");
         end_failed(launcher, &f);
     }
-    w.command = command_start(&lease, &start, targets, fds, &f);
+    w.command = command_start(&lease, &start, targets, fds, like.foreground ? w.terminal : -1, &f);
     if (w.command < 0)
         end_failed(launcher, &f);
-    close_all(fds, nfds); /* a pipe's reader must see its end when the run closes it */
+    close_all(fds, start.nstd); /* a pipe's reader must see its end when the run closes it */
     report.run.started = 1;
     tell_agent();
-    frame_send(launcher, DX_STARTED, NULL, 0, NULL, 0);
+    frame_send(launcher, DX_STARTED, NULL, 0, &master, master >= 0);
+    if (master >= 0)
+        close(master);
     wait_for_end(&w);
     kill_rest(&report.run.exit);
+    if (w.terminal >= 0)
+        terminal_release(w.terminal);
     report.run.exit.status = w.status;
     report.run.duration_ns = now_ns() - begun;
     report.exited = 1;

@@ -92,7 +92,7 @@ static int mount_system(void) {
     if (access("dev/mqueue", F_OK) == 0 && mount("mqueue", "dev/mqueue", "mqueue", quiet, NULL) < 0)
         return -1;
     if (access("dev/pts", F_OK) == 0 &&
-        mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620") < 0)
+        mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5") < 0)
         return -1;
     return mask_proc();
 }

@@ -37,12 +37,14 @@ struct dx_record {
 #define DX_MAX_LEASE_BODY (8U << 20)         /* the body of POST /v1/runs */
 #define DX_RLIMITS 16                        /* RLIM_NLIMITS of Linux */
 #define DX_SIGNALS 64
+#define DX_CONTROL_CHARS 32                  /* NCCS of the C libraries; the kernel has fewer */
 
 /* Frames on the run link. */
 enum {
     DX_START = 1,    /* launcher: struct dx_start, targets; stdio and grants as descriptors */
     DX_SIGNAL = 2,   /* launcher: struct dx_signal */
-    DX_STARTED = 16, /* agent: the command was executed */
+    DX_FOREGROUND = 3, /* launcher: uint32_t, whether it is in its terminal's foreground */
+    DX_STARTED = 16, /* agent: the command was executed; with a terminal, the pty's master as descriptor */
     DX_STOPPED = 17, /* agent: uint32_t, the signal that stopped the command */
     DX_EXIT = 18,    /* agent: struct dx_exit; the last frame */
     DX_FAILED = 19,  /* agent: struct dx_failed, then a message; the last frame */
@@ -115,11 +117,19 @@ struct dx_start {
     uint8_t token[DX_TOKEN_BYTES];
     uint16_t nstd;    /* targets that follow: the descriptor numbers in the run */
     uint16_t ngrants; /* descriptors after those */
-    uint32_t reserved;
+    uint32_t terminal; /* bit n set: descriptor n of 0-2 is the run's terminal, and not among the targets */
     struct {
         uint64_t soft, hard;
     } rlimits[DX_RLIMITS];
-    /* int32_t targets[nstd] */
+    /* int32_t targets[nstd]; then, where `terminal` is not 0, struct dx_terminal */
+};
+
+/* The caller's terminal, for the run's to begin like it. Flags and characters are those of termios(3). */
+struct dx_terminal {
+    uint16_t rows, columns, width, height; /* the last two in pixels */
+    uint32_t iflag, oflag, cflag, lflag;
+    uint8_t cc[DX_CONTROL_CHARS];
+    uint32_t foreground; /* as in FOREGROUND */
 };
 
 struct dx_signal {

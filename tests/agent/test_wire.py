@@ -17,6 +17,7 @@ STRUCTS = {
     "dx_head": protocol.HEAD,
     "dx_record": protocol.RECORD,
     "dx_start": protocol.START_HEAD,
+    "dx_terminal": protocol.TERMINAL_BODY,
     "dx_signal": protocol.SIGNAL_BODY,
     "dx_run_signal": protocol.RUN_SIGNAL_BODY,
     "dx_exit": protocol.EXIT_BODY,
@@ -28,8 +29,9 @@ STRUCTS = {
 FIELDS = {
     "dx_head": "length type flags nfds",
     "dx_record": "type length",
-    "dx_start": "version umask nice ignored run token nstd ngrants reserved rlimits[0].soft rlimits[0].hard "
+    "dx_start": "version umask nice ignored run token nstd ngrants terminal rlimits[0].soft rlimits[0].hard "
     + " ".join(f"rlimits[{i}].soft rlimits[{i}].hard" for i in range(1, protocol.RLIMITS)),
+    "dx_terminal": "rows columns width height iflag oflag cflag lflag cc foreground",
     "dx_signal": "number group",
     "dx_run_signal": "run number group",
     "dx_exit": "status reserved user_us system_us max_rss_kib",
