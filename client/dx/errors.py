@@ -6,7 +6,8 @@ ClientError
 ├── ApiError                     it refused: its own code, message and hint
 └── RunFailed                    a run did not begin, or dx lost it: with the exit status that says so
 
-`dx.api` and `dx.launcher` raise them; the command line shows them, and exits with 125 or what `RunFailed` says.
+`dx.api`, `dx.client` and `dx.launcher` raise them; the command line shows them, and exits with 125 or what `RunFailed`
+says.
 """
 
 

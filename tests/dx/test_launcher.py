@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from dx.errors import RunFailed
-from dx.launcher import main
+from dx.launcher import caller, main
 from dx.launcher.caller import State
 
 DEAR = {"typing", "socket", "signal", "enum", "pathlib", "subprocess", "re", "inspect", "dataclasses", "http.client"}
@@ -41,11 +41,11 @@ def test_options_stand_before_the_command(line: list[bytes], options: list[bytes
 
 def test_the_depth_is_counted_in_the_environment() -> None:
     """In place of what was there, and to an end."""
-    assert main.deeper([b"A=1"]) == [b"A=1", b"DX_DEPTH=1"]
-    assert main.deeper([b"DX_DEPTH=7", b"A=1"]) == [b"A=1", b"DX_DEPTH=8"]
-    assert main.deeper([b"DX_DEPTH=x"]) == [b"DX_DEPTH=1"]
+    assert caller.deeper([b"A=1"]) == [b"A=1", b"DX_DEPTH=1"]
+    assert caller.deeper([b"DX_DEPTH=7", b"A=1"]) == [b"A=1", b"DX_DEPTH=8"]
+    assert caller.deeper([b"DX_DEPTH=x"]) == [b"DX_DEPTH=1"]
     with pytest.raises(RunFailed):
-        main.deeper([b"DX_DEPTH=20"])
+        caller.deeper([b"DX_DEPTH=20"])
 
 
 def test_the_state_of_the_caller_is_read_and_not_changed() -> None:

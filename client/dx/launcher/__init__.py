@@ -8,6 +8,7 @@ The same parts as in client/launcher, by the same names; each says there why it 
     lease    ask for a run: one HTTP request, records both ways
     caller   what a run inherits besides argv and environment
     grants   open the paths of the lease as detached mounts
+    opener   the same for a program that has to stay in its namespaces
     link     hand all that to the agent, and hear from it
     relay    signals to the run, its end back
     kernel   the system calls that the standard library has no names for

@@ -18,8 +18,6 @@ EXIT_DX = 125
 _INT = 2
 OPTIONS = (b"env", b"mount", b"network", b"port", b"device", b"share")
 """Those that take a value."""
-DEPTH = b"DX_DEPTH"
-MAX_DEPTH = 20
 
 USAGE = """\
 Usage: dx run [OPTION...] TOOL [ARG...]
@@ -70,7 +68,7 @@ def main() -> NoReturn:
 
 def run(options: list[bytes], line: list[bytes], closed: frozenset[int]) -> NoReturn:
     """Run a command; raises `ClientError` where it does not begin."""
-    request = lease.Request(line[0], line[1:], deeper(caller.environment()), caller.directory(), options)
+    request = lease.Request(line[0], line[1:], caller.deeper(caller.environment()), caller.directory(), options)
     screen = Screen()
 
     def ask(late: int | None = None) -> lease.Lease:
@@ -110,23 +108,6 @@ def read(arguments: list[bytes]) -> tuple[list[bytes], list[bytes] | None]:
     if at == len(arguments):
         raise RunFailed("run what? see: dx run --help")
     return options, arguments[at:]
-
-
-def deeper(environment: list[bytes]) -> list[bytes]:
-    """With one more run counted; a tool that finds dx again in its place would multiply without end."""
-    depth = 0
-    rest = []
-    for each in environment:
-        name, _, value = each.partition(b"=")
-        if name == DEPTH:
-            depth = int(value) if value.isdigit() else 0
-        else:
-            rest.append(each)
-    if depth >= MAX_DEPTH:
-        raise RunFailed(
-            f"{depth} runs of dx inside each other: a shim seems to call itself; check PATH, or unset {DEPTH.decode()}"
-        )
-    return [*rest, b"%s=%d" % (DEPTH, depth + 1)]
 
 
 class Screen:
