@@ -50,6 +50,7 @@ class Definition(TypedDict):
     entrypoint: NotRequired[list[str] | None]
     commands: NotRequired[list[str]]
     network: NotRequired[str]
+    user: NotRequired[str]
     env: NotRequired[list[str]]
     mounts: NotRequired[list[str | Mount]]
     caches: NotRequired[list[str]]
@@ -71,6 +72,7 @@ class Tool(TypedDict):
     entrypoint: list[str] | None
     commands: list[str]
     network: str
+    user: str
     env: list[str]
     mounts: list[str | Mount]
     caches: list[str]

@@ -29,6 +29,7 @@ static const char usage[] =
     "  --port [ADDR:]PORT[:PORT]    a port of this machine that leads to the run\n"
     "  --device /dev/NAME[:MODE]    a device that it may open\n"
     "  --share ssh-agent|x11|wayland  use that of your session\n"
+    "  --user me|root|image         another user than the tool's\n"
     "  --help                       this text\n"
     "\n"
     "Examples:\n"
@@ -71,7 +72,7 @@ static void run(struct request *request) {
 
 /* The option at argv[0] as "key=value"; how many arguments it took. */
 static int take_option(char **argv, char **option) {
-    static const char *const names[] = {"env", "mount", "network", "port", "device", "share"};
+    static const char *const names[] = {"env", "mount", "network", "port", "device", "share", "user"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         size_t length = strlen(names[i]);
         const char *at = argv[0] + 2, *value;

@@ -260,7 +260,7 @@ static void start_monitor(int launcher, const struct setup *setup, int signals, 
         close_all(mine, sizeof mine / sizeof mine[0]);
         if (control >= 0)
             close(control);
-        monitor(launcher, report, (uint32_t)slot);
+        monitor(setup, launcher, report, (uint32_t)slot);
     }
     if (pid < 0) {
         refuse(launcher, errno == EAGAIN ? "the container's process limit is reached; raise the tool's pids, or "
@@ -318,7 +318,7 @@ static void serve(const struct setup *setup, int signals, int reports, int repor
 }
 
 int main(void) {
-    struct setup setup;
+    static struct setup setup;
     int pair[2];
     sigset_t all;
     if (getpid() != 1) {

@@ -2,6 +2,7 @@
  *
  *   agent.c    main, and the loop of PID 1: accepts, forks monitors, tells the daemon
  *   setup.c    once: takes what the daemon hands in, prepares the container
+ *   users.c    once: who runs are, where it is not their caller
  *   leases.c   what the daemon allowed, until a launcher claims it
  *   monitor.c  one process per run, PID 1 of the run's namespace: reads the request, waits, reports
  *   root.c     the run's fresh root
@@ -50,6 +51,17 @@ struct cache {
     const char *path;
 };
 
+/* Who runs are, where the tool says so. */
+struct user {
+    bool given, mapped;
+    uid_t uid;
+    gid_t gid;
+    size_t ngroups;
+    gid_t groups[MAX_GROUPS];
+    int namespace; /* a user namespace whose map is that of the grants, or -1 */
+    int error;     /* why there is none, where they are to be mapped */
+};
+
 /* A lease's records, taken apart; everything points into the body. */
 struct lease {
     uint64_t run, deadline_ns, scratch_bytes;
@@ -63,6 +75,7 @@ struct lease {
     struct cache caches[MAX_CACHES];
     struct strings argv, env;
     const char *cwd, *file, *home;
+    const struct user *user; /* NULL: the caller */
 };
 
 /* leases.c: the pending leases. The daemon's word is taken as it comes; -1: not a lease. */
@@ -81,9 +94,13 @@ struct setup {
     uid_t owner;
     gid_t gid;
     int control, run_listener, control_listener;
+    struct user user;
 };
 /* Connect to the daemon, prepare the container; does not return unless all of it worked. */
 void set_up(struct setup *setup);
+
+/* users.c: who `text` is, by the files' content; `groups` is what the caller has. -1: there is no such user. */
+int user_find(const char *text, const char *passwd, const char *group, uid_t owner, gid_t gid, struct user *user);
 
 /* root.c: make the calling process's mount namespace a fresh root with the lease's grants in it.
  * The mounts are consumed. */
@@ -115,6 +132,6 @@ struct report {
 };
 
 /* monitor.c: be the monitor of one connection. `report` takes struct report. Does not return. */
-void monitor(int launcher, int report, uint32_t slot) __attribute__((noreturn));
+void monitor(const struct setup *setup, int launcher, int report, uint32_t slot) __attribute__((noreturn));
 
 #endif

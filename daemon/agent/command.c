@@ -20,6 +20,12 @@
 
 #define STACK_BYTES 65536
 
+/* What a tool's root may do that others may not, all of it to files of its own root and to its own processes: what
+ * package managers need. Nothing that reaches past the run: see docs/decisions/0011. */
+#define ROOTS                                                                                               \
+    (1U << CAP_CHOWN | 1U << CAP_DAC_OVERRIDE | 1U << CAP_FOWNER | 1U << CAP_FSETID | 1U << CAP_KILL |       \
+     1U << CAP_SETGID | 1U << CAP_SETUID)
+
 #if defined(__SANITIZE_ADDRESS__)
 #define CHILD_FLAGS (CLONE_VFORK | SIGCHLD) /* the sanitizer keeps one shadow for each process */
 #else
@@ -61,10 +67,12 @@ static int place_descriptors(const struct attempt *a) {
 
 static int drop_privileges(const struct attempt *a) {
     struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
-    struct __user_cap_data_struct none[2] = {{0}};
+    struct __user_cap_data_struct keep[2] = {{0}};
     const struct lease *l = a->lease;
+    uint32_t kept = l->user && l->uid == 0 ? ROOTS : 0;
+    keep[0].permitted = keep[0].effective = kept;
     for (unsigned long cap = 0; cap < 64; cap++)
-        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) {
+        if (!(cap < 32 && kept >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) {
             if (errno == EINVAL)
                 break; /* past the last capability of this kernel */
             return -1;
@@ -72,7 +80,7 @@ static int drop_privileges(const struct attempt *a) {
     if (syscall(SYS_setgroups, l->ngroups, l->groups) < 0 || syscall(SYS_setresgid, l->gid, l->gid, l->gid) < 0 ||
         syscall(SYS_setresuid, l->uid, l->uid, l->uid) < 0)
         return -1;
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || syscall(SYS_capset, &head, none) < 0)
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || syscall(SYS_capset, &head, keep) < 0)
         return -1;
     return 0;
 }

@@ -15,6 +15,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -51,8 +52,39 @@ static void end_failed(int launcher, const struct failure *f) {
     _exit(0);
 }
 
+/* The devices that are the same everywhere, by their minor numbers: the run gets the container's. */
+static const char *memory_device(const struct stat *st) {
+    static const char *const names[] = {[3] = "/dev/null", [5] = "/dev/zero", [7] = "/dev/full", [8] = "/dev/random", [9] = "/dev/urandom"};
+    return major(st->st_rdev) == 1 && minor(st->st_rdev) < sizeof names / sizeof names[0] ? names[minor(st->st_rdev)]
+                                                                                           : NULL;
+}
+
+/* Root could change the owner and the mode of the machine's own device, with no capability too. -1: it is another device. */
+static int own_device(int fd, const struct stat *st) {
+    const char *device = memory_device(st);
+    int own = device ? open(device, (fcntl(fd, F_GETFL) & O_ACCMODE) | O_CLOEXEC) : -1;
+    if (own < 0)
+        return -1;
+    int rc = dup3(own, fd, O_CLOEXEC);
+    close(own);
+    return rc < 0 ? -1 : 0;
+}
+
+/* Where the run is somebody else than its caller, a descriptor is that one's way to files whose ids are not mapped, as
+ * those of grants are: it can be opened anew through /proc, and, by root, given away and made setuid. */
+static int check_foreign(const struct setup *setup, const struct lease *lease, int fd, const struct stat *st, int target,
+                         struct failure *f) {
+    if (S_ISCHR(st->st_mode) && lease->uid == 0 && own_device(fd, st) < 0 && setup->user.mapped && !isatty(fd))
+        return fail(f, 125, "descriptor %d is a device, which a tool that is not you may not be handed", target);
+    if (S_ISREG(st->st_mode) && setup->user.mapped && (lease->uid == 0 || st->st_uid != setup->owner))
+        return fail(f, 125, "descriptor %d is a file, which a tool that is not you may not be handed; pipe it: %s", target,
+                    target ? "| cat > FILE" : "cat FILE |");
+    return 0;
+}
+
 /* The run's descriptors: only what cannot be a door out of its root. */
-static int check_descriptors(const int *fds, const int *targets, const struct dx_start *start, struct failure *f) {
+static int check_descriptors(const struct setup *setup, const struct lease *lease, const int *fds, const int *targets,
+                             const struct dx_start *start, struct failure *f) {
     for (size_t i = 0; i < start->nstd; i++) {
         struct stat st;
         int flags = fcntl(fds[i], F_GETFL);
@@ -71,6 +103,8 @@ static int check_descriptors(const int *fds, const int *targets, const struct dx
                         S_ISDIR(st.st_mode)   ? "a directory"
                         : S_ISBLK(st.st_mode) ? "a block device"
                                               : "a path without access (O_PATH)");
+        if (check_foreign(setup, lease, fds[i], &st, targets[i], f) < 0)
+            return -1;
     }
     return 0;
 }
@@ -222,7 +256,16 @@ static void kill_rest(struct dx_exit *exited) {
     exited->max_rss_kib = (uint64_t)usage.ru_maxrss;
 }
 
-void monitor(int launcher, int report_to, uint32_t slot) {
+/* The daemon's word of who asks holds for the agent's edge; inside the run is somebody else. */
+static void become(struct lease *lease, const struct user *user) {
+    lease->user = user;
+    lease->uid = user->uid;
+    lease->gid = user->gid;
+    lease->ngroups = user->ngroups;
+    memcpy(lease->groups, user->groups, user->ngroups * sizeof user->groups[0]);
+}
+
+void monitor(const struct setup *setup, int launcher, int report_to, uint32_t slot) {
     static char payload[DX_MAX_RUN_FRAME];
     static struct lease lease;
     static int fds[DX_MAX_FDS + 3], targets[DX_MAX_FDS + 3];
@@ -240,12 +283,14 @@ void monitor(int launcher, int report_to, uint32_t slot) {
     if (leases_claim(&start, &lease, &f) < 0)
         end_failed(launcher, &f);
     report.run.run = lease.run;
+    if (setup->user.given)
+        become(&lease, &setup->user);
     if (start.ngrants != lease.ngrants) {
         fail(&f, 125, "the launcher granted %d paths and the lease has %zu", start.ngrants, lease.ngrants);
         end_failed(launcher, &f);
     }
     uint64_t begun = now_ns();
-    if (check_descriptors(fds, targets, &start, &f) < 0 || root_build(&lease, fds + start.nstd, &f) < 0)
+    if (check_descriptors(setup, &lease, fds, targets, &start, &f) < 0 || root_build(&lease, fds + start.nstd, &f) < 0)
         end_failed(launcher, &f);
     close_all(fds + start.nstd, nfds - start.nstd);
     /* Leader of the command's session, so that the command's group is none that the kernel takes for an orphan. */

@@ -12,6 +12,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #ifndef AT_RECURSIVE
@@ -35,6 +36,10 @@ struct mount_attr {
 };
 #endif
 
+#ifndef MOUNT_ATTR_IDMAP
+#define MOUNT_ATTR_IDMAP 0x00100000
+#endif
+
 #define SCRATCH "/proc"
 #define ROOT SCRATCH "/r"
 
@@ -42,9 +47,17 @@ static int clone_tree(const char *path, unsigned int flags) {
     return (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags);
 }
 
-static int restrict_tree(int tree, uint64_t attributes, unsigned int flags) {
+static int set_attributes(int tree, uint64_t attributes, unsigned int flags, int namespace) {
     struct mount_attr attr = {.attr_set = attributes};
+    if (namespace >= 0) {
+        attr.attr_set |= MOUNT_ATTR_IDMAP;
+        attr.userns_fd = (uint64_t)namespace;
+    }
     return (int)syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | flags, &attr, sizeof attr);
+}
+
+static int restrict_tree(int tree, uint64_t attributes, unsigned int flags) {
+    return set_attributes(tree, attributes, flags, -1);
 }
 
 static int attach(int tree, const char *path) {
@@ -97,9 +110,33 @@ static int mount_system(void) {
     return mask_proc();
 }
 
+/* The name of what a tree is on, as far as it is known for not mapping ids; a number for all else. */
+static const char *file_system(int tree) {
+    static const struct {
+        uint32_t magic;
+        const char *name;
+    } known[] = {
+        {0x6969, "NFS"},         {0x517b, "SMB"},       {0xff534d42, "CIFS"},   {0xfe534d42, "SMB"},
+        {0x65735546, "FUSE"},    {0x01021997, "9p"},    {0x2fc12fc1, "ZFS"},    {0x794c7630, "overlay"},
+        {0xef53, "ext"},         {0x01021994, "tmpfs"}, {0x58465342, "XFS"},    {0x9123683e, "Btrfs"},
+        {0x62656572, "sysfs"},   {0x9fa0, "proc"},      {0x00c36400, "Ceph"},   {0x4d44, "FAT"},
+        {0x2011bab0, "exFAT"},   {0x61756673, "AUFS"},  {0x27e0eb, "cgroup"},   {0x63677270, "cgroup2"},
+    };
+    static char number[32];
+    struct statfs st;
+    if (fstatfs(tree, &st) < 0)
+        return "which is unknown";
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if ((uint32_t)st.f_type == known[i].magic)
+            return known[i].name;
+    snprintf(number, sizeof number, "of type 0x%lx", (unsigned long)st.f_type);
+    return number;
+}
+
 /* A grant's type decides its mount point; the mount's own is checked against what the daemon leased. */
 static int attach_grant(const struct lease *lease, const struct grant *grant, int tree, struct failure *f) {
     uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+    const struct user *user = lease->user;
     struct stat st;
     const char *slash = strrchr(grant->path, '/');
     char parent[4096];
@@ -108,8 +145,14 @@ static int attach_grant(const struct lease *lease, const struct grant *grant, in
         return fail(f, 125, "%s changed while it was granted; try again", grant->path);
     if (grant->flags & DX_GRANT_RO)
         attributes |= MOUNT_ATTR_RDONLY;
-    if (restrict_tree(tree, attributes, AT_RECURSIVE) < 0)
-        return fail(f, 125, "%s cannot be granted: mount_setattr: %s", grant->path, strerror(errno));
+    if (user && user->mapped && user->namespace < 0)
+        return fail(f, 125, "%s cannot be granted: this engine lets nobody map ids (%s); set the tool's user to me",
+                    grant->path, strerror(user->error));
+    if (set_attributes(tree, attributes, AT_RECURSIVE, user ? user->namespace : -1) < 0)
+        return user && user->mapped
+                   ? fail(f, 125, "%s cannot be granted: its file system, %s, cannot map ids (%s); set the tool's user to me",
+                          grant->path, file_system(tree), strerror(errno))
+                   : fail(f, 125, "%s cannot be granted: mount_setattr: %s", grant->path, strerror(errno));
     if (grant->flags & DX_GRANT_DIR) {
         if (make_dirs(grant->path, 0755, lease->uid, lease->gid) < 0)
             goto no_place;

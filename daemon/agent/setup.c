@@ -19,16 +19,21 @@
 #define SETUP_SECONDS 20
 #define MAX_SETUP 65536
 #define MAX_ETC_FILE (1 << 20)
+#define MAX_USER 256
 
 static int control = -1;
 
-static void give_up(const char *what) {
-    char text[MESSAGE_BYTES];
-    int n = snprintf(text, sizeof text, "%s: %s", what, strerror(errno));
+static void break_off(const char *text) {
     if (control >= 0)
-        frame_send(control, DX_BROKEN, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1, NULL, 0);
+        frame_send(control, DX_BROKEN, text, strlen(text), NULL, 0);
     fprintf(stderr, "dx agent: %s\n", text);
     _exit(1);
+}
+
+static void give_up(const char *what) {
+    char text[MESSAGE_BYTES];
+    snprintf(text, sizeof text, "%s: %s", what, strerror(errno));
+    break_off(text);
 }
 
 int write_file(const char *path, const char *bytes, size_t length, mode_t mode) {
@@ -152,6 +157,11 @@ static void thin_mounts(void) {
         umount2(below_dev[i], MNT_DETACH);
     if (mount(NULL, "/dev", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID, NULL) < 0)
         give_up("making /dev read-only");
+    /* With cgroups of version 1 this is a tmpfs, which root could write to, and runs share. Elsewhere it is no mount. */
+    if (mount(NULL, "/sys/fs/cgroup", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) <
+            0 &&
+        errno != EINVAL && errno != ENOENT)
+        give_up("making /sys/fs/cgroup read-only");
 }
 
 static void prepare_container(void) {
@@ -171,7 +181,19 @@ static void prepare_container(void) {
     keep_network_files();
 }
 
-static int take_records(const char *payload, size_t length, struct setup *setup, char *home) {
+static void find_user(const char *text, struct setup *setup) {
+    size_t length;
+    char *passwd = read_file("/etc/passwd", &length), *group = read_file("/etc/group", &length);
+    if (user_find(text, passwd, group, setup->owner, setup->gid, &setup->user) < 0) {
+        char what[MESSAGE_BYTES];
+        snprintf(what, sizeof what, "the image's USER is %s, which is not in its own /etc/passwd and /etc/group", text);
+        break_off(what);
+    }
+    free(passwd);
+    free(group);
+}
+
+static int take_records(const char *payload, size_t length, struct setup *setup, char *home, char *user) {
     struct records records = {payload, length};
     struct dx_record record;
     const char *at;
@@ -183,7 +205,12 @@ static int take_records(const char *payload, size_t length, struct setup *setup,
             memcpy(&setup->gid, at, 4);
         else if (record.type == DX_R_HOME && record.length > 1 && record.length <= 4096 && at[0] == '/')
             memcpy(home, at, record.length); /* ended by NUL: checked by the caller */
-        else if (record.type == DX_R_PASSWD)
+        else if (record.type == DX_R_USER && record.length && record.length < MAX_USER)
+            memcpy(user, at, record.length);
+        else if (record.type == DX_R_GROUPS && record.length <= sizeof setup->user.groups && record.length % 4 == 0) {
+            memcpy(setup->user.groups, at, record.length);
+            setup->user.ngroups = record.length / 4;
+        } else if (record.type == DX_R_PASSWD)
             add_entry("/etc/passwd", at, record.length);
         else if (record.type == DX_R_GROUP)
             add_entry("/etc/group", at, record.length);
@@ -194,7 +221,7 @@ static int take_records(const char *payload, size_t length, struct setup *setup,
 }
 
 void set_up(struct setup *setup) {
-    static char payload[MAX_SETUP], home[4097];
+    static char payload[MAX_SETUP], home[4097], user[MAX_USER];
     struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = RENDEZVOUS_DIR "/s"};
     struct dx_head head;
     int fds[DX_MAX_FDS];
@@ -210,9 +237,12 @@ void set_up(struct setup *setup) {
         give_up("the daemon's first frame");
     prepare_container();
     errno = EBADMSG;
-    if (take_records(payload, head.length, setup, home) < 0 || setup->owner == (uid_t)-1)
+    if (take_records(payload, head.length, setup, home, user) < 0 || setup->owner == (uid_t)-1)
         give_up("the daemon's first frame");
-    if (home[0] && make_dirs(home, 0700, setup->owner, setup->gid) < 0)
+    if (user[0])
+        find_user(user, setup);
+    const struct user *u = &setup->user;
+    if (home[0] && make_dirs(home, 0700, u->given ? u->uid : setup->owner, u->given ? u->gid : setup->gid) < 0)
         give_up("making the home directory");
     setup->control = control;
     setup->run_listener = fds[0];

@@ -75,7 +75,7 @@ enum {
     DX_R_DEADLINE = 18,  /* uint64_t: CLOCK_MONOTONIC ns after which START is refused */
     DX_R_UID = 19,       /* uint32_t */
     DX_R_GID = 20,       /* uint32_t; in SETUP too */
-    DX_R_GROUPS = 21,    /* uint32_t each: supplementary gids */
+    DX_R_GROUPS = 21,    /* uint32_t each: supplementary gids; in SETUP too */
     DX_R_ARGV = 23,      /* strings, each ended by NUL */
     DX_R_ENV = 24,       /* strings, each ended by NUL */
     DX_R_CWD = 25,       /* path */
@@ -83,6 +83,7 @@ enum {
     DX_R_GRANT = 27,     /* uint32_t flags, then a path; in the order of START's grants */
     DX_R_SCRATCH = 28,   /* uint64_t: bytes of the scratch layer, 0 for the kernel's default */
     DX_R_CACHE = 30,     /* uint32_t, the number of a volume of the container; then the path it gets; repeatable */
+    DX_R_USER = 34,      /* text, as an image's USER: who runs are, if not their caller; in SETUP only */
 };
 
 enum { DX_GRANT_RO = 1, DX_GRANT_DIR = 2 };

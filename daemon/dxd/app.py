@@ -178,4 +178,4 @@ def identity(home: Path) -> Identity:
         except KeyError:
             lines.append(f"group{group}:x:{group}:")
     passwd = f"{name}:x:{uid}:{gid}:{comment}:{home}:/bin/sh"
-    return Identity(uid, gid, str(home) if str(home) != "/" else "", passwd, tuple(lines))
+    return Identity(uid, gid, str(home) if str(home) != "/" else "", passwd, tuple(lines), tuple(os.getgroups()))

@@ -94,7 +94,7 @@ def test_a_run_holds_no_capability(twin: Twin) -> None:
 )
 def test_what_no_run_may_do(twin: Twin, attempt: str) -> None:
     """Root or not: the kernel, the container and its agent are out of reach."""
-    outcome = twin.do(["sh", "-c", f"({attempt}) 2>&1 | head -c 300; ({attempt}) > /dev/null 2>&1"])
+    outcome = twin.do(["sh", "-c", f"({attempt}) > /dev/null 2>&1"])
     assert outcome.status not in (0, 125, 126), outcome
 
 

@@ -39,6 +39,7 @@ def test_both_daemons_keep_tools_alike(client: Client, image: str) -> None:
         "network": "bridge",
         "env": [],
         "mounts": ["/tmp:/t:ro"],
+        "user": "me",
         "caches": [],
         "memory": None,
         "cpus": None,

@@ -25,6 +25,7 @@ TOOL_DEFAULTS: dict[str, Any] = {
     "entrypoint": None,
     "commands": [],
     "network": "bridge",
+    "user": "me",
     "env": [],
     "mounts": [],
     "caches": [],

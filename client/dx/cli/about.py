@@ -49,6 +49,7 @@ What can stand in dx.toml; `dx edit` opens it, `dx edit --path` says where it is
   entrypoint = ["WORD", "WORD"]       in place of the image's; [] for none at all
   commands = ["cc", "c++"]            commands of the image to offer; without it one: NAME, the entrypoint
   network = "bridge"                  none, bridge or host
+  user = "me"                         me, root or image: who it is inside; your files stay yours
   env = ["K=V", "AWS_*"]              K=V sets; a pattern passes your own variables
   mounts = ["~/data:/data:ro"]        SRC[:DST][:ro], or { source = "...", target = "...", readonly = true }
   caches = ["~/.cache/pip"]           directories in its root that stay from run to run

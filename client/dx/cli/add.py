@@ -28,6 +28,12 @@ def _arguments(parser: Parser) -> None:
         "--network", choices=("none", "bridge", "host"), default="bridge", help="what it can reach (default: bridge)"
     )
     run.add_argument(
+        "--user",
+        choices=("me", "root", "image"),
+        default="me",
+        help="who it is inside: you, root, or the image's USER; your files stay yours (default: me)",
+    )
+    run.add_argument(
         "--env",
         metavar="K=V|PATTERN",
         action="append",

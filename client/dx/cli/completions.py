@@ -38,7 +38,8 @@ def all_words() -> list[Words]:
     env = Option(("--env",), "set or pass a variable", "text")
     mount = Option(("--mount",), "show a path of the host", "file")
     network = Option(("--network",), "another network than the tool's", "none bridge host")
-    words = [Words("run", find("run").summary, (env, mount, network), tools=True, choices=())]
+    user = Option(("--user",), "another user than the tool's", "me root image")
+    words = [Words("run", find("run").summary, (env, mount, network, user), tools=True, choices=())]
     for name in MODULES:
         verb = find(name)
         words.append(_words(verb.name, verb.summary, verb.parser()))

@@ -50,6 +50,8 @@ def show(given: Namespace) -> int:
     if tool["entrypoint"] is not None:
         lines.append(("entrypoint", _quoted(tool["entrypoint"]) or "(none)"))
     lines.append(("network", tool["network"]))
+    if tool["user"] != "me":
+        lines.append(("user", tool["user"]))
     lines += [("env", each) for each in tool["env"]]
     lines += [("mount", _mount(each)) for each in tool["mounts"]]
     lines += [("cache", each) for each in tool["caches"]]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXIT_DX = 125
 _INT = 2
-OPTIONS = (b"env", b"mount", b"network", b"port", b"device", b"share")
+OPTIONS = (b"env", b"mount", b"network", b"port", b"device", b"share", b"user")
 """Those that take a value."""
 
 USAGE = """\
@@ -33,6 +33,7 @@ Options:
   --port [ADDR:]PORT[:PORT]    a port of this machine that leads to the run
   --device /dev/NAME[:MODE]    a device that it may open
   --share ssh-agent|x11|wayland  use that of your session
+  --user me|root|image         another user than the tool's
   --help                       this text
 
 Examples:

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from dxd.engine.model import EngineState
 from dxd.runs.model import RunState
-from dxd.tools.model import Network, Share
+from dxd.tools.model import Network, Share, User
 
 
 def schema(**keywords: object) -> Meta:
@@ -122,6 +122,7 @@ class ToolBody(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="Commands of the image to offer; empty is one, the tool's name, which is the entrypoint"),
     ] = []
     network: Network = Network.BRIDGE
+    user: Annotated[User, Meta(description="Who a run is: the caller, root, or the image's USER")] = User.ME
     env: list[EnvEntry] = []
     mounts: list[MountText | MountPaths] = []
     caches: Annotated[
@@ -148,6 +149,7 @@ class Tool(Struct, frozen=True):
     entrypoint: list[str] | None
     commands: list[str]
     network: Network
+    user: User
     env: list[str]
     mounts: list[str | MountPaths]
     caches: list[str]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dx import protocol
 from dx.protocol import U32, U64, record, strings
-from dxd.engine.model import ImageId
+from dxd.engine.model import Image
 from dxd.errors import AgentFailed, BadRequest, Conflict, NotFound, UnknownTool
 from dxd.images.images import Images
 from dxd.kit.hub import Hub
@@ -28,7 +28,7 @@ from dxd.runs import command, devices, environment, grants, session
 from dxd.runs.model import Grant, Lease, LeaseRequest, Run, RunId, RunState, StillAlive
 from dxd.telemetry import get_logger
 from dxd.tools.catalogue import Catalogue
-from dxd.tools.model import Network, Share, Tool, ToolName
+from dxd.tools.model import Network, Share, Tool, ToolName, User
 from dxd.tools.parse import parse_tool
 from dxd.warm.link import Ended
 from dxd.warm.model import Key, VolumeKind, VolumeUse
@@ -38,7 +38,7 @@ LEASE_S = 60.0
 """How long a launcher may take to claim its lease; more than it waits for a busy agent."""
 KEPT_RUNS = 1000
 """Runs that have ended and are still listed; about 0.5 MiB."""
-OPTIONS = ("env", "mount", "network", "port", "device", "share")
+OPTIONS = ("env", "mount", "network", "port", "device", "share", "user")
 """Of `dx run`, before the tool's name."""
 TRIES = 3
 """Containers tried for one lease, when one dies while it is worked out."""
@@ -133,7 +133,7 @@ class Runs:
         env = environment.compose(image.env, request.env, wanted, cwd=request.cwd, home=home)
         grants.check_caches(tool.caches, placed)
         devices.check(tool.devices)
-        key = _key(image.id, tool)
+        key = _key(image, tool)
         for _ in range(TRIES):
             warm = await self._pool.take(key, image=tool.image or f"{tool.name} (build)", tool=tool.name)
             assert warm.link is not None
@@ -296,13 +296,13 @@ class Runs:
         self._pool.end(run.warm, run.id)
 
 
-def _key(image: ImageId, tool: Tool) -> Key:
+def _key(image: Image, tool: Tool) -> Key:
     """What the tool's runs share a container by."""
     limits = tool.limits
     # The cookies of X11 are known by the name of the machine, so it has to be the same one inside.
     same_name = Share.X11 in tool.share and tool.network is not Network.HOST
     return Key(
-        image=image,
+        image=image.id,
         network=tool.network.value,
         memory_bytes=limits.memory_bytes,
         cpus=limits.cpus,
@@ -312,6 +312,7 @@ def _key(image: ImageId, tool: Tool) -> Key:
         devices=tool.devices,
         gpus=tool.gpus,
         hostname=socket.gethostname() if same_name else None,
+        user=_user(tool, image),
     )
 
 
@@ -322,6 +323,13 @@ def _home_of(env: Sequence[bytes]) -> bytes:
     return b""
 
 
+def _user(tool: Tool, image: Image) -> str:
+    """Who runs are, as the key of a container has it."""
+    if tool.user is User.ME:
+        return ""
+    return "0:0" if tool.user is User.ROOT or image.user in ("", "0", "root") else image.user
+
+
 def _with_options(tool: Tool, options: Sequence[tuple[str, str]], cwd: bytes) -> Tool:
     """The tool with the options of one `dx run` on top; they are read as the same keys of dx.toml are."""
     given_by = {key: [value for name, value in options if name == key] for key in OPTIONS}
@@ -329,8 +337,7 @@ def _with_options(tool: Tool, options: Sequence[tuple[str, str]], cwd: bytes) ->
         raise BadRequest(f"dx run has no option {min(unknown)!r}", "see: dx run --help")
     lists = {"env": "env", "mount": "mounts", "port": "ports", "device": "devices", "share": "share"}
     table: dict[str, object] = {"image": "any", **{key: given_by[option] for option, key in lists.items()}}
-    if given_by["network"]:
-        table["network"] = given_by["network"][-1]
+    table |= {key: given_by[key][-1] for key in ("network", "user") if given_by[key]}
     given = parse_tool("run", table, base=Path(os.fsdecode(cwd)))
     network = given.network if "network" in table else tool.network
     ports = (*tool.ports, *(each for each in given.ports if each not in tool.ports))
@@ -341,6 +348,7 @@ def _with_options(tool: Tool, options: Sequence[tuple[str, str]], cwd: bytes) ->
         env=(*tool.env, *given.env),
         mounts=(*tool.mounts, *given.mounts),
         network=network,
+        user=given.user if "user" in table else tool.user,
         ports=ports,
         devices=(*tool.devices, *(each for each in given.devices if each not in tool.devices)),
         share=tuple(each for each in Share if each in tool.share or each in given.share),

@@ -16,6 +16,17 @@ class Network(StrEnum):
     HOST = "host"
 
 
+class User(StrEnum):
+    """Who a run is inside."""
+
+    ME = "me"
+    """The caller, without privilege."""
+    ROOT = "root"
+    """Root of its own files; what it writes to the caller's are the caller's."""
+    IMAGE = "image"
+    """The image's USER, in the same way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Build:
     """How to make the tool's image from a Dockerfile."""
@@ -107,6 +118,7 @@ class Tool:
     commands: tuple[str, ...] = ()
     """Commands of the image that the tool offers by name; empty is one, the tool's name, which is the entrypoint."""
     network: Network = Network.BRIDGE
+    user: User = User.ME
     env: tuple[str, ...] = ()
     """`K=V` sets, anything else is a shell pattern over names of the caller's variables to pass."""
     mounts: tuple[Mount, ...] = ()

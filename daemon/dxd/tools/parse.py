@@ -13,12 +13,12 @@ from dxd.errors import BadDefinition, BadName
 from dxd.kit.sizes import format_size, parse_size
 from dxd.kit.toml import BadToml, Spot, quote, table
 from dxd.tools import reach
-from dxd.tools.model import Build, Limits, Mount, Network, Tool, ToolName
+from dxd.tools.model import Build, Limits, Mount, Network, Tool, ToolName, User
 from dxd.tools.names import check_name, did_you_mean, is_image
 
 KEYS = (
-    "image", "build", "entrypoint", "commands", "network", "env", "mounts", "caches", "memory", "cpus", "pids",
-    "ports", "devices", "gpus", "share",
+    "image", "build", "entrypoint", "commands", "network", "user", "env", "mounts", "caches",
+    "memory", "cpus", "pids", "ports", "devices", "gpus", "share",
 )  # fmt: skip
 _BUILD_KEYS = ("context", "file", "target", "args")
 _MOUNT_KEYS = ("source", "target", "readonly")
@@ -63,6 +63,7 @@ def to_table(tool: Tool) -> dict[str, object]:
         "entrypoint": None if tool.entrypoint is None else list(tool.entrypoint),
         "commands": list(tool.commands) or None,
         "network": None if tool.network is Network.BRIDGE else tool.network.value,
+        "user": None if tool.user is User.ME else tool.user.value,
         "env": list(tool.env) or None,
         "mounts": [mount_value(each) for each in tool.mounts] or None,
         "caches": list(tool.caches) or None,
@@ -114,6 +115,7 @@ def _parse(name: ToolName, value: object, base: Path, spot: Spot) -> Tool:
         entrypoint=_entrypoint(*at("entrypoint")) if "entrypoint" in given else None,
         commands=_commands(*at("commands")) if "commands" in given else (),
         network=_network(*at("network")) if "network" in given else Network.BRIDGE,
+        user=_user(*at("user")) if "user" in given else User.ME,
         env=_env(*at("env")) if "env" in given else (),
         mounts=_mounts(*at("mounts"), base) if "mounts" in given else (),
         caches=_caches(*at("caches")) if "caches" in given else (),
@@ -194,6 +196,15 @@ def _network(value: object, spot: Spot) -> Network:
         known = [each.value for each in Network]
         hint = did_you_mean(text, known) or f"write one of {', '.join(known)}"
         raise spot.bad(f"{quote(text)} is no network", hint) from None
+
+
+def _user(value: object, spot: Spot) -> User:
+    text = _text(value, spot)
+    try:
+        return User(text)
+    except ValueError:
+        hint = 'write "me", "root" or "image"; for a user of your own choice, build an image with that USER'
+        raise spot.bad(f"{quote(text)} is no user", hint) from None
 
 
 def _env(value: object, spot: Spot) -> tuple[str, ...]:

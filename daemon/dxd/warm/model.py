@@ -72,6 +72,8 @@ class Key:
     gpus: tuple[str, ...] = ()
     hostname: str | None = None
     """None is the engine's choice."""
+    user: str = ""
+    """Who runs are, as an image's USER; empty is their caller."""
 
     def to_label(self) -> str:
         """The key as the container's label keeps it."""
@@ -98,3 +100,5 @@ class Identity:
     """A line of passwd(5)."""
     groups: tuple[str, ...]
     """Lines of group(5)."""
+    gids: tuple[int, ...] = ()
+    """Supplementary groups."""

@@ -101,7 +101,7 @@ class Starter:
                 container = await self._engine.create(await self._spec(name, key, image, tool, meeting))
                 await self._engine.start(container)
                 sock, pid = await self._accept(rendezvous, container)
-            link = await self._hand_in(sock, name, listener)
+            link = await self._hand_in(sock, name, key, listener)
             return Started(container, link, pid)
         except BaseException:
             await asyncio.shield(self.discard(name, container))
@@ -208,11 +208,11 @@ class Starter:
             said = await self._engine.logs(container, 3)
             raise AgentFailed(f"the container does not come up: {said or 'its agent says nothing'}") from None
 
-    async def _hand_in(self, sock: socket.socket, name: str, listener: Listener) -> Link:
+    async def _hand_in(self, sock: socket.socket, name: str, key: Key, listener: Listener) -> Link:
         """Give the agent its listening sockets; ours are closed, theirs live as long as the agent."""
         try:
             with self._bind(self.socket_path(name)) as runs, self._bind(self._control_path(name)) as control:
-                payload = self._setup()
+                payload = self._setup(key)
                 head = protocol.frame(protocol.SETUP, payload, nfds=2)
                 sent = socket.send_fds(sock, [head], [runs.fileno(), control.fileno()])
                 if sent != len(head):
@@ -233,11 +233,16 @@ class Starter:
             raise
         return link
 
-    def _setup(self) -> bytes:
+    def _setup(self, key: Key) -> bytes:
         who = self._identity
         payload = record(protocol.R_OWNER, U32.pack(who.uid)) + record(protocol.R_GID, U32.pack(who.gid))
         payload += record(protocol.R_PASSWD, who.passwd.encode())
         payload += b"".join(record(protocol.R_GROUP, line.encode()) for line in who.groups)
+        if key.user:
+            payload += record(protocol.R_PASSWD, b"root:x:0:0:root:/root:/bin/sh")
+            payload += record(protocol.R_GROUP, b"root:x:0:")
+            payload += record(protocol.R_USER, key.user.encode())
+            payload += record(protocol.R_GROUPS, b"".join(map(U32.pack, who.gids[:256])))
         if who.home:
             payload += record(protocol.R_HOME, os.fsencode(who.home) + b"\0")
         return payload

@@ -41,6 +41,7 @@ class TestTools:
             "network": "bridge",
             "env": ["LC_*", "A=b=c"],
             "mounts": ["/data:/data:ro", "/x:/y", {"source": "/a:b", "target": "/c", "readonly": True}],
+            "user": "image",
             "caches": ["/var/cache/cc"],
             "memory": "512m",
             "cpus": 1.5,
