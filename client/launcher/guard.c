@@ -25,7 +25,7 @@ static pid_t guard;
 
 /* A shell that has taken the terminal back sets it as it likes, and soon: that must not be undone. But not all do. */
 static void put_back(int terminal, const struct modes *modes, pid_t group) {
-    struct termios now;
+    struct termios now = {0}; /* compared as bytes, and tcgetattr(3) fills not all */
     if (tcgetpgrp(terminal) != group)
         poll(NULL, 0, SHELLS_TURN_MS);
     if (tcgetattr(terminal, &now) == 0 && memcmp(&now, &modes->during, sizeof now) == 0)

@@ -88,7 +88,7 @@ void terminal_describe(struct dx_terminal *t) {
 }
 
 static void make_raw(void) {
-    struct termios now;
+    struct termios now = {0}; /* compared as bytes, and tcgetattr(3) fills not all */
     if (tcgetattr(terminal, &now) < 0)
         return;
     /* After a stop they may be ours already, for some shells keep a job's modes. */

@@ -1,11 +1,15 @@
 """A command on a terminal: what it finds there, what is shown, and what becomes of the keys."""
 
+import os
 import re
+import signal
+from pathlib import Path
 
 import pytest
 
-from tests.contract.terminals.terminal import COLUMNS, ROWS, Step, at_terminal, in_script, terminal
+from tests.contract.terminals.terminal import COLUMNS, FRESH, ROWS, Step, at_terminal, in_script, scripted, terminal
 from tests.contract.twin import Twin
+from tests.waiting import until
 
 READY = "echo ready; "
 LOOKS = [
@@ -163,3 +167,14 @@ def test_no_pty_for_a_run_without_a_terminal(twin: Twin) -> None:
     done = twin.do(["sh", "-c", "tty; ls /dev/pts; : </dev/tty"])
     assert done.out == b"not a tty\nptmx\n"
     assert re.search(rb"/dev/tty: No such device or address", done.err)
+
+
+def test_the_modes_are_put_back_for_a_launcher_that_was_killed(twin: Twin) -> None:
+    """Though it could do nothing itself."""
+    with scripted(twin.dx, '"$@"; read it', ["sh", "-c", "echo ready; exec sleep 1000"]) as it:
+        it.see("ready\r\n")
+        until(lambda: it.modes() != FRESH, "the terminal is raw")
+        shell = Path(f"/proc/{it.child.pid}")
+        (launcher,) = (shell / "task" / shell.name / "children").read_text().split()
+        os.kill(int(launcher), signal.SIGKILL)
+        until(lambda: it.modes() == FRESH, "the terminal is as it was")
