@@ -185,7 +185,7 @@ class Process:
     def _take(self) -> None:
         """One frame, for which the caller has waited."""
         try:
-            kind, payload = self._link.receive()
+            kind, payload, _ = self._link.receive()
         except (OSError, EOFError):
             raise link.gone(started=True) from None
         if kind == protocol.EXIT:
@@ -239,7 +239,7 @@ def _await_start(agent: Link, ask: Callable[[], Lease]) -> Lease | None:
     for _ in range(link.MAX_LATE):
         if select.select([agent], [], [], link.PATIENCE_S)[0]:
             try:
-                kind, payload = agent.receive()
+                kind, payload, _ = agent.receive()
             except (OSError, EOFError):
                 raise link.gone(started=False) from None
             if kind == protocol.STARTED:

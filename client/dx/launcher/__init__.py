@@ -11,6 +11,8 @@ The same parts as in client/launcher, by the same names; each says there why it 
     opener   the same for a program that has to stay in its namespaces
     link     hand all that to the agent, and hear from it
     relay    signals to the run, its end back
+    terminal the caller's terminal, its modes, and bytes between it and the run's
+    guard    a process that restores the terminal where this one was killed
     kernel   the system calls that the standard library has no names for
 
 `dx.process` uses the same for runs of a Python program's own. Importing is most of what a start costs, so these

@@ -67,10 +67,13 @@ def passes(fd: int) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISREG(mode)
 
 
-def descriptors(closed: frozenset[int], room: int) -> list[int]:
-    """Those to hand on, which have the same numbers in the run; raises `RunFailed` where there are more than `room`."""
+def descriptors(closed: frozenset[int], terminal: int, room: int) -> list[int]:
+    """Those to hand on, which have the same numbers in the run; raises `RunFailed` where there are more than `room`.
+
+    Not among them are those of 0-2 that were closed, and those that `terminal` says, as bits, get a terminal.
+    """
     found = sorted(int(name) for name in os.listdir("/proc/self/fd"))
-    found = [fd for fd in found if (fd not in closed if fd < 3 else passes(fd))]
+    found = [fd for fd in found if (fd not in closed and not terminal >> fd & 1 if fd < 3 else passes(fd))]
     if len(found) > room:
         raise RunFailed(f"more than {room} descriptors are open; close some before the run")
     return found

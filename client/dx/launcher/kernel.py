@@ -18,6 +18,7 @@ _SIGSET_BYTES = 128
 SIGNAL_INFO = struct.Struct("=Iii116x")
 """struct signalfd_siginfo, signalfd(2): ssi_signo, ssi_errno, ssi_code."""
 SI_KERNEL = 128
+IGNORE = 1
 
 
 def signal_set(numbers: list[int]) -> bytes:
@@ -41,9 +42,21 @@ def unblock(numbers: list[int]) -> None:
     _checked(_libc.sigprocmask(_SIG_UNBLOCK, signal_set(numbers), None))
 
 
-def default_action(number: int) -> None:
-    """Undo what Python did with a signal."""
-    _libc.signal(number, None)
+def pending() -> int:
+    """Signals that wait to come: bit n-1 for signal n."""
+    waiting = ctypes.create_string_buffer(_SIGSET_BYTES)
+    _checked(_libc.sigpending(waiting))
+    number: int = struct.unpack_from("=Q", waiting)[0]
+    return number
+
+
+def set_action(number: int, action: int | None) -> int | None:
+    """Give a signal its default action (None), have it ignored (`IGNORE`), or what this function gave back: what was.
+
+    Python's own handlers are such actions too; it does not hear of the change.
+    """
+    before: int | None = _libc.signal(number, action)
+    return before
 
 
 def _checked(result: int) -> int:

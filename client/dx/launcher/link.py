@@ -19,6 +19,8 @@ PATIENCE_S = 2.0
 """How long an agent may be silent before the daemon is asked whether it still vouches for it."""
 MAX_LATE = 30
 """How often the daemon may vouch for it."""
+MAX_RECEIVED = 4
+"""Descriptors that an agent may send with a frame: one, the master of a run's terminal."""
 
 
 class Link:
@@ -37,9 +39,18 @@ class Link:
         """A run that still goes on gets HUP, then TERM, then KILL."""
         self.sock.close()
 
-    def start(self, state: State, descriptors: list[tuple[int, int]], mounts: list[int]) -> None:
+    def start(
+        self,
+        state: State,
+        descriptors: list[tuple[int, int]],
+        mounts: list[int],
+        *,
+        which: int = 0,
+        terminal: bytes = b"",
+    ) -> None:
         """Hand over everything the run needs: pairs of a descriptor and its number in the run, and the grants.
 
+        `which` of 0-2, as bits, are to be a terminal of its own; `terminal` describes the caller's.
         All of them stay the caller's, who can close them after this. Raises `OSError`.
         """
         head = protocol.START_HEAD.pack(
@@ -51,12 +62,12 @@ class Link:
             self.lease.token,
             len(descriptors),
             len(mounts),
-            0,
+            which,
             *state.limits,
         )
         targets = b"".join(protocol.I32.pack(target) for _, target in descriptors)
         fds = [*(fd for fd, _ in descriptors), *mounts]
-        data = protocol.frame(protocol.START, head + targets, len(fds))
+        data = protocol.frame(protocol.START, head + targets + terminal, len(fds))
         rights = b"".join(protocol.I32.pack(fd) for fd in fds)
         sent = self.sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if fds else [])
         # The descriptors went with the first byte. To a run that is over even sending nothing would be EPIPE.
@@ -65,18 +76,49 @@ class Link:
 
     def signal(self, number: int, *, group: bool = False) -> None:
         """Send a signal to the command, or to its process group; one that is over does not mind."""
-        data = protocol.frame(protocol.SIGNAL, protocol.SIGNAL_BODY.pack(number, group))
+        self._say(protocol.SIGNAL, protocol.SIGNAL_BODY.pack(number, group))
+
+    def foreground(self, is_it: bool) -> None:
+        """Tell whether the caller is in its terminal's foreground."""
+        self._say(protocol.FOREGROUND, protocol.U32.pack(is_it))
+
+    def receive(self) -> tuple[int, bytes, list[int]]:
+        """The next frame: its type, its payload, and descriptors, which are the caller's.
+
+        Raises `OSError`, or `EOFError` where the agent has gone or breaks the rules.
+        """
+        head, fds = self._first(protocol.HEAD.size)
         try:
-            self.sock.sendall(data)
+            length, kind, flags, nfds = protocol.HEAD.unpack(head + self._exactly(protocol.HEAD.size - len(head)))
+            if length > protocol.MAX_RUN_FRAME or flags or nfds != len(fds):
+                raise EOFError
+            return kind, self._exactly(length), fds
+        except BaseException:
+            for fd in fds:
+                os.close(fd)
+            raise
+
+    def _say(self, kind: int, payload: bytes) -> None:
+        try:
+            self.sock.sendall(protocol.frame(kind, payload))
         except (BrokenPipeError, ConnectionResetError):
             return  # what it has said is still to be read
 
-    def receive(self) -> tuple[int, bytes]:
-        """The next frame: its type and payload. Raises `OSError`, or `EOFError` where the agent has gone."""
-        length, kind, flags, nfds = protocol.HEAD.unpack(self._exactly(protocol.HEAD.size))
-        if length > protocol.MAX_RUN_FRAME or flags or nfds:
+    def _first(self, size: int) -> tuple[bytes, list[int]]:
+        """The beginning of a frame, with the descriptors on its first byte."""
+        space = _socket.CMSG_SPACE(MAX_RECEIVED * protocol.I32.size)
+        data, ancillary, flags, _ = self.sock.recvmsg(size, space, _socket.MSG_CMSG_CLOEXEC)
+        fds = [
+            fd
+            for level, kind, rights in ancillary
+            if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
+            for (fd,) in protocol.I32.iter_unpack(rights)
+        ]
+        if not data or flags & _socket.MSG_CTRUNC:
+            for fd in fds:
+                os.close(fd)
             raise EOFError
-        return kind, self._exactly(length)
+        return data, fds
 
     def _exactly(self, size: int) -> bytes:
         data = b""
@@ -102,6 +144,12 @@ def exit_status(payload: bytes) -> int:
         raise RunFailed("the agent's report is malformed; run: dx stop --all")
     status: int = protocol.EXIT_BODY.unpack(payload)[0]
     return status
+
+
+def stopping_signal(payload: bytes) -> int:
+    """The signal of a STOPPED frame, or 0."""
+    number: int = protocol.U32.unpack(payload)[0] if len(payload) == protocol.U32.size else 0
+    return number if 0 < number <= 64 else 0
 
 
 def gone(*, started: bool) -> RunFailed:

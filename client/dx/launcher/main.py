@@ -78,7 +78,11 @@ def run(options: list[bytes], line: list[bytes], closed: frozenset[int]) -> NoRe
         finally:
             screen.clear()
 
-    relay.Relay(ask(), ask, closed).see_through()
+    run = relay.Relay(ask(), ask, closed)
+    try:
+        run.see_through()
+    finally:
+        run.leave()
 
 
 def read(arguments: list[bytes]) -> tuple[list[bytes], list[bytes] | None]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from dx.launcher.lease import Lease
+    from dx.launcher.terminal import Terminal
 
 _HUP, _INT, _QUIT, _USR1, _USR2, _ALRM, _TERM = 1, 2, 3, 10, 12, 14, 15
 _CONT, _STOP, _TSTP, _WINCH = 18, 19, 20, 28
@@ -36,6 +37,9 @@ class Relay:
         self._held = [each for each in _FORWARDED if not self._state.ignored >> each - 1 & 1]
         self._mounts: list[int] = []
         self._started = False
+        self._passed_on: set[int] = set()
+        """Signals that were sent to the run from here."""
+        self._terminal: Terminal | None = None
         self._asked_to_end = 0
         """The first signal that asks to end; ours to obey if the run does not begin."""
 
@@ -58,12 +62,23 @@ class Relay:
             self._attend(agent, signals)
             agent.close()
 
+    def leave(self) -> None:
+        """Put the terminal's modes back, if they were changed."""
+        if self._terminal:
+            self._terminal.leave()
+
     def _start(self, agent: Link) -> None:
-        fds = caller.descriptors(self._closed, protocol.MAX_FDS - len(self._lease.grants))
+        if not self._terminal and os.isatty(0) and os.isatty(1):
+            from dx.launcher import terminal
+
+            self._terminal = terminal.find()
+        which = self._terminal.which if self._terminal else 0
+        about = self._terminal.describe() if self._terminal else b""
+        fds = caller.descriptors(self._closed, which, protocol.MAX_FDS - len(self._lease.grants))
         mounts: list[int] = []
         try:
             grants.open_here(self._lease.grants, mounts)
-            agent.start(self._state, [(fd, fd) for fd in fds], mounts)
+            agent.start(self._state, [(fd, fd) for fd in fds], mounts, which=which, terminal=about)
         except (grants.NotGranted, grants.NoNamespace) as error:
             raise link.not_granted(error) from error
         finally:
@@ -89,17 +104,19 @@ class Relay:
 
     def _attend(self, agent: Link, signals: int) -> None:
         """Until the run has ended; returns only where the agent has to be given up before it began."""
-        poll = select.poll()
-        poll.register(agent.fileno(), select.POLLIN)
-        poll.register(signals, select.POLLIN)
         patience = time.monotonic() + link.PATIENCE_S
         late = 0
         while True:
             left = None if self._started else max(0.0, patience - time.monotonic()) * 1000
+            poll = select.poll()
+            poll.register(agent.fileno(), select.POLLIN)
+            poll.register(signals, select.POLLIN)
+            for fd, wanted in self._terminal.wants() if self._terminal else ():
+                poll.register(fd, wanted)
             events = dict(poll.poll(left))
             if not events and not self._started:
                 if self._asked_to_end:
-                    end_like(self._asked_to_end)
+                    self._end_like(self._asked_to_end)
                 late += 1
                 if late > link.MAX_LATE:
                     raise RunFailed("the container does not start the run; run: dx stop --all")
@@ -108,8 +125,10 @@ class Relay:
                 patience = time.monotonic() + link.PATIENCE_S
             if signals in events:
                 self._forward(agent, signals)
+            if self._terminal:
+                self._terminal.pump(events)
             if agent.fileno() in events:
-                self._take(agent)
+                self._take(agent, signals)
 
     def _forward(self, agent: Link, signals: int) -> None:
         """Also before we are told that the run has begun: by then it may have, and a frame waits in the socket."""
@@ -121,25 +140,88 @@ class Relay:
                 return
             number, _, code = kernel.SIGNAL_INFO.unpack(data)
             # The kernel's own come from a terminal and mean the whole group; what a process sent means the command.
-            agent.signal(number, group=code == kernel.SI_KERNEL)
+            from_kernel = code == kernel.SI_KERNEL
+            if number == _CONT and self._terminal:
+                self._terminal.look(agent)
+            if number == _WINCH and from_kernel and self._terminal and self._terminal.is_on:
+                self._terminal.resize()  # the run's own terminal tells it, if the size is another
+                continue
+            self._passed_on.add(number)
+            # What continues this process continues a job: all of it.
+            agent.signal(number, group=from_kernel or number == _CONT)
             if not self._started and not self._asked_to_end and number not in {_CONT, _WINCH, _TSTP}:
                 self._asked_to_end = number
 
-    def _take(self, agent: Link) -> None:
+    def _take(self, agent: Link, signals: int) -> None:
         try:
-            kind, payload = agent.receive()
+            kind, payload, fds = agent.receive()
         except (OSError, EOFError):
+            if self._terminal:
+                self._terminal.drain(signals)
             raise link.gone(started=self._started) from None
         if kind == protocol.STARTED:
             self._started = True
+            if fds and self._terminal:
+                self._terminal.begin(agent, fds[0])
         elif kind == protocol.STOPPED:
-            os.kill(os.getpid(), _STOP)
+            self._stop_like(agent, link.stopping_signal(payload) or _STOP)
         elif kind == protocol.FAILED:
             raise link.failed(payload)
         elif kind == protocol.EXIT:
-            end_like(link.exit_status(payload))
+            if self._terminal:
+                self._terminal.drain(signals)
+            self._end_like(link.exit_status(payload))
         else:
             raise RunFailed("the agent speaks another version; run: dx stop --all")
+
+    def _tell_group(self, number: int) -> None:
+        """A key of the terminal means all of the foreground; natively a script that waits for it hears of it too."""
+        if number in self._held:
+            os.kill(0, number)  # blocked here
+            return
+        action = kernel.set_action(number, kernel.IGNORE)
+        os.kill(0, number)
+        kernel.set_action(number, action)
+
+    def _stop_like(self, agent: Link, number: int) -> None:
+        """Stop as the run did, so that the shell says the same and takes its terminal back."""
+        terminal = self._terminal
+        whole_group = number == _TSTP and number not in self._passed_on and terminal and terminal.is_on
+        if terminal:
+            terminal.restore()
+        if whole_group:
+            self._tell_group(number)
+        action = None
+        if number != _STOP:
+            action = kernel.set_action(number, None)
+        os.kill(os.getpid(), number)
+        if number != _STOP:
+            kernel.unblock([number])  # here it stops, and goes on after CONT
+            if number in self._held:
+                kernel.block([number])
+            kernel.set_action(number, action)
+        self._passed_on.discard(number)
+        if _CONT in self._held and kernel.pending() >> _CONT - 1 & 1:
+            return  # it will come as any other does
+        # No shell could have continued this group, so the kernel did not stop it.
+        if terminal:
+            terminal.look(agent)
+        agent.signal(_CONT, group=True)
+
+    def _end_like(self, status: int) -> NoReturn:
+        """As `end_like`; a key that ended the run means all of the foreground here too."""
+        number = status & 0x7F
+        typed = (
+            number in {_INT, _QUIT}
+            and number not in self._passed_on
+            and self._terminal
+            and self._terminal.was_typed(number)
+        )
+        self.leave()
+        if typed:
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            self._tell_group(number)
+        end_like(status)
 
 
 def end_like(status: int) -> NoReturn:
@@ -148,7 +230,7 @@ def end_like(status: int) -> NoReturn:
     if number == 0:
         os._exit(status >> 8 & 0xFF)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    kernel.default_action(number)
+    kernel.set_action(number, None)
     kernel.unblock([number])
     os.kill(os.getpid(), number)
     os._exit(128 + number)

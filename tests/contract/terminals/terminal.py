@@ -52,6 +52,8 @@ class Terminal:
 
         def become() -> None:
             os.fchown(0, person.uid, -1)
+            for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores, and no shell does
+                signal.signal(number, signal.SIG_DFL)
             if options.get("user") is not None:
                 os.setgroups(options["extra_groups"])
                 os.setgid(options["group"])
