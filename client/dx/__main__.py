@@ -6,14 +6,22 @@ import sys
 def main() -> int:
     """Do what the arguments say; returns the exit status."""
     if sys.argv[1:2] == ["run"]:
-        try:
-            from dx.launcher.main import main as run
-        except KeyboardInterrupt:  # the module that ends by signals is not there yet
-            return 130
+        _end_by_interrupts()
+        from dx.launcher.main import main as run
+
         run()
     from dx.cli import main as other
 
     return other()
+
+
+def _end_by_interrupts() -> None:
+    """Let Ctrl-C end this process as any other, without a traceback; who ignores it goes on doing so."""
+    # The part in C is there anyway, `signal` itself would take 4 ms to import.
+    from _signal import SIG_DFL, SIGINT, default_int_handler, getsignal, signal  # type: ignore[import-not-found]
+
+    if getsignal(SIGINT) is default_int_handler:
+        signal(SIGINT, SIG_DFL)
 
 
 if __name__ == "__main__":

@@ -170,6 +170,29 @@ class PrepareLine(TypedDict, total=False):
     image: str
 
 
+class Event(TypedDict):
+    """Something that happened; `kind` says which of the others are there."""
+
+    time: str
+    kind: str
+    """"run.started", "run.finished", "container.ready", "container.gone", or "dropped"; there may be more."""
+    id: NotRequired[int | str]
+    """The run's, or the container's."""
+    tool: NotRequired[str]
+    command: NotRequired[str]
+    container: NotRequired[str]
+    state: NotRequired[str]
+    exit_code: NotRequired[int | None]
+    signal: NotRequired[int | None]
+    duration_s: NotRequired[float | None]
+    user_s: NotRequired[float | None]
+    system_s: NotRequired[float | None]
+    rss: NotRequired[int | None]
+    image: NotRequired[str]
+    network: NotRequired[str]
+    reason: NotRequired[str]
+
+
 class Client:
     """Requests to one daemon. Holds no connection, so there is nothing to close.
 
@@ -255,7 +278,7 @@ class Client:
         """Send a signal to a run: TERM, INT, ..."""
         self._ask("POST", f"/v1/runs/{run}/signal", {"signal": signal, "group": group})
 
-    def events(self) -> Iterator[dict[str, Any]]:
+    def events(self) -> Iterator[Event]:
         """What happens from now on; ends when the daemon does."""
         yield from self._stream("GET", "/v1/events")
 
