@@ -51,6 +51,8 @@ class Process:
         self.stderr: IO[bytes] | None = None
         self.returncode: int | None = None
         """None until its end was seen; the status, or the negative number of the signal that ended it."""
+        self.notes: list[str] = []
+        """Known at the end: why it failed, where only its container knows (no memory, a full scratch layer)."""
         self._reading = threading.Lock()
         with _Ends() as ends:
             self.stdin, descriptors = ends.of(stdin, 0)
@@ -193,6 +195,8 @@ class Process:
             self.returncode = -(status & 0x7F) or status >> 8 & 0xFF
         elif kind == protocol.FAILED:
             raise link.failed(payload)
+        elif kind == protocol.NOTE:
+            self.notes.append(payload.decode(errors="replace"))
         elif kind != protocol.STOPPED:
             raise RunFailed("the agent speaks another version; run: dx stop --all")
 

@@ -169,6 +169,9 @@ static void take_failed(const char *payload, size_t length) {
     die((int)failed.code, "%.*s", (int)(length - sizeof failed), payload + sizeof failed);
 }
 
+static char notes[2048]; /* lines for the end, each ended by NUL */
+static size_t notes_length;
+
 /* One frame from the agent; false when the run has begun no less than before. */
 static void take_frame(int agent, int signals, bool *started) {
     static char payload[DX_MAX_RUN_FRAME];
@@ -194,6 +197,12 @@ static void take_frame(int agent, int signals, bool *started) {
             memcpy(&number, payload, sizeof number);
         stop_like(agent, number > 0 && number < DX_SIGNALS ? (int)number : SIGSTOP);
         break;
+    case DX_NOTE: /* shown when the terminal is the caller's again */
+        if (head.length && notes_length + head.length + 2 <= sizeof notes) {
+            memcpy(notes + notes_length, payload, head.length);
+            notes_length += head.length + 1;
+        }
+        break;
     case DX_FAILED:
         take_failed(payload, head.length);
     case DX_EXIT:
@@ -201,6 +210,9 @@ static void take_frame(int agent, int signals, bool *started) {
             die(EXIT_DX, "the agent's report is malformed; run: dx stop --all");
         memcpy(&exited, payload, sizeof exited);
         terminal_drain(signals);
+        terminal_restore();
+        for (const char *line = notes; *line; line += strlen(line) + 1)
+            fprintf(stderr, "dx: %s\n", line);
         end_like(exited.status);
     default:
         die(EXIT_DX, "the agent speaks another version; run: dx stop --all");

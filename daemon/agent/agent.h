@@ -8,6 +8,7 @@
  *   root.c     the run's fresh root
  *   terminal.c a pty of the run's own, where the launcher has a terminal
  *   filter.c   the system calls that a run may not make
+ *   notes.c    why a run failed, where only its container knows
  *   command.c  from the monitor to the command: identity, descriptors, exec
  */
 #ifndef DX_AGENT_H
@@ -76,6 +77,7 @@ struct lease {
     struct strings argv, env;
     const char *cwd, *file, *home;
     const struct user *user; /* NULL: the caller */
+    bool limited;            /* memory may run out here before it does on the machine */
 };
 
 /* leases.c: the pending leases. The daemon's word is taken as it comes; -1: not a lease. */
@@ -95,6 +97,7 @@ struct setup {
     gid_t gid;
     int control, run_listener, control_listener;
     struct user user;
+    uint64_t memory_bytes; /* what the container may use, or 0 */
 };
 /* Connect to the daemon, prepare the container; does not return unless all of it worked. */
 void set_up(struct setup *setup);
@@ -123,6 +126,14 @@ void terminal_release(int slave);
  * descriptor of the terminal in whose foreground the group shall be, or -1. */
 pid_t command_start(const struct lease *lease, const struct dx_start *start, const int *targets, const int *fds,
                     int terminal, struct failure *f);
+
+/* The state of the scratch layer of the root that was built; -1 where there is none. */
+struct statfs;
+int root_scratch(struct statfs *st);
+
+/* notes.c: tell the launcher why the run failed, where only the container knows. Begin before the command does. */
+void notes_begin(const struct setup *setup);
+void notes_end(const struct setup *setup, const struct lease *lease, int status, int launcher);
 
 /* What a monitor tells PID 1, one datagram each. */
 struct report {

@@ -91,6 +91,8 @@ static void take_limits(const struct dx_start *start) {
         struct rlimit now, wanted = {start->rlimits[i].soft, start->rlimits[i].hard};
         if (getrlimit(i, &now) < 0)
             continue;
+        if (i == RLIMIT_CORE) /* the machine's own core_pattern would be asked, about a program it does not have */
+            wanted = (struct rlimit){0, 0};
         if (wanted.rlim_max > now.rlim_max)
             wanted.rlim_max = now.rlim_max;
         if (wanted.rlim_cur > wanted.rlim_max)
@@ -98,6 +100,15 @@ static void take_limits(const struct dx_start *start) {
         setrlimit(i, &wanted);
     }
     setpriority(PRIO_PROCESS, 0, start->nice);
+}
+
+/* Where memory runs out, a run goes before its monitor and the agent, which all other runs need. */
+static void come_first(void) {
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)!write(fd, "200", 3);
+        close(fd);
+    }
 }
 
 static void take_signals(const struct dx_start *start) {
@@ -150,6 +161,8 @@ static int child(void *arg) {
     a->stage = "the run's descriptors";
     if (place_descriptors(a) < 0)
         goto failed;
+    if (a->lease->limited)
+        come_first();
     a->stage = "the run's identity";
     if (drop_privileges(a) < 0)
         goto failed;

@@ -283,6 +283,7 @@ void monitor(const struct setup *setup, int launcher, int report_to, uint32_t sl
     if (leases_claim(&start, &lease, &f) < 0)
         end_failed(launcher, &f);
     report.run.run = lease.run;
+    lease.limited = setup->memory_bytes != 0;
     if (setup->user.given)
         become(&lease, &setup->user);
     if (start.ngrants != lease.ngrants) {
@@ -308,6 +309,7 @@ void monitor(const struct setup *setup, int launcher, int report_to, uint32_t sl
         fail(&f, 125, "the launcher went away before the run began");
         end_failed(launcher, &f);
     }
+    notes_begin(setup);
     w.command = command_start(&lease, &start, targets, fds, like.foreground ? w.terminal : -1, &f);
     if (w.command < 0)
         end_failed(launcher, &f);
@@ -321,6 +323,7 @@ void monitor(const struct setup *setup, int launcher, int report_to, uint32_t sl
     kill_rest(&report.run.exit);
     if (w.terminal >= 0)
         terminal_release(w.terminal);
+    notes_end(setup, &lease, w.status, launcher);
     report.run.exit.status = w.status;
     report.run.duration_ns = now_ns() - begun;
     report.exited = 1;

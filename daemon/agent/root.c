@@ -201,6 +201,12 @@ static int attach_caches(const struct lease *lease, const int *trees, struct fai
     return 0;
 }
 
+static int scratch = -1; /* its path leads nowhere once the root is entered */
+
+int root_scratch(struct statfs *st) {
+    return scratch < 0 ? -1 : fstatfs(scratch, st);
+}
+
 int root_build(const struct lease *lease, const int *mounts, struct failure *f) {
     char size[64] = "mode=0755";
     int caches[MAX_CACHES];
@@ -214,6 +220,7 @@ int root_build(const struct lease *lease, const int *mounts, struct failure *f) 
     /* The agent's own directory, which is there where there are volumes, is nothing to a run: a whiteout. */
     if (lease->ncaches && mknod(SCRATCH "/u/.dx", S_IFCHR, 0) < 0)
         return fail(f, 125, "no scratch layer: %s", strerror(errno));
+    scratch = open(SCRATCH, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (mount("root", ROOT, "overlay", MS_NODEV, "lowerdir=/,upperdir=" SCRATCH "/u,workdir=" SCRATCH "/w") < 0)
         return fail(f, 125, "no fresh root: the overlay was refused: %s", strerror(errno));
     if (chdir(ROOT) < 0 || mount("/dev", "dev", NULL, MS_MOVE, NULL) < 0 ||

@@ -205,6 +205,8 @@ static int take_records(const char *payload, size_t length, struct setup *setup,
             memcpy(&setup->gid, at, 4);
         else if (record.type == DX_R_HOME && record.length > 1 && record.length <= 4096 && at[0] == '/')
             memcpy(home, at, record.length); /* ended by NUL: checked by the caller */
+        else if (record.type == DX_R_MEMORY && record.length == 8)
+            memcpy(&setup->memory_bytes, at, 8);
         else if (record.type == DX_R_USER && record.length && record.length < MAX_USER)
             memcpy(user, at, record.length);
         else if (record.type == DX_R_GROUPS && record.length <= sizeof setup->user.groups && record.length % 4 == 0) {

@@ -48,6 +48,7 @@ enum {
     DX_STOPPED = 17, /* agent: uint32_t, the signal that stopped the command */
     DX_EXIT = 18,    /* agent: struct dx_exit; the last frame */
     DX_FAILED = 19,  /* agent: struct dx_failed, then a message; the last frame */
+    DX_NOTE = 20,    /* agent: text, a line for stderr at the end of the run; before EXIT */
 };
 
 /* Frames on the control link. */
@@ -83,6 +84,7 @@ enum {
     DX_R_GRANT = 27,     /* uint32_t flags, then a path; in the order of START's grants */
     DX_R_SCRATCH = 28,   /* uint64_t: bytes of the scratch layer, 0 for the kernel's default */
     DX_R_CACHE = 30,     /* uint32_t, the number of a volume of the container; then the path it gets; repeatable */
+    DX_R_MEMORY = 33,    /* uint64_t: bytes that the container may use; in SETUP only */
     DX_R_USER = 34,      /* text, as an image's USER: who runs are, if not their caller; in SETUP only */
 };
 

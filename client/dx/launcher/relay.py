@@ -36,6 +36,8 @@ class Relay:
         self._state = caller.State()
         self._held = [each for each in _FORWARDED if not self._state.ignored >> each - 1 & 1]
         self._mounts: list[int] = []
+        self._notes: list[str] = []
+        """Lines for the end."""
         self._started = False
         self._passed_on: set[int] = set()
         """Signals that were sent to the run from here."""
@@ -167,6 +169,8 @@ class Relay:
             self._stop_like(agent, link.stopping_signal(payload) or _STOP)
         elif kind == protocol.FAILED:
             raise link.failed(payload)
+        elif kind == protocol.NOTE:
+            self._notes.append(payload.decode(errors="replace"))
         elif kind == protocol.EXIT:
             if self._terminal:
                 self._terminal.drain(signals)
@@ -218,10 +222,19 @@ class Relay:
             and self._terminal.was_typed(number)
         )
         self.leave()
+        self._tell()
         if typed:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             self._tell_group(number)
         end_like(status)
+
+    def _tell(self) -> None:
+        """Why it failed, for people; a standard error that is closed does not mind."""
+        try:
+            for note in self._notes:
+                os.write(2, f"dx: {note}\n".encode())
+        except OSError:
+            return
 
 
 def end_like(status: int) -> NoReturn:

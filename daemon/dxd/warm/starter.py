@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dx import protocol
-from dx.protocol import U32, record
+from dx.protocol import U32, U64, record
 from dxd.engine.docker import Engine
 from dxd.engine.model import ContainerId, ContainerSpec, Publication, VolumeSpec
 from dxd.errors import AgentFailed, EngineTrouble
@@ -238,6 +238,8 @@ class Starter:
         payload = record(protocol.R_OWNER, U32.pack(who.uid)) + record(protocol.R_GID, U32.pack(who.gid))
         payload += record(protocol.R_PASSWD, who.passwd.encode())
         payload += b"".join(record(protocol.R_GROUP, line.encode()) for line in who.groups)
+        if key.memory_bytes is not None:
+            payload += record(protocol.R_MEMORY, U64.pack(key.memory_bytes))
         if key.user:
             payload += record(protocol.R_PASSWD, b"root:x:0:0:root:/root:/bin/sh")
             payload += record(protocol.R_GROUP, b"root:x:0:")
