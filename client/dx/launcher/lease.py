@@ -5,6 +5,8 @@ HTTP/1.0, so that an answer which begins with notes and progress needs no chunks
 
 from __future__ import annotations
 
+import struct
+
 from dx import protocol
 from dx.errors import RunFailed
 
@@ -14,9 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 MAX_HEAD = 16384
+MAX_RECORD = 1 << 20
 MAX_GRANTS = 128
 TRIES = 3
 """With a daemon that ends before it has answered; nothing has begun by then."""
+_TOKEN = struct.Struct(f"{protocol.TOKEN_BYTES}s")
 _RESTART = "run: dx daemon restart"
 
 
@@ -109,7 +113,10 @@ def _ask_once(sock: socket, body: bytes, tell: Callable[[bytes, bool], None]) ->
     for kind, payload in _records(sock):
         if kind == protocol.A_GO:
             return lease
-        _take(lease, kind, payload, tell)
+        try:
+            _take(lease, kind, payload, tell)
+        except struct.error:
+            raise RunFailed(f"the daemon's answer is malformed; {_RESTART}") from None
         if lease.still_alive:
             return lease
     return None
@@ -119,7 +126,7 @@ def _take(lease: Lease, kind: int, payload: bytes, tell: Callable[[bytes, bool],
     if kind == protocol.A_RUN:
         (lease.run,) = protocol.U64.unpack(payload)
     elif kind == protocol.A_TOKEN:
-        lease.token = payload
+        (lease.token,) = _TOKEN.unpack(payload)
     elif kind == protocol.A_AGENT:
         lease.agent = payload
     elif kind == protocol.A_GRANT:
@@ -158,6 +165,8 @@ def _records(sock: socket) -> Iterator[tuple[int, bytes]]:
     while True:
         while len(body) >= size:
             kind, length = protocol.RECORD.unpack_from(body)
+            if length > MAX_RECORD:
+                raise RunFailed(f"the daemon's answer is malformed; {_RESTART}")
             if len(body) < size + length:
                 break
             yield kind, body[size : size + length]
@@ -165,8 +174,6 @@ def _records(sock: socket) -> Iterator[tuple[int, bytes]]:
         if not (part := _receive(sock)):
             return
         body += part
-        if len(body) > protocol.MAX_CONTROL_FRAME:
-            raise RunFailed(f"the daemon's answer is too long; {_RESTART}")
 
 
 def _receive(sock: socket) -> bytes:

@@ -35,7 +35,6 @@ class Relay:
         self._closed = closed
         self._state = caller.State()
         self._held = [each for each in _FORWARDED if not self._state.ignored >> each - 1 & 1]
-        self._mounts: list[int] = []
         self._notes: list[str] = []
         """Lines for the end."""
         self._started = False
