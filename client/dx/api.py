@@ -53,6 +53,7 @@ class Definition(TypedDict):
     user: NotRequired[str]
     env: NotRequired[list[str]]
     mounts: NotRequired[list[str | Mount]]
+    paths: NotRequired[str]
     caches: NotRequired[list[str]]
     memory: NotRequired[str | None]
     cpus: NotRequired[float | None]
@@ -75,6 +76,7 @@ class Tool(TypedDict):
     user: str
     env: list[str]
     mounts: list[str | Mount]
+    paths: str
     caches: list[str]
     memory: str | None
     cpus: float | None

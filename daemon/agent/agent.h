@@ -24,6 +24,7 @@
 #define PROGRAM_DIR "/.dx/bin"
 #define VOLUMES_DIR "/.dx/v" /* each volume of the container below, by its number */
 #define MAX_GRANTS 128
+#define MAX_LINKS 512
 #define MAX_CACHES 16
 #define MAX_GROUPS 256
 #define MESSAGE_BYTES 512
@@ -45,6 +46,11 @@ struct strings {
 struct grant {
     uint32_t flags;
     const char *path;
+};
+
+/* A symbolic link of the run's root; where `target` is empty, a directory. */
+struct link {
+    const char *path, *target;
 };
 
 struct cache {
@@ -70,9 +76,10 @@ struct lease {
     bool has_token, has_uid, has_gid;
     uid_t uid;
     gid_t gid;
-    size_t ngroups, ngrants, ncaches;
+    size_t ngroups, ngrants, nlinks, ncaches;
     gid_t groups[MAX_GROUPS];
     struct grant grants[MAX_GRANTS];
+    struct link links[MAX_LINKS];
     struct cache caches[MAX_CACHES];
     struct strings argv, env;
     const char *cwd, *file, *home;

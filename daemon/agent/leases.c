@@ -68,6 +68,21 @@ static int read_grant(const char *at, size_t length, struct lease *lease) {
     return 0;
 }
 
+/* Two strings; the second may be empty. */
+static int read_link(const char *at, size_t length, struct lease *lease) {
+    struct link *link = &lease->links[lease->nlinks];
+    const char *end = length ? memchr(at, '\0', length) : NULL;
+    if (lease->nlinks == MAX_LINKS || !end || at[0] != '/')
+        return -1;
+    size_t rest = length - (size_t)(end + 1 - at);
+    if (!rest || memchr(end + 1, '\0', rest) != at + length - 1)
+        return -1;
+    link->path = at;
+    link->target = end + 1;
+    lease->nlinks++;
+    return 0;
+}
+
 static int read_cache(const char *at, size_t length, struct lease *lease) {
     struct cache *cache = &lease->caches[lease->ncaches];
     if (length < 4 || lease->ncaches == MAX_CACHES || read_u32(at, 4, &cache->volume) < 0 ||
@@ -115,6 +130,8 @@ static int read_record(uint32_t type, const char *at, size_t length, struct leas
         return read_path(at, length, &lease->home);
     case DX_R_GRANT:
         return read_grant(at, length, lease);
+    case DX_R_LINK:
+        return read_link(at, length, lease);
     case DX_R_CACHE:
         return read_cache(at, length, lease);
     default: /* what this version does not know it must not leave out */

@@ -5,6 +5,7 @@
  * by the engine's default seccomp profile, so the new root is moved over the old one and entered with chroot(2). */
 #include "agent.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -133,47 +134,98 @@ static const char *file_system(int tree) {
     return number;
 }
 
+/* Make the directory that `path` is to be in, and write its name. */
+static int make_parent(const struct lease *lease, const char *path, char *parent, size_t room) {
+    size_t length = (size_t)(strrchr(path, '/') - path);
+    if (length >= room) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(parent, path, length);
+    parent[length] = '\0';
+    return length ? make_dirs(parent, 0755, lease->uid, lease->gid) : 0;
+}
+
+static bool leads_to(const char *path, const char *target) {
+    char there[4096];
+    ssize_t n = readlink(path, there, sizeof there);
+    return n >= 0 && (size_t)n == strlen(target) && memcmp(there, target, (size_t)n) == 0;
+}
+
+/* What the caller's names lead through on the host. An empty directory of the image's gives way to a link. */
+static int make_links(const struct lease *lease, struct failure *f) {
+    char parent[4096];
+    for (size_t i = 0; i < lease->nlinks; i++) {
+        const char *path = lease->links[i].path, *target = lease->links[i].target;
+        if (!target[0]) {
+            if (make_dirs(path, 0755, lease->uid, lease->gid) < 0)
+                return fail(f, 125, "%s has no place in the image: %s", path, strerror(errno));
+            continue;
+        }
+        if (make_parent(lease, path, parent, sizeof parent) < 0)
+            return fail(f, 125, "%s has no place in the image: %s", path, strerror(errno));
+        if (symlink(target, path) < 0 && (errno != EEXIST || rmdir(path) < 0 || symlink(target, path) < 0)) {
+            if (leads_to(path, target))
+                continue;
+            return fail(f, 125, "%s leads to %s here, and the image has something else there; name where it leads", path,
+                        target);
+        }
+        if (lchown(path, lease->uid, lease->gid) < 0)
+            return fail(f, 125, "the link %s cannot be yours: %s", path, strerror(errno));
+    }
+    return 0;
+}
+
+static bool is_empty(const char *path) {
+    DIR *dir = opendir(path);
+    bool empty = true;
+    for (struct dirent *entry; dir && empty && (entry = readdir(dir));)
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    if (dir)
+        closedir(dir);
+    return empty;
+}
+
 /* A grant's type decides its mount point; the mount's own is checked against what the daemon leased. */
 static int attach_grant(const struct lease *lease, const struct grant *grant, int tree, struct failure *f) {
     uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
     const struct user *user = lease->user;
     struct stat st;
-    const char *slash = strrchr(grant->path, '/');
+    const char *path = grant->path;
     char parent[4096];
-    size_t length = (size_t)(slash - grant->path);
     if (fstat(tree, &st) < 0 || !(grant->flags & DX_GRANT_DIR ? S_ISDIR(st.st_mode) : !S_ISDIR(st.st_mode)))
-        return fail(f, 125, "%s changed while it was granted; try again", grant->path);
+        return fail(f, 125, "%s changed while it was granted; try again", path);
     if (grant->flags & DX_GRANT_RO)
         attributes |= MOUNT_ATTR_RDONLY;
     if (user && user->mapped && user->namespace < 0)
         return fail(f, 125, "%s cannot be granted: this engine lets nobody map ids (%s); set the tool's user to me",
-                    grant->path, strerror(user->error));
+                    path, strerror(user->error));
     if (set_attributes(tree, attributes, AT_RECURSIVE, user ? user->namespace : -1) < 0)
         return user && user->mapped
                    ? fail(f, 125, "%s cannot be granted: its file system, %s, cannot map ids (%s); set the tool's user to me",
-                          grant->path, file_system(tree), strerror(errno))
-                   : fail(f, 125, "%s cannot be granted: mount_setattr: %s", grant->path, strerror(errno));
-    if (grant->flags & DX_GRANT_DIR) {
-        if (make_dirs(grant->path, 0755, lease->uid, lease->gid) < 0)
+                          path, file_system(tree), strerror(errno))
+                   : fail(f, 125, "%s cannot be granted: mount_setattr: %s", path, strerror(errno));
+    if (grant->flags & DX_GRANT_NEW) {
+        if (lstat(path, &st) == 0)
+            return 0; /* it was the image's that was named */
+        if (make_parent(lease, path, parent, sizeof parent) < 0)
             goto no_place;
-    } else {
-        if (length >= sizeof parent)
-            return fail(f, 125, "%s cannot be granted: its name is too long", grant->path);
-        memcpy(parent, grant->path, length);
-        parent[length] = '\0';
-        if (length && make_dirs(parent, 0755, lease->uid, lease->gid) < 0)
+        if (!is_empty(parent))
+            return fail(f, 125, "%s would be new in %s, where the image has files of its own; choose another directory",
+                        path, parent);
+        path = parent;
+    } else if (grant->flags & DX_GRANT_DIR) {
+        if (make_dirs(path, 0755, lease->uid, lease->gid) < 0)
             goto no_place;
-        int fd = open(grant->path, O_CREAT | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0644);
-        if (fd < 0)
-            goto no_place;
-        close(fd);
+    } else if (make_parent(lease, path, parent, sizeof parent) < 0 ||
+               (mknod(path, S_IFREG | 0644, 0) < 0 && errno != EEXIST)) {
+        goto no_place;
     }
-    int rc = (int)syscall(SYS_move_mount, tree, "", AT_FDCWD, grant->path, MOVE_MOUNT_F_EMPTY_PATH);
-    if (rc < 0)
-        return fail(f, 125, "%s cannot be granted: move_mount: %s", grant->path, strerror(errno));
+    if (syscall(SYS_move_mount, tree, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        return fail(f, 125, "%s cannot be granted: move_mount: %s", path, strerror(errno));
     return 0;
 no_place:
-    return fail(f, 125, "%s cannot be granted: no place for it in the image: %s", grant->path, strerror(errno));
+    return fail(f, 125, "%s cannot be granted: no place for it in the image: %s", path, strerror(errno));
 }
 
 /* The volumes are mounted in the container's own root, which is out of reach once the new one is entered. */
@@ -230,6 +282,8 @@ int root_build(const struct lease *lease, const int *mounts, struct failure *f) 
         return fail(f, 125, "no fresh root: it could not be entered: %s", strerror(errno));
     if (lease->home && make_dirs(lease->home, 0700, lease->uid, lease->gid) < 0)
         return fail(f, 125, "no home directory %s: %s", lease->home, strerror(errno));
+    if (make_links(lease, f) < 0)
+        return -1;
     for (size_t i = 0; i < lease->ngrants; i++)
         if (attach_grant(lease, &lease->grants[i], mounts[i], f) < 0)
             return -1;

@@ -40,6 +40,7 @@ def test_both_daemons_keep_tools_alike(client: Client, image: str) -> None:
         "env": [],
         "mounts": ["/tmp:/t:ro"],
         "user": "me",
+        "paths": "auto",
         "caches": [],
         "memory": None,
         "cpus": None,

@@ -28,6 +28,7 @@ TOOL_DEFAULTS: dict[str, Any] = {
     "user": "me",
     "env": [],
     "mounts": [],
+    "paths": "auto",
     "caches": [],
     "memory": None,
     "cpus": None,

@@ -52,6 +52,8 @@ What can stand in dx.toml; `dx edit` opens it, `dx edit --path` says where it is
   user = "me"                         me, root or image: who it is inside; your files stay yours
   env = ["K=V", "AWS_*"]              K=V sets; a pattern passes your own variables
   mounts = ["~/data:/data:ro"]        SRC[:DST][:ro], or { source = "...", target = "...", readonly = true }
+  paths = "auto"                      what it sees beside: the project, and what its arguments name; or less:
+                                      project, none
   caches = ["~/.cache/pip"]           directories in its root that stay from run to run
   memory = "512m"                     what all runs may use together
   cpus = 1.5

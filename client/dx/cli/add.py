@@ -48,6 +48,12 @@ def _arguments(parser: Parser) -> None:
         help="a path that it sees beside the project; repeatable",
     )
     run.add_argument(
+        "--paths",
+        choices=("auto", "project", "none"),
+        default="auto",
+        help="what it sees beside: the project and what its arguments name (auto, the default), or less",
+    )
+    run.add_argument(
         "--cache",
         metavar="PATH",
         action="append",

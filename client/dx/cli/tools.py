@@ -54,6 +54,8 @@ def show(given: Namespace) -> int:
         lines.append(("user", tool["user"]))
     lines += [("env", each) for each in tool["env"]]
     lines += [("mount", _mount(each)) for each in tool["mounts"]]
+    if tool["paths"] != "auto":
+        lines.append(("paths", tool["paths"]))
     lines += [("cache", each) for each in tool["caches"]]
     for key, value in (("memory", tool["memory"]), ("cpus", tool["cpus"]), ("pids", tool["pids"])):
         if value is not None:

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from dxd.engine.model import EngineState
 from dxd.runs.model import RunState
-from dxd.tools.model import Network, Share, User
+from dxd.tools.model import Network, Paths, Share, User
 
 
 def schema(**keywords: object) -> Meta:
@@ -125,6 +125,7 @@ class ToolBody(Struct, frozen=True, forbid_unknown_fields=True):
     user: Annotated[User, Meta(description="Who a run is: the caller, root, or the image's USER")] = User.ME
     env: list[EnvEntry] = []
     mounts: list[MountText | MountPaths] = []
+    paths: Annotated[Paths, Meta(description="What a run sees of the host beside the mounts")] = Paths.AUTO
     caches: Annotated[
         list[AbsolutePath],
         schema(uniqueItems=True, maxItems=16),
@@ -152,6 +153,7 @@ class Tool(Struct, frozen=True):
     user: User
     env: list[str]
     mounts: list[str | MountPaths]
+    paths: Paths
     caches: list[str]
     memory: str | None
     cpus: float | None

@@ -1,4 +1,5 @@
-"""Which paths of the host a run sees. Inferred is only the project around the current directory; the rest is said.
+"""Which paths of the host a run sees: what the tool's mounts say, the project around the current directory, and what
+the arguments name.
 
 This reads the file system and decides; opening what was decided is the launcher's, with the caller's own rights.
 """
@@ -6,22 +7,17 @@ This reads the file system and decides; opening what was decided is the launcher
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dxd.errors import CannotGrant
-from dxd.tools.model import Mount
+from dxd.runs.closed import SYSTEM, Closed, is_in
+from dxd.runs.inference import Inference
+from dxd.runs.project import find_root
+from dxd.tools.model import Mount, Paths
 
-MARKERS = (b".git", b"dx.toml", b"compose.yaml", b"compose.yml", b"docker-compose.yaml", b"docker-compose.yml")
-"""What makes a directory the root of a project."""
-
-SYSTEM = (
-    b"/usr", b"/bin", b"/sbin", b"/lib", b"/lib32", b"/lib64", b"/libx32", b"/etc", b"/dev", b"/proc", b"/sys",
-)  # fmt: skip
-"""The image's own; no grant hides them, and a current directory there is the image's."""
-
-_CLOSED = (b"/run", b"/var/run", b"/boot", b"/lost+found")
-_CLOSED_IN_HOME = (b".ssh", b".gnupg")
+MAX_GRANTS = 128
+"""As many as the agent takes (daemon/agent/agent.h), and half of the descriptors that one message can carry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +28,70 @@ class PlacedGrant:
     target: bytes
     readonly: bool
     directory: bool
+    new: bytes = b""
+    """The name of something in this directory that does not exist; where the image has it, there is no grant."""
+    why: str = field(default="", compare=False)
 
 
-def plan(cwd: bytes, *, home: bytes, mounts: Sequence[Mount], private: Iterable[bytes]) -> list[PlacedGrant]:
-    """The grants of a run, parents before what lies in them.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run sees of the host, and where it begins."""
 
-    `private` are dx's own directories and the engine's socket. Raises `CannotGrant` where the current
-    directory cannot be shown, or a mount of the tool is not there.
+    grants: tuple[PlacedGrant, ...]
+    """Parents before what lies in them."""
+    links: tuple[tuple[bytes, bytes], ...] = ()
+    """Path of each link to make in the run's root, and what is written in it; nothing: a directory to make."""
+    cwd: bytes = b"/"
+    """Physical."""
+    pwd: bytes = b"/"
+    """The name that the caller has for it."""
+    refused: tuple[str, ...] = ()
+    """What was named and is not granted, each with its reason, as sentences."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where and for whom a run is planned."""
+
+    cwd: bytes
+    """Absolute and physical."""
+    home: bytes
+    """Absolute, or empty."""
+    private: tuple[bytes, ...] = ()
+    """dx's own directories and the engine's socket, physical."""
+    pwd: bytes = b""
+    """The caller's $PWD, which may be another name of the current directory."""
+
+
+def plan(place: Place, *, mounts: Sequence[Mount], args: Iterable[bytes] = (), paths: Paths = Paths.AUTO) -> Plan:
+    """The grants of a run.
+
+    Raises `CannotGrant` where the current directory cannot be shown, a mount of the tool is not there, an argument
+    clearly names what is never granted unasked, or there are too many.
     """
     grants = [_explicit(mount) for mount in mounts]
-    if cwd != b"/" and not _is_in(cwd, SYSTEM) and not any(_is_in(cwd, (each.target,)) for each in grants):
-        root = _project_root(cwd, home, tuple(private))
-        grants.append(PlacedGrant(root, root, readonly=False, directory=True))
+    closed = Closed(place.home, place.private)
+    cwd = place.cwd
+    covered = [each.target for each in grants]
+    if cwd != b"/" and not is_in(cwd, SYSTEM) and not is_in(cwd, covered):
+        if paths is Paths.NONE:
+            cwd = place.home if place.home and not is_in(place.home, SYSTEM) else b"/"
+        else:
+            grants.append(_project(cwd, closed))
+            covered.append(grants[-1].target)
+    inference = Inference(cwd, closed, tuple(covered))
+    if paths is Paths.AUTO:
+        inference.arguments(args)
+    pwd = _logical(cwd, place.pwd, inference)
+    grants += _named(inference)
+    if len(grants) > MAX_GRANTS:
+        raise CannotGrant(
+            f"the arguments name {len(inference.named)} paths outside of the project; a run sees {MAX_GRANTS} at most",
+            "change into their directory, or name it: dx run --mount DIRECTORY ...",
+        )
     grants.sort(key=lambda each: len(each.target))
-    return grants
+    links = [*sorted((each, b"") for each in inference.left), *sorted(inference.links.items())]
+    return Plan(tuple(grants), tuple(links), cwd, pwd, tuple(inference.refused))
 
 
 def check_caches(caches: Iterable[str], grants: Sequence[PlacedGrant]) -> None:
@@ -55,7 +101,7 @@ def check_caches(caches: Iterable[str], grants: Sequence[PlacedGrant]) -> None:
     """
     for cache in map(os.fsencode, caches):
         for grant in grants:
-            if _is_in(cache, (grant.target,)):
+            if is_in(cache, (grant.target,)):
                 place = grant.source + cache[len(grant.target) :]
                 if not Path(os.fsdecode(place)).is_dir():
                     name = os.fsdecode(place)
@@ -71,38 +117,39 @@ def _explicit(mount: Mount) -> PlacedGrant:
         mode = Path(mount.source).stat().st_mode
     except OSError as error:
         raise CannotGrant(f"{mount.source} cannot be granted: {error.strerror}", "the tool's mounts name it") from None
-    return PlacedGrant(source, target, mount.readonly, stat.S_ISDIR(mode))
+    return PlacedGrant(source, target, mount.readonly, stat.S_ISDIR(mode), why="mounts, or --mount")
 
 
-def _project_root(cwd: bytes, home: bytes, private: tuple[bytes, ...]) -> bytes:
-    """The nearest directory above with a marker, else the current directory itself."""
-    if reason := _closed(cwd, home, private):
+def _project(cwd: bytes, closed: Closed) -> PlacedGrant:
+    if reason := closed.reason(cwd):
         raise CannotGrant(
             f"the current directory {os.fsdecode(cwd)} {reason}",
             f"change into a project, or say it once: dx run --mount {os.fsdecode(cwd)} ...",
         )
-    at = cwd
-    while not _closed(at, home, private) and at != b"/":
-        for marker in MARKERS:
-            try:
-                os.lstat(at + b"/" + marker)
-            except OSError:
-                continue
-            return at
-        at = at.rpartition(b"/")[0] or b"/"
-    return cwd
+    root = find_root(cwd, closed)
+    why = "the current directory" if root == cwd else "the project around the current directory"
+    return PlacedGrant(root, root, readonly=False, directory=True, why=why)
 
 
-def _closed(path: bytes, home: bytes, private: tuple[bytes, ...]) -> str:
-    """Why a path is never granted by inference; empty where it may be."""
-    if home and home != b"/" and _is_in(home, (path,)):
-        return "is your home directory as a whole, or holds it, and is never granted unasked"
-    if home and _is_in(path, tuple(home + b"/" + each for each in _CLOSED_IN_HOME)):
-        return "holds your keys and is never granted unasked"
-    if _is_in(path, _CLOSED) or any(_is_in(each, (path,)) or _is_in(path, (each,)) for each in private):
-        return "holds sockets or state of the system, the engine or dx, and is never granted unasked"
-    return ""
+def _named(inference: Inference) -> list[PlacedGrant]:
+    """What the arguments name, less what lies in another directory that they name."""
+    kept: list[PlacedGrant] = []
+    directories: list[bytes] = []
+    for each in sorted(inference.named.values(), key=lambda each: len(each.path)):
+        if is_in(each.path, directories):
+            continue
+        kept.append(PlacedGrant(each.path, each.path, each.readonly, each.directory, each.new, each.why))
+        if each.directory and not each.new:  # what is only there for something new may be left out by the agent
+            directories.append(each.path)
+    return kept
 
 
-def _is_in(path: bytes, directories: Iterable[bytes]) -> bool:
-    return any(path == each or path.startswith(each + b"/") for each in directories)
+def _logical(cwd: bytes, pwd: bytes, inference: Inference) -> bytes:
+    """The caller's own name for the current directory, where it is one, as a shell decides it (POSIX, `pwd`)."""
+    if pwd == cwd or not pwd.startswith(b"/") or any(part in (b".", b"..") for part in pwd.split(b"/")):
+        return cwd
+    try:
+        same = os.path.samestat(os.stat(pwd), os.stat(cwd))  # noqa: PTH116 - bytes
+    except OSError:
+        return cwd
+    return pwd if same and inference.place(pwd) else cwd

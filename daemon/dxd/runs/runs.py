@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from dx import protocol
@@ -25,7 +26,8 @@ from dxd.images.images import Images
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress
 from dxd.runs import command, devices, environment, grants, session
-from dxd.runs.model import Grant, Lease, LeaseRequest, Run, RunId, RunState, StillAlive
+from dxd.runs.closed import SYSTEM, is_in
+from dxd.runs.model import Grant, Lease, LeaseRequest, Peer, Run, RunId, RunState, StillAlive
 from dxd.telemetry import get_logger
 from dxd.tools.catalogue import Catalogue
 from dxd.tools.model import Network, Share, Tool, ToolName, User
@@ -40,6 +42,8 @@ KEPT_RUNS = 1000
 """Runs that have ended and are still listed; about 0.5 MiB."""
 OPTIONS = ("env", "mount", "network", "port", "device", "share", "user")
 """Of `dx run`, before the tool's name."""
+MANY_ARGUMENTS = 256
+"""From here on a thread looks at what they name; each takes about 3 µs."""
 TRIES = 3
 """Containers tried for one lease, when one dies while it is worked out."""
 
@@ -105,7 +109,7 @@ class Runs:
         self._hub = hub
         self._home = os.fsencode(home)
         self._scratch_bytes = scratch_bytes
-        self._private = tuple(private)
+        self._private = tuple(dict.fromkeys(path for each in private for path in (each, os.path.realpath(each))))
         self._live: dict[int, _Record] = {}
         self._ended: OrderedDict[int, _Record] = OrderedDict()
         self._next = int(time.time() * 1000)
@@ -127,11 +131,11 @@ class Runs:
             name=tool.name,
         )
         home = _home_of(request.env) or self._home
-        placed = grants.plan(request.cwd, home=home, mounts=tool.mounts, private=self._private)
-        placed = session.with_session(placed, tool.share, request.env, home=home)
+        plan = await self._plan(request, tool, home)
+        plan = replace(plan, grants=tuple(session.with_session(plan.grants, tool.share, request.env, home=home)))
         wanted = (*session.variables(tool.share), *tool.env)
-        env = environment.compose(image.env, request.env, wanted, cwd=request.cwd, home=home)
-        grants.check_caches(tool.caches, placed)
+        env = environment.compose(image.env, request.env, wanted, cwd=plan.pwd, home=home)
+        grants.check_caches(tool.caches, plan.grants)
         devices.check(tool.devices)
         key = _key(image, tool)
         for _ in range(TRIES):
@@ -140,11 +144,11 @@ class Runs:
             run = self._enter(warm, tool.name, os.fsdecode(what.argv[0]), request.peer.pid)
             token = secrets.token_bytes(protocol.TOKEN_BYTES)
             try:
-                await warm.link.send(self._frame(run, token, request, what, env, placed, home))
+                await warm.link.send(self._frame(run, token, request.peer, what, env, plan, home))
             except ConnectionError:
                 self._forget(run)
                 continue
-            shown = tuple(Grant(each.source, each.readonly, each.directory) for each in placed)
+            shown = tuple(Grant(each.source, each.readonly, each.directory) for each in plan.grants)
             return Lease(RunId(run.id), token, warm.socket, shown)
         raise AgentFailed("the container ends as soon as it is ready", "see: dx daemon logs")
 
@@ -202,6 +206,12 @@ class Runs:
         self._finish(found, RunState.LOST)
         return False
 
+    async def _plan(self, request: LeaseRequest, tool: Tool, home: bytes) -> grants.Plan:
+        place = grants.Place(request.cwd, home, self._private, _value(request.env, b"PWD"))
+        work = partial(grants.plan, place, mounts=tool.mounts, args=request.args, paths=tool.paths)
+        # So many would hold up every other run.
+        return await asyncio.to_thread(work) if len(request.args) > MANY_ARGUMENTS else work()
+
     def _enter(self, warm: Warm, tool: str, name: str, client_pid: int) -> _Record:
         self._next += 1
         now = datetime.now(UTC)
@@ -214,13 +224,12 @@ class Runs:
         self,
         run: _Record,
         token: bytes,
-        request: LeaseRequest,
+        peer: Peer,
         what: command.Command,
         env: tuple[bytes, ...],
-        placed: Sequence[grants.PlacedGrant],
+        plan: grants.Plan,
         home: bytes,
     ) -> bytes:
-        peer = request.peer
         parts = [
             record(protocol.R_RUN, U64.pack(run.id)),
             record(protocol.R_TOKEN, token),
@@ -231,14 +240,19 @@ class Runs:
             record(protocol.R_FILE, what.file + b"\0"),
             record(protocol.R_ARGV, strings(what.argv)),
             record(protocol.R_ENV, strings(env)),
-            record(protocol.R_CWD, request.cwd + b"\0"),
+            record(protocol.R_CWD, plan.cwd + b"\0"),
             record(protocol.R_SCRATCH, U64.pack(self._scratch_bytes)),
         ]
-        if home and home != b"/" and not any(home == each or home.startswith(each + b"/") for each in grants.SYSTEM):
+        if home and home != b"/" and not is_in(home, SYSTEM):
             parts.append(record(protocol.R_HOME, home + b"\0"))
-        for each in placed:
+        for path, target in plan.links:
+            parts.append(record(protocol.R_LINK, path + b"\0" + target + b"\0"))
+        for each in plan.grants:
             flags = protocol.GRANT_RO * each.readonly | protocol.GRANT_DIR * each.directory
-            parts.append(record(protocol.R_GRANT, U32.pack(flags) + each.target + b"\0"))
+            target = each.target
+            if each.new:
+                flags, target = flags | protocol.GRANT_NEW, target + b"/" + each.new
+            parts.append(record(protocol.R_GRANT, U32.pack(flags) + target + b"\0"))
         # Parents first, so that one does not hide another.
         for index, use in sorted(enumerate(run.warm.key.volumes), key=lambda each: len(each[1].path)):
             parts.append(record(protocol.R_CACHE, U32.pack(index) + os.fsencode(use.path) + b"\0"))
@@ -317,10 +331,14 @@ def _key(image: Image, tool: Tool) -> Key:
 
 
 def _home_of(env: Sequence[bytes]) -> bytes:
-    for entry in env:
-        if entry.startswith(b"HOME=/"):
-            return os.path.normpath(entry[5:])
-    return b""
+    home = _value(env, b"HOME")
+    return os.path.normpath(home) if home.startswith(b"/") else b""
+
+
+def _value(env: Sequence[bytes], name: bytes) -> bytes:
+    """The first value of a variable, as getenv(3) has it; empty where it is not set."""
+    start = name + b"="
+    return next((entry[len(start) :] for entry in env if entry.startswith(start)), b"")
 
 
 def _user(tool: Tool, image: Image) -> str:

@@ -27,6 +27,15 @@ class User(StrEnum):
     """The image's USER, in the same way."""
 
 
+class Paths(StrEnum):
+    """Which paths of the host a run sees beside the tool's mounts."""
+
+    AUTO = "auto"
+    """The project around the current directory, and what the arguments name."""
+    PROJECT = "project"
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True)
 class Build:
     """How to make the tool's image from a Dockerfile."""
@@ -122,6 +131,7 @@ class Tool:
     env: tuple[str, ...] = ()
     """`K=V` sets, anything else is a shell pattern over names of the caller's variables to pass."""
     mounts: tuple[Mount, ...] = ()
+    paths: Paths = Paths.AUTO
     caches: tuple[str, ...] = ()
     """Absolute directories in the run's root that stay from run to run, each a volume of the tool's."""
     limits: Limits = field(default_factory=Limits)

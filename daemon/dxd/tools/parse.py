@@ -7,17 +7,19 @@ import math
 import os.path
 import re
 import shlex
+from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 from dxd.errors import BadDefinition, BadName
 from dxd.kit.sizes import format_size, parse_size
 from dxd.kit.toml import BadToml, Spot, quote, table
 from dxd.tools import reach
-from dxd.tools.model import Build, Limits, Mount, Network, Tool, ToolName, User
+from dxd.tools.model import Build, Limits, Mount, Network, Paths, Tool, ToolName, User
 from dxd.tools.names import check_name, did_you_mean, is_image
 
 KEYS = (
-    "image", "build", "entrypoint", "commands", "network", "user", "env", "mounts", "caches",
+    "image", "build", "entrypoint", "commands", "network", "user", "env", "mounts", "paths", "caches",
     "memory", "cpus", "pids", "ports", "devices", "gpus", "share",
 )  # fmt: skip
 _BUILD_KEYS = ("context", "file", "target", "args")
@@ -30,6 +32,8 @@ MAX_CACHES = 16
 _KERNELS = ("/dev", "/proc", "/sys", "/.dx")
 MAX_PIDS = 4194304
 """PID_MAX_LIMIT of 64-bit Linux."""
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
 
 _VARIABLE = re.compile(r"[^\s=*?\[\]\0]+")
 
@@ -66,6 +70,7 @@ def to_table(tool: Tool) -> dict[str, object]:
         "user": None if tool.user is User.ME else tool.user.value,
         "env": list(tool.env) or None,
         "mounts": [mount_value(each) for each in tool.mounts] or None,
+        "paths": None if tool.paths is Paths.AUTO else tool.paths.value,
         "caches": list(tool.caches) or None,
         "memory": None if limits.memory_bytes is None else format_size(limits.memory_bytes),
         "cpus": limits.cpus,
@@ -114,10 +119,11 @@ def _parse(name: ToolName, value: object, base: Path, spot: Spot) -> Tool:
         build=_build(*at("build"), base) if "build" in given else None,
         entrypoint=_entrypoint(*at("entrypoint")) if "entrypoint" in given else None,
         commands=_commands(*at("commands")) if "commands" in given else (),
-        network=_network(*at("network")) if "network" in given else Network.BRIDGE,
+        network=_choice(*at("network"), Network, "network") if "network" in given else Network.BRIDGE,
         user=_user(*at("user")) if "user" in given else User.ME,
         env=_env(*at("env")) if "env" in given else (),
         mounts=_mounts(*at("mounts"), base) if "mounts" in given else (),
+        paths=_choice(*at("paths"), Paths, "setting of paths") if "paths" in given else Paths.AUTO,
         caches=_caches(*at("caches")) if "caches" in given else (),
         limits=Limits(
             memory_bytes=_memory(*at("memory")) if "memory" in given else None,
@@ -188,14 +194,14 @@ def _commands(value: object, spot: Spot) -> tuple[str, ...]:
     return names
 
 
-def _network(value: object, spot: Spot) -> Network:
+def _choice(value: object, spot: Spot, choices: type[_Choice], what: str) -> _Choice:
     text = _text(value, spot)
     try:
-        return Network(text)
+        return choices(text)
     except ValueError:
-        known = [each.value for each in Network]
+        known = [each.value for each in choices]
         hint = did_you_mean(text, known) or f"write one of {', '.join(known)}"
-        raise spot.bad(f"{quote(text)} is no network", hint) from None
+        raise spot.bad(f"{quote(text)} is no {what}", hint) from None
 
 
 def _user(value: object, spot: Spot) -> User:

@@ -42,6 +42,7 @@ class TestTools:
             "env": ["LC_*", "A=b=c"],
             "mounts": ["/data:/data:ro", "/x:/y", {"source": "/a:b", "target": "/c", "readonly": True}],
             "user": "image",
+            "paths": "project",
             "caches": ["/var/cache/cc"],
             "memory": "512m",
             "cpus": 1.5,

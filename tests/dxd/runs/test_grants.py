@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 
 from dxd.errors import CannotGrant
-from dxd.runs.grants import SYSTEM, PlacedGrant, plan
+from dxd.runs.closed import SYSTEM
+from dxd.runs.grants import Place, PlacedGrant, plan
 from dxd.tools.model import Mount
 
 
 def shown(cwd: Path | bytes, *mounts: Mount, home: str = "/home/nobody", private: tuple[bytes, ...] = ()) -> list[str]:
     """The targets, in their order, `:ro` where so."""
     place = cwd if isinstance(cwd, bytes) else os.fsencode(cwd)
-    made = plan(place, home=os.fsencode(home), mounts=mounts, private=private)
-    return [os.fsdecode(each.target) + ":ro" * each.readonly for each in made]
+    made = plan(Place(place, os.fsencode(home), private), mounts=mounts)
+    return [os.fsdecode(each.target) + ":ro" * each.readonly for each in made.grants]
 
 
 def test_a_directory_without_a_marker_is_shown_alone(tmp_path: Path) -> None:
@@ -65,20 +66,18 @@ def test_mounts_come_with_it_parents_first(tmp_path: Path) -> None:
     (tmp_path / "deep" / "in").mkdir(parents=True)
     (tmp_path / "file").touch()
     grants = plan(
-        os.fsencode(tmp_path),
-        home=b"/home/nobody",
+        Place(os.fsencode(tmp_path), b"/home/nobody"),
         mounts=[
             Mount(str(tmp_path / "deep" / "in"), f"{tmp_path}/far/inside", readonly=True),
             Mount(str(tmp_path / "file"), "/data"),
         ],
-        private=(),
-    )
+    ).grants
     base = os.fsencode(tmp_path)
-    assert grants == [
+    assert grants == (
         PlacedGrant(base + b"/file", b"/data", readonly=False, directory=False),
         PlacedGrant(base, base, readonly=False, directory=True),
         PlacedGrant(base + b"/deep/in", base + b"/far/inside", readonly=True, directory=True),
-    ]
+    )
 
 
 def test_a_mount_around_the_current_directory_is_enough(tmp_path: Path) -> None:

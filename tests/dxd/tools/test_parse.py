@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dxd.errors import BadDefinition, BadName
 from dxd.kit import toml
-from dxd.tools.model import Build, Device, Limits, Mount, Network, Port, Share, Tool, ToolName, User
+from dxd.tools.model import Build, Device, Limits, Mount, Network, Paths, Port, Share, Tool, ToolName, User
 from dxd.tools.parse import parse_tool, to_table
 
 BASE = Path("/etc/dx")
@@ -32,6 +32,7 @@ def test_everything_at_once() -> None:
         env=["A=1", "LC_*", "E=", "N=a\nb=c"],
         mounts=["data", "~/m:/m", "/r:/s:ro", "/t:ro", "/u:/v:rw"],
         user="root",
+        paths="project",
         caches=["~/.cache/x", "/var/cache//x/"],
         memory="512m",
         cpus=2,
@@ -56,6 +57,7 @@ def test_everything_at_once() -> None:
             Mount("/u", "/v"),
         ),
         user=User.ROOT,
+        paths=Paths.PROJECT,
         caches=(f"{HOME}/.cache/x", "/var/cache/x"),
         limits=Limits(memory_bytes=512 << 20, cpus=2.0, pids=100),
         ports=(Port(8000, 8000), Port(8001, 80), Port(53, 5353, "0.0.0.0", "udp"), Port(1, 2, "::1")),
@@ -151,6 +153,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"image": "x", "cpus": float("inf")}, "cpus: must be from 0.01"),
     ({"image": "x", "cpus": 0}, "cpus: must be from 0.01"),
     ({"image": "x", "user": "1000"}, 'user: "1000" is no user'),
+    ({"image": "x", "paths": "projects"}, 'paths: "projects" is no setting of paths'),
     ({"image": "x", "caches": "/a"}, "caches: must be a list"),
     ({"image": "x", "caches": ["a"]}, r"caches\[0\]: .* no absolute path"),
     ({"image": "x", "caches": ["/"]}, r"caches\[0\]: .* over the root"),
@@ -247,6 +250,7 @@ tools = st.builds(
     env=st.lists(st.builds("{}={}".format, _variable, _text) | _variable.map("{}*".format), max_size=3).map(tuple),
     mounts=st.lists(st.builds(Mount, _path, _path, st.booleans()), max_size=3, unique_by=lambda m: m.target).map(tuple),
     user=st.sampled_from(User),
+    paths=st.sampled_from(Paths),
     caches=st.lists(_path, max_size=3, unique=True).map(tuple),
     limits=st.builds(
         Limits,
