@@ -212,6 +212,15 @@ def test_a_container_that_is_removed(client: dx.Client, house: House) -> None:
     until(lambda: client.run(["true"]).returncode == 0, "there is another container")
 
 
+def test_an_agent_that_hangs(client: dx.Client, house: House) -> None:
+    """Is given up, as the launcher does it; the run is in another container."""
+    client.run(["true"])
+    container = client.runs("finished")[0]["container"]
+    subprocess.run(["docker", "pause", container], check=True, capture_output=True)
+    assert client.run(["echo", "elsewhere"], capture_output=True).stdout == b"elsewhere\n"
+    until(lambda: container not in house.containers(), "the hung container is removed")
+
+
 def test_events(client: dx.Client) -> None:
     """Tell of a run as it begins and ends."""
     seen = []
