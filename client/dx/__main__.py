@@ -7,8 +7,11 @@ def main() -> int:
     """Do what the arguments say; returns the exit status."""
     if sys.argv[1:2] == ["run"]:
         _end_by_interrupts()
-        from dx.launcher.main import main as run
-
+        try:
+            from dx.launcher.main import main as run
+        except ImportError as error:  # ctypes and others are packages of their own on some systems
+            sys.stderr.write(f"dx: this Python has no module {error.name}; install all of its standard library\n")
+            return 125
         run()
     from dx.cli import main as other
 
