@@ -115,6 +115,10 @@ STREAMS = [
     case("stdout for reading only", "echo", "lost", script='"$@" 1< in', prepare=files(**{"in": b"kept"})),
     case("the reader goes", "yes", script='{ "$@"; echo "$?" >&2; } | /usr/bin/head -n 1'),
     case("SIGPIPE ignored", "yes", script='trap "" PIPE; { "$@"; echo "$?" >&2; } | /usr/bin/head -n 1'),
+    case("stdin by its name", "cat", "/dev/stdin", feed=b"by name\n"),
+    case("stderr by its name", "tee", "/dev/stderr", feed=b"to both\n"),
+    case("a file on stdin by its name", "wc", "-c", "/dev/fd/0", script='"$@" < in', prepare=files(**{"in": RANDOM})),
+    case("itself", "grep", "-c", "Name", "/proc/self/status"),
     case("a pipeline", "sort", "-r", script='/usr/bin/seq 1000 | "$@" | "$@" | /usr/bin/cksum'),
 ]  # fmt: skip
 

@@ -10,6 +10,9 @@ from dxd.runs.closed import Closed, is_in
 from dxd.runs.walk import Walk, walk
 from dxd.runs.words import MAX_PATH, Candidate, Form, candidates
 
+_OF_WHO_LOOKS = (b"/proc",)
+"""Links there lead each process elsewhere, as /dev/stdin does by /proc/self: the run's own are its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Named:
@@ -75,6 +78,8 @@ class Inference:
             found = walk(path, self.cwd)
             if found is None or (found.mode is None and candidate.form is Form.LIST):
                 return None
+            if any(is_in(place, _OF_WHO_LOOKS) for place, _ in found.links):
+                continue
             walks.append(found)
         return walks or None
 
