@@ -6,6 +6,7 @@
  *   leases.c   what the daemon allowed, until a launcher claims it
  *   monitor.c  one process per run, PID 1 of the run's namespace: reads the request, waits, reports
  *   root.c     the run's fresh root
+ *   drivers.c  a GPU's driver in it, where the engine has mounted one
  *   terminal.c a pty of the run's own, where the launcher has a terminal
  *   filter.c   the system calls that a run may not make
  *   notes.c    why a run failed, where only its container knows
@@ -118,6 +119,10 @@ int root_build(const struct lease *lease, const int *mounts, struct failure *f);
 /* Make the directory `path` and its parents; those made are given to uid and gid. */
 int make_dirs(const char *path, mode_t mode, uid_t uid, gid_t gid);
 int write_file(const char *path, const char *bytes, size_t length, mode_t mode);
+
+/* drivers.c: remember the mounts of a driver, once; then move the caller's copies of them below its current directory. */
+int drivers_find(const char *mountinfo);
+int drivers_move(struct failure *f);
 
 /* filter.c: write the filter, once; then put it on the calling thread, which must have no_new_privs. */
 void filter_prepare(void);

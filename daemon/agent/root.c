@@ -278,6 +278,8 @@ int root_build(const struct lease *lease, const int *mounts, struct failure *f) 
     if (chdir(ROOT) < 0 || mount("/dev", "dev", NULL, MS_MOVE, NULL) < 0 ||
         mount("/sys", "sys", NULL, MS_MOVE, NULL) < 0 || mount_system() < 0)
         return fail(f, 125, "no fresh root: /dev, /proc or /sys: %s", strerror(errno));
+    if (drivers_move(f) < 0)
+        return -1;
     if (mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
         return fail(f, 125, "no fresh root: it could not be entered: %s", strerror(errno));
     if (lease->home && make_dirs(lease->home, 0700, lease->uid, lease->gid) < 0)

@@ -181,6 +181,14 @@ static void prepare_container(void) {
     keep_network_files();
 }
 
+static void find_drivers(void) {
+    size_t length;
+    char *table = read_file("/proc/self/mountinfo", &length);
+    if (drivers_find(table) < 0)
+        give_up("the mounts of the engine's driver");
+    free(table);
+}
+
 static void find_user(const char *text, struct setup *setup) {
     size_t length;
     char *passwd = read_file("/etc/passwd", &length), *group = read_file("/etc/group", &length);
@@ -207,6 +215,8 @@ static int take_records(const char *payload, size_t length, struct setup *setup,
             memcpy(home, at, record.length); /* ended by NUL: checked by the caller */
         else if (record.type == DX_R_MEMORY && record.length == 8)
             memcpy(&setup->memory_bytes, at, 8);
+        else if (record.type == DX_R_DRIVERS && !record.length)
+            find_drivers();
         else if (record.type == DX_R_USER && record.length && record.length < MAX_USER)
             memcpy(user, at, record.length);
         else if (record.type == DX_R_GROUPS && record.length <= sizeof setup->user.groups && record.length % 4 == 0) {

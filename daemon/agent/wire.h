@@ -71,6 +71,7 @@ enum {
     DX_R_HOME = 2,       /* path: made in the container, 0700, owned by OWNER and GID */
     DX_R_PASSWD = 3,     /* text: a passwd(5) line, added if its uid is missing */
     DX_R_GROUP = 4,      /* text: a group(5) line, added if its gid is missing; repeatable */
+    DX_R_DRIVERS = 5,    /* empty: the read-only mounts that the engine made are in each run's root, too */
     DX_R_RUN = 16,       /* uint64_t: number of the run */
     DX_R_TOKEN = 17,     /* DX_TOKEN_BYTES: what START must show, once */
     DX_R_DEADLINE = 18,  /* uint64_t: CLOCK_MONOTONIC ns after which START is refused */

@@ -245,6 +245,8 @@ class Starter:
             payload += record(protocol.R_GROUP, b"root:x:0:")
             payload += record(protocol.R_USER, key.user.encode())
             payload += record(protocol.R_GROUPS, b"".join(map(U32.pack, who.gids[:256])))
+        if key.gpus:
+            payload += record(protocol.R_DRIVERS, b"")
         if who.home:
             payload += record(protocol.R_HOME, os.fsencode(who.home) + b"\0")
         return payload
