@@ -55,6 +55,9 @@ class Definition(TypedDict):
     mounts: NotRequired[list[str | Mount]]
     paths: NotRequired[str]
     caches: NotRequired[list[str]]
+    root: NotRequired[str]
+    scratch: NotRequired[str]
+    scratch_size: NotRequired[str | None]
     memory: NotRequired[str | None]
     cpus: NotRequired[float | None]
     pids: NotRequired[int | None]
@@ -78,6 +81,9 @@ class Tool(TypedDict):
     mounts: list[str | Mount]
     paths: str
     caches: list[str]
+    root: str
+    scratch: str
+    scratch_size: str | None
     memory: str | None
     cpus: float | None
     pids: int | None
@@ -269,6 +275,11 @@ class Client:
         """Remove the caches of a tool, or the one at that path; those that were removed."""
         target = f"/v1/caches?tool={quote(tool)}" + (f"&path={quote(path)}" if path is not None else "")
         dropped: list[Cache] = self._ask("DELETE", target)["dropped"]
+        return dropped
+
+    def reset(self, tool: str) -> int:
+        """Empty the tool's kept root; how many layers there were, one for each image that it had."""
+        dropped: int = self._ask("DELETE", f"/v1/tools/{quote(tool)}/root")["dropped"]
         return dropped
 
     def runs(self, state: Literal["live", "finished"] | None = None) -> list[Run]:

@@ -8,6 +8,7 @@
  *   root.c     the run's fresh root
  *   drivers.c  a GPU's driver in it, where the engine has mounted one
  *   terminal.c a pty of the run's own, where the launcher has a terminal
+ *   layers.c   where what a run writes to its root goes
  *   filter.c   the system calls that a run may not make
  *   notes.c    why a run failed, where only its container knows
  *   command.c  from the monitor to the command: identity, descriptors, exec
@@ -106,6 +107,8 @@ struct setup {
     int control, run_listener, control_listener;
     struct user user;
     uint64_t memory_bytes; /* what the container may use, or 0 */
+    uint32_t layer;        /* DX_ROOT_*, or 0: in memory */
+    uint32_t root[2];      /* DX_R_ROOT as it came */
 };
 /* Connect to the daemon, prepare the container; does not return unless all of it worked. */
 void set_up(struct setup *setup);
@@ -115,7 +118,7 @@ int user_find(const char *text, const char *passwd, const char *group, uid_t own
 
 /* root.c: make the calling process's mount namespace a fresh root with the lease's grants in it.
  * The mounts are consumed. */
-int root_build(const struct lease *lease, const int *mounts, struct failure *f);
+int root_build(const struct setup *setup, const struct lease *lease, const int *mounts, struct failure *f);
 /* Make the directory `path` and its parents; those made are given to uid and gid. */
 int make_dirs(const char *path, mode_t mode, uid_t uid, gid_t gid);
 int write_file(const char *path, const char *bytes, size_t length, mode_t mode);
@@ -139,9 +142,19 @@ void terminal_release(int slave);
 pid_t command_start(const struct lease *lease, const struct dx_start *start, const int *targets, const int *fds,
                     int terminal, struct failure *f);
 
-/* The state of the scratch layer of the root that was built; -1 where there is none. */
+/* open_tree(2) and move_mount(2); attaching closes the tree. */
+int tree_clone(const char *path, unsigned int flags);
+int tree_attach(int tree, const char *path);
+
+/* layers.c: mount the root with its upper layer, where the returned path says; NULL and `f` where that fails. */
+const char *layer_mount(const struct setup *setup, const struct lease *lease, struct failure *f);
+/* Once in a container: have the layer on this volume kept for all runs; why not, or NULL. */
+const char *layer_keep(uint32_t volume);
+/* The state of the file system of a layer that goes with the run; -1 where there is none. */
 struct statfs;
-int root_scratch(struct statfs *st);
+int layer_state(struct statfs *st);
+/* Remove what the run has left of its layer; the calling process is of no use after that. */
+void layer_discard(void);
 
 /* notes.c: tell the launcher why the run failed, where only the container knows. Begin before the command does. */
 void notes_begin(const struct setup *setup);

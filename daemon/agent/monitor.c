@@ -291,7 +291,7 @@ void monitor(const struct setup *setup, int launcher, int report_to, uint32_t sl
         end_failed(launcher, &f);
     }
     uint64_t begun = now_ns();
-    if (check_descriptors(setup, &lease, fds, targets, &start, &f) < 0 || root_build(&lease, fds + start.nstd, &f) < 0)
+    if (check_descriptors(setup, &lease, fds, targets, &start, &f) < 0 || root_build(setup, &lease, fds + start.nstd, &f) < 0)
         end_failed(launcher, &f);
     close_all(fds + start.nstd, nfds - start.nstd);
     /* Leader of the command's session, so that the command's group is none that the kernel takes for an orphan. */
@@ -329,5 +329,7 @@ void monitor(const struct setup *setup, int launcher, int report_to, uint32_t sl
     report.exited = 1;
     tell_agent();
     frame_send(launcher, DX_EXIT, &report.run.exit, sizeof report.run.exit, NULL, 0);
+    close(launcher);
+    layer_discard();
     _exit(0);
 }

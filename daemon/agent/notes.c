@@ -68,10 +68,13 @@ void notes_end(const struct setup *setup, const struct lease *lease, int status,
                  size_text(setup->memory_bytes, size, sizeof size));
         tell(launcher, text);
     }
-    if (root_scratch(&scratch) == 0 && (scratch.f_bavail == 0 || (scratch.f_files && scratch.f_ffree == 0))) {
+    if (layer_state(&scratch) == 0 && (scratch.f_bavail == 0 || (scratch.f_files && scratch.f_ffree == 0))) {
         uint64_t bytes = lease->scratch_bytes ? lease->scratch_bytes : scratch.f_blocks * (uint64_t)scratch.f_bsize;
-        snprintf(text, sizeof text, "the run's scratch layer is full (%s%s); raise %s", size_text(bytes, size, sizeof size),
-                 scratch.f_bavail ? ", its number of files" : "", "scratch_bytes in dx.toml, or write to a grant");
+        if (setup->layer == DX_ROOT_DISK)
+            snprintf(text, sizeof text, "the run's scratch layer is full: no room is left on the engine's disk");
+        else
+            snprintf(text, sizeof text, "the run's scratch layer is full (%s%s); raise the tool's scratch_size",
+                     size_text(bytes, size, sizeof size), scratch.f_bavail ? ", its number of files" : "");
         tell(launcher, text);
     }
 }

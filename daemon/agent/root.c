@@ -1,4 +1,4 @@
-/* A run's fresh root: an overlay over the container's own root, its upper layer in memory.
+/* A run's fresh root: an overlay over the container's own root (layers.c says where its upper layer is).
  *
  * The caller is alone in new mount, PID and IPC namespaces. The old /proc is of no use there, so its place serves to
  * build in; /dev and /sys move over from the old root, which is the caller's own copy. pivot_root(2) is refused
@@ -41,10 +41,7 @@ struct mount_attr {
 #define MOUNT_ATTR_IDMAP 0x00100000
 #endif
 
-#define SCRATCH "/proc"
-#define ROOT SCRATCH "/r"
-
-static int clone_tree(const char *path, unsigned int flags) {
+int tree_clone(const char *path, unsigned int flags) {
     return (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags);
 }
 
@@ -61,7 +58,7 @@ static int restrict_tree(int tree, uint64_t attributes, unsigned int flags) {
     return set_attributes(tree, attributes, flags, -1);
 }
 
-static int attach(int tree, const char *path) {
+int tree_attach(int tree, const char *path) {
     int rc = (int)syscall(SYS_move_mount, tree, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH);
     int saved = errno;
     close(tree);
@@ -76,13 +73,13 @@ static int mask_proc(void) {
                                          "proc/timer_list",   "proc/timer_stats", "proc/sched_debug",
                                          "proc/acpi",         "proc/asound",      "proc/scsi"};
     for (size_t i = 0; i < sizeof readonly / sizeof readonly[0]; i++) {
-        int tree = clone_tree(readonly[i], 0);
+        int tree = tree_clone(readonly[i], 0);
         if (tree < 0) {
             if (errno == ENOENT)
                 continue;
             return -1;
         }
-        if (restrict_tree(tree, MOUNT_ATTR_RDONLY, 0) < 0 || attach(tree, readonly[i]) < 0)
+        if (restrict_tree(tree, MOUNT_ATTR_RDONLY, 0) < 0 || tree_attach(tree, readonly[i]) < 0)
             return -1;
     }
     for (size_t i = 0; i < sizeof hidden / sizeof hidden[0]; i++) {
@@ -90,8 +87,8 @@ static int mask_proc(void) {
         if (lstat(hidden[i], &st) < 0)
             continue;
         const char *cover = S_ISDIR(st.st_mode) ? "dev/mqueue" : "dev/null";
-        int tree = clone_tree(cover, 0);
-        if (tree < 0 || restrict_tree(tree, MOUNT_ATTR_RDONLY, 0) < 0 || attach(tree, hidden[i]) < 0)
+        int tree = tree_clone(cover, 0);
+        if (tree < 0 || restrict_tree(tree, MOUNT_ATTR_RDONLY, 0) < 0 || tree_attach(tree, hidden[i]) < 0)
             return -1;
     }
     return 0;
@@ -234,7 +231,7 @@ static int open_caches(const struct lease *lease, int *trees, struct failure *f)
     for (size_t i = 0; i < lease->ncaches; i++) {
         struct stat st;
         snprintf(path, sizeof path, VOLUMES_DIR "/%u", lease->caches[i].volume);
-        if ((trees[i] = clone_tree(path, 0)) < 0 || fstat(trees[i], &st) < 0 ||
+        if ((trees[i] = tree_clone(path, 0)) < 0 || fstat(trees[i], &st) < 0 ||
             restrict_tree(trees[i], MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0) < 0)
             return fail(f, 125, "no cache for %s: %s", lease->caches[i].path, strerror(errno));
         /* The engine makes a volume as root's. */
@@ -247,35 +244,18 @@ static int open_caches(const struct lease *lease, int *trees, struct failure *f)
 static int attach_caches(const struct lease *lease, const int *trees, struct failure *f) {
     for (size_t i = 0; i < lease->ncaches; i++) {
         const char *path = lease->caches[i].path;
-        if (make_dirs(path, 0755, lease->uid, lease->gid) < 0 || attach(trees[i], path) < 0)
+        if (make_dirs(path, 0755, lease->uid, lease->gid) < 0 || tree_attach(trees[i], path) < 0)
             return fail(f, 125, "no place for the cache %s in the image: %s", path, strerror(errno));
     }
     return 0;
 }
 
-static int scratch = -1; /* its path leads nowhere once the root is entered */
-
-int root_scratch(struct statfs *st) {
-    return scratch < 0 ? -1 : fstatfs(scratch, st);
-}
-
-int root_build(const struct lease *lease, const int *mounts, struct failure *f) {
-    char size[64] = "mode=0755";
+int root_build(const struct setup *setup, const struct lease *lease, const int *mounts, struct failure *f) {
+    const char *place;
     int caches[MAX_CACHES];
-    if (open_caches(lease, caches, f) < 0)
+    if (open_caches(lease, caches, f) < 0 || !(place = layer_mount(setup, lease, f)))
         return -1;
-    if (lease->scratch_bytes)
-        snprintf(size, sizeof size, "mode=0755,size=%llu", (unsigned long long)lease->scratch_bytes);
-    if (mount("scratch", SCRATCH, "tmpfs", MS_NODEV, size) < 0 || mkdir(SCRATCH "/u", 0755) < 0 ||
-        mkdir(SCRATCH "/w", 0755) < 0 || mkdir(ROOT, 0755) < 0)
-        return fail(f, 125, "no scratch layer: %s", strerror(errno));
-    /* The agent's own directory, which is there where there are volumes, is nothing to a run: a whiteout. */
-    if (lease->ncaches && mknod(SCRATCH "/u/.dx", S_IFCHR, 0) < 0)
-        return fail(f, 125, "no scratch layer: %s", strerror(errno));
-    scratch = open(SCRATCH, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (mount("root", ROOT, "overlay", MS_NODEV, "lowerdir=/,upperdir=" SCRATCH "/u,workdir=" SCRATCH "/w") < 0)
-        return fail(f, 125, "no fresh root: the overlay was refused: %s", strerror(errno));
-    if (chdir(ROOT) < 0 || mount("/dev", "dev", NULL, MS_MOVE, NULL) < 0 ||
+    if (chdir(place) < 0 || mount("/dev", "dev", NULL, MS_MOVE, NULL) < 0 ||
         mount("/sys", "sys", NULL, MS_MOVE, NULL) < 0 || mount_system() < 0)
         return fail(f, 125, "no fresh root: /dev, /proc or /sys: %s", strerror(errno));
     if (drivers_move(f) < 0)

@@ -213,7 +213,10 @@ static int take_records(const char *payload, size_t length, struct setup *setup,
             memcpy(&setup->gid, at, 4);
         else if (record.type == DX_R_HOME && record.length > 1 && record.length <= 4096 && at[0] == '/')
             memcpy(home, at, record.length); /* ended by NUL: checked by the caller */
-        else if (record.type == DX_R_MEMORY && record.length == 8)
+        else if (record.type == DX_R_ROOT && record.length == sizeof setup->root) {
+            memcpy(setup->root, at, sizeof setup->root);
+            setup->layer = setup->root[0];
+        } else if (record.type == DX_R_MEMORY && record.length == 8)
             memcpy(&setup->memory_bytes, at, 8);
         else if (record.type == DX_R_DRIVERS && !record.length)
             find_drivers();
@@ -256,6 +259,9 @@ void set_up(struct setup *setup) {
     const struct user *u = &setup->user;
     if (home[0] && make_dirs(home, 0700, u->given ? u->uid : setup->owner, u->given ? u->gid : setup->gid) < 0)
         give_up("making the home directory");
+    const char *why = setup->layer == DX_ROOT_KEPT ? layer_keep(setup->root[1]) : NULL;
+    if (why)
+        break_off(why);
     setup->control = control;
     setup->run_listener = fds[0];
     setup->control_listener = fds[1];

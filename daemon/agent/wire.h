@@ -86,9 +86,12 @@ enum {
     DX_R_SCRATCH = 28,   /* uint64_t: bytes of the scratch layer, 0 for the kernel's default */
     DX_R_LINK = 29,      /* path, then what is written in the link made there; nothing: a directory; repeatable */
     DX_R_CACHE = 30,     /* uint32_t, the number of a volume of the container; then the path it gets; repeatable */
+    DX_R_ROOT = 31,      /* uint32_t DX_ROOT_KEPT or DX_ROOT_DISK, uint32_t the number of its volume; in SETUP only */
     DX_R_MEMORY = 33,    /* uint64_t: bytes that the container may use; in SETUP only */
     DX_R_USER = 34,      /* text, as an image's USER: who runs are, if not their caller; in SETUP only */
 };
+
+enum { DX_ROOT_KEPT = 1, DX_ROOT_DISK = 2 };
 
 /* NEW: the path is of something to be made, the mount the directory for it; what the image has there is kept. */
 enum { DX_GRANT_RO = 1, DX_GRANT_DIR = 2, DX_GRANT_NEW = 4 };

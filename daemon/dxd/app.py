@@ -78,6 +78,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         hub=hub,
         home=str(home),
         scratch_bytes=settings.scratch_bytes,
+        volumes=volumes,
         private=private,
     )
     watch = EngineWatch(engine=engine, images=images, pool=pool)

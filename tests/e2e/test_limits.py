@@ -70,7 +70,7 @@ def test_a_scratch_layer_that_is_full(house: House, image: str, filling: str, wh
     assert b"No space left on device" in done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith(b"dx: the run's scratch layer is full " + why)
-    assert b"scratch_bytes" in last
+    assert b"scratch_size" in last
     done = house.run([image, "sh", "-c", "dd if=/dev/zero of=/tmp/x bs=1M count=7 2>/dev/null; false"])
     assert (done.returncode, done.stderr) == (1, b"")
 

@@ -30,6 +30,9 @@ TOOL_DEFAULTS: dict[str, Any] = {
     "mounts": [],
     "paths": "auto",
     "caches": [],
+    "root": "fresh",
+    "scratch": "memory",
+    "scratch_size": None,
     "memory": None,
     "cpus": None,
     "pids": None,
@@ -55,6 +58,8 @@ class State:
 
     tools: dict[str, dict[str, Any]] = field(default_factory=dict)
     containers: list[dict[str, Any]] = field(default_factory=list)
+    kept: dict[str, int] = field(default_factory=dict)
+    """How many layers of kept roots there are, by tool."""
     caches: list[dict[str, Any]] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
     prepare: list[dict[str, Any]] = field(default_factory=lambda: [{"image": "sha256:" + "0" * 64}])
@@ -187,6 +192,8 @@ def answer(
             gone = [each for each in state.containers if query.get("tool") in (None, *each["tools"])]
             state.containers = [each for each in state.containers if each not in gone]
             return 200, {"dropped": len(gone)}
+        case "DELETE", "tools", name, "root":
+            return 200, {"dropped": state.kept.pop(name, 0)}
         case "GET", "caches":
             return 200, {"caches": state.caches}
         case "DELETE", "caches":

@@ -20,6 +20,7 @@ MODULES = {
     "ps": "containers",
     "stop": "containers",
     "cache": "caches",
+    "reset": "caches",
     "status": "daemon",
     "daemon": "daemon",
     "reshim": "shell",

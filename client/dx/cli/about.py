@@ -10,7 +10,7 @@ from dx.errors import ClientError
 GROUPS = (
     ("Run", ("run",)),
     ("Tools", ("add", "rm", "ls", "show", "edit")),
-    ("What is going on", ("ps", "stop", "cache", "status", "daemon", "doctor")),
+    ("What is going on", ("ps", "stop", "cache", "reset", "status", "daemon", "doctor")),
     ("Your shell", ("activate", "reshim", "completions")),
     ("About dx", ("version", "help")),
 )
@@ -55,6 +55,9 @@ What can stand in dx.toml; `dx edit` opens it, `dx edit --path` says where it is
   paths = "auto"                      what it sees beside: the project, and what its arguments name; or less:
                                       project, none
   caches = ["~/.cache/pip"]           directories in its root that stay from run to run
+  root = "kept"                       its root stays from run to run; dx reset NAME empties it
+  scratch = "disk"                    where a fresh root is written to; or "memory", with
+  scratch_size = "512m"               what one run may write there
   memory = "512m"                     what all runs may use together
   cpus = 1.5
   pids = 100

@@ -60,6 +60,13 @@ def _arguments(parser: Parser) -> None:
         default=[],
         help="a directory in its root that stays from run to run; repeatable",
     )
+    run.add_argument(
+        "--root", choices=("fresh", "kept"), default="fresh", help="what becomes of its root (default: fresh each time)"
+    )
+    run.add_argument(
+        "--scratch", choices=("memory", "disk"), default="memory", help="where it writes to (default: memory)"
+    )
+    run.add_argument("--scratch-size", metavar="SIZE", help="how much one run may write to its root, in memory")
     run.add_argument("--memory", metavar="SIZE", help="what all its runs may use together: 512m, 2g")
     run.add_argument("--cpus", metavar="N", type=float, help="processors, like 1.5")
     run.add_argument("--pids", metavar="N", type=int, help="processes at most")

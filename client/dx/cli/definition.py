@@ -28,6 +28,9 @@ DEFAULTS: Definition = {
     "mounts": [],
     "paths": "auto",
     "caches": [],
+    "root": "fresh",
+    "scratch": "memory",
+    "scratch_size": None,
     "memory": None,
     "cpus": None,
     "pids": None,
@@ -59,7 +62,10 @@ def definition(given: Namespace) -> Definition:
         "mounts": [_mount(each) for each in given.mount],
         "paths": given.paths,
         "caches": [_inside("--cache", each) for each in given.cache],
-        "memory": _memory(given.memory) if given.memory is not None else None,
+        "root": given.root,
+        "scratch": given.scratch,
+        "scratch_size": _size("--scratch-size", given.scratch_size) if given.scratch_size is not None else None,
+        "memory": _size("--memory", given.memory) if given.memory is not None else None,
         "cpus": given.cpus,
         "pids": given.pids,
         "ports": [_port(each) for each in given.port],
@@ -87,6 +93,9 @@ def definition_of(tool: Tool) -> Definition:
         "mounts": tool["mounts"],
         "paths": tool["paths"],
         "caches": tool["caches"],
+        "root": tool["root"],
+        "scratch": tool["scratch"],
+        "scratch_size": tool["scratch_size"],
         "memory": tool["memory"],
         "cpus": tool["cpus"],
         "pids": tool["pids"],
@@ -184,11 +193,11 @@ def absolute(path: str) -> str:
     return os.path.abspath(Path(path).expanduser())
 
 
-def _memory(text: str) -> str:
+def _size(option: str, text: str) -> str:
     """The size as the daemon writes it, so that equal sizes are equal texts: in the largest unit that divides it."""
     match = _SIZE.fullmatch(text.strip())
     if not match:
-        raise UsageError(f"--memory: {text} is not a size; write it like 512m or 2g")
+        raise UsageError(f"{option}: {text} is not a size; write it like 512m or 2g")
     number, unit = match.groups()
     whole, _, fraction = number.partition(".")
     factor = 1024 ** _UNITS.index(unit.lower() or "b")

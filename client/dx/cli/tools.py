@@ -56,7 +56,7 @@ def show(given: Namespace) -> int:
     lines += [("mount", _mount(each)) for each in tool["mounts"]]
     if tool["paths"] != "auto":
         lines.append(("paths", tool["paths"]))
-    lines += [("cache", each) for each in tool["caches"]]
+    lines += _root_lines(tool)
     for key, value in (("memory", tool["memory"]), ("cpus", tool["cpus"]), ("pids", tool["pids"])):
         if value is not None:
             lines.append((key, f"{value:g}" if isinstance(value, float) else str(value)))
@@ -109,6 +109,14 @@ def _build_lines(build: Build) -> list[tuple[str, str]]:
     if build["target"]:
         lines.append(("target", build["target"]))
     return lines + [("arg", f"{name}={value}") for name, value in build["args"].items()]
+
+
+def _root_lines(tool: Tool) -> list[tuple[str, str]]:
+    """What stays of its root, and where the rest is."""
+    lines = [("root", tool["root"])] if tool["root"] != "fresh" else []
+    if tool["scratch"] != "memory" or tool["scratch_size"] is not None:
+        lines.append(("scratch", " ".join(filter(None, (tool["scratch"], tool["scratch_size"])))))
+    return lines + [("cache", each) for each in tool["caches"]]
 
 
 def _mount(mount: str | Mount) -> str:

@@ -1,4 +1,4 @@
-"""Caches: see them, remove them."""
+"""What tools keep: see and remove caches, empty kept roots."""
 
 from collections.abc import Iterable
 
@@ -47,6 +47,20 @@ class CacheRoutes:
                 ),
                 errors=(BadName, Conflict, NotFound, EngineTrouble),
             ),
+            Route(
+                id="resetTool",
+                method="DELETE",
+                path="/v1/tools/{name}/root",
+                handler=self._reset,
+                summary="Empty the kept root of a tool",
+                description="Its warm container goes with it; where a run is in it it is a conflict.",
+                tag="caches",
+                answers=(Answer(200, "How many layers were removed", types.RootsDropped),),
+                path_parameters=(
+                    Parameter("name", "The tool", {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$"}),
+                ),
+                errors=(BadName, Conflict, EngineTrouble),
+            ),
         )
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
@@ -63,6 +77,11 @@ class CacheRoutes:
         if not dropped:
             raise NotFound(f"{tool} has no cache" + (f" at {path}" if path is not None else ""), "see: dx cache ls")
         return web.Response(body=types.encode(types.CachesDropped(_json(dropped))), content_type=errors.JSON)
+
+    async def _reset(self, request: web.Request) -> web.StreamResponse:
+        reading.read_query(request)
+        dropped = await self._volumes.remove(VolumeKind.ROOT, check_name(reading.path_value(request, "name")), None)
+        return web.Response(body=types.encode(types.RootsDropped(len(dropped))), content_type=errors.JSON)
 
 
 def _json(views: Iterable[VolumeView]) -> list[types.Cache]:

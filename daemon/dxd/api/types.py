@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from dxd.engine.model import EngineState
 from dxd.runs.model import RunState
-from dxd.tools.model import Network, Paths, Share, User
+from dxd.tools.model import Network, Paths, Root, Scratch, Share, User
 
 
 def schema(**keywords: object) -> Meta:
@@ -131,6 +131,9 @@ class ToolBody(Struct, frozen=True, forbid_unknown_fields=True):
         schema(uniqueItems=True, maxItems=16),
         Meta(description="Directories in a run's root that stay from run to run, each a volume of the tool's"),
     ] = []
+    root: Annotated[Root, Meta(description="Whether what a run writes to its root goes with it")] = Root.FRESH
+    scratch: Annotated[Scratch, Meta(description="Where a fresh root is written to")] = Scratch.MEMORY
+    scratch_size: Annotated[Size | None, Meta(description="In memory only; null is the daemon's setting")] = None
     memory: Annotated[Size | None, Meta(description="Like 512m or 2g, at least 6m")] = None
     cpus: Annotated[float | None, schema(minimum=0.01, maximum=8192)] = None
     # A float, since JSON has no other numbers: 1e2 is a whole one.
@@ -155,6 +158,9 @@ class Tool(Struct, frozen=True):
     mounts: list[str | MountPaths]
     paths: Paths
     caches: list[str]
+    root: Root
+    scratch: Scratch
+    scratch_size: str | None
     memory: str | None
     cpus: float | None
     pids: int | None
@@ -312,6 +318,12 @@ class Caches(Struct, frozen=True):
     """Every cache there is, by tool and path; also of tools that are not defined any more."""
 
     caches: list[Cache]
+
+
+class RootsDropped(Struct, frozen=True):
+    """How many layers of a tool's kept root were removed: one for each image that it had."""
+
+    dropped: int
 
 
 class CachesDropped(Struct, frozen=True):

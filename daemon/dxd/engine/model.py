@@ -106,6 +106,8 @@ class ContainerSpec:
     binds: tuple[tuple[str, str], ...] = ()
     """Source on the host, which must exist, and target; always read-only."""
     volumes: tuple[VolumeSpec, ...] = ()
+    anonymous: tuple[str, ...] = ()
+    """Targets of volumes that go with the container."""
     memory_bytes: int | None = None
     cpus: float | None = None
     pids: int | None = None

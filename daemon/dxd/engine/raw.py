@@ -56,6 +56,7 @@ def container_config(spec: ContainerSpec, *, json_file: bool) -> dict[str, Any]:
         "Mounts": [
             *({"Type": "bind", "Source": source, "Target": target, "ReadOnly": True} for source, target in spec.binds),
             *map(_volume_mount, spec.volumes),
+            *({"Type": "volume", "Target": target} for target in spec.anonymous),
         ],
         "CapDrop": ["ALL"],
         "CapAdd": list(spec.capabilities),

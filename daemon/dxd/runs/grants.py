@@ -63,8 +63,15 @@ class Place:
     """The caller's $PWD, which may be another name of the current directory."""
 
 
-def plan(place: Place, *, mounts: Sequence[Mount], args: Iterable[bytes] = (), paths: Paths = Paths.AUTO) -> Plan:
-    """The grants of a run.
+def plan(
+    place: Place,
+    *,
+    mounts: Sequence[Mount],
+    args: Iterable[bytes] = (),
+    paths: Paths = Paths.AUTO,
+    caches: Iterable[str] = (),
+) -> Plan:
+    """The grants of a run. What lies in a cache is the cache's, whatever the host has of that name.
 
     Raises `CannotGrant` where the current directory cannot be shown, a mount of the tool is not there, an argument
     clearly names what is never granted unasked, or there are too many.
@@ -79,6 +86,7 @@ def plan(place: Place, *, mounts: Sequence[Mount], args: Iterable[bytes] = (), p
         else:
             grants.append(_project(cwd, closed))
             covered.append(grants[-1].target)
+    covered += map(os.fsencode, caches)
     inference = Inference(cwd, closed, tuple(covered))
     if paths is Paths.AUTO:
         inference.arguments(args)

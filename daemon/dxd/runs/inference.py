@@ -94,7 +94,7 @@ class Inference:
 
     def _take(self, found: Walk, candidate: Candidate, number: int) -> None:
         whole = found.end.rstrip(b"/") + b"/" + found.new if found.new else found.end
-        if is_in(found.end, self.covered):
+        if is_in(whole, self.covered):
             self._follow(found)
             return
         if found.new and self.closed.is_images(found.end):

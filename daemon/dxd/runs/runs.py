@@ -30,11 +30,12 @@ from dxd.runs.closed import SYSTEM, is_in
 from dxd.runs.model import Grant, Lease, LeaseRequest, Peer, Run, RunId, RunState, StillAlive
 from dxd.telemetry import get_logger
 from dxd.tools.catalogue import Catalogue
-from dxd.tools.model import Network, Share, Tool, ToolName, User
+from dxd.tools.model import Network, Root, Share, Tool, ToolName, User
 from dxd.tools.parse import parse_tool
 from dxd.warm.link import Ended
 from dxd.warm.model import Key, VolumeKind, VolumeUse
 from dxd.warm.pool import Pool, Warm, Watcher
+from dxd.warm.volumes import Volumes
 
 LEASE_S = 60.0
 """How long a launcher may take to claim its lease; more than it waits for a busy agent."""
@@ -101,7 +102,7 @@ class Runs:
 
     def __init__(
         self, *, catalogue: Catalogue, images: Images, pool: Pool, hub: Hub, home: str, scratch_bytes: int,
-        private: Sequence[bytes],
+        volumes: Volumes,         private: Sequence[bytes],
     ) -> None:  # fmt: skip
         self._catalogue = catalogue
         self._images = images
@@ -109,6 +110,7 @@ class Runs:
         self._hub = hub
         self._home = os.fsencode(home)
         self._scratch_bytes = scratch_bytes
+        self._volumes = volumes
         self._private = tuple(dict.fromkeys(path for each in private for path in (each, os.path.realpath(each))))
         self._live: dict[int, _Record] = {}
         self._ended: OrderedDict[int, _Record] = OrderedDict()
@@ -138,13 +140,16 @@ class Runs:
         grants.check_caches(tool.caches, plan.grants)
         devices.check(tool.devices)
         key = _key(image, tool)
+        if tool.root is Root.KEPT and not self._pool.has(key):
+            await self._keep(key, progress)
+        scratch_bytes = self._scratch_bytes if tool.scratch_bytes is None else tool.scratch_bytes
         for _ in range(TRIES):
             warm = await self._pool.take(key, image=tool.image or f"{tool.name} (build)", tool=tool.name)
             assert warm.link is not None
             run = self._enter(warm, tool.name, os.fsdecode(what.argv[0]), request.peer.pid)
             token = secrets.token_bytes(protocol.TOKEN_BYTES)
             try:
-                await warm.link.send(self._frame(run, token, request.peer, what, env, plan, home))
+                await warm.link.send(self._frame(run, token, request.peer, what, env, plan, home, scratch_bytes))
             except ConnectionError:
                 self._forget(run)
                 continue
@@ -180,6 +185,17 @@ class Runs:
             for each in [each for each in self._live.values() if each.state is RunState.LEASED and now > each.expires]:
                 self._finish(each, RunState.LOST)
 
+    async def _keep(self, key: Key, progress: Progress) -> None:
+        """Have the tool's kept root free for a container of the key; raises `Conflict` where another's runs use it."""
+        use = next(each for each in key.volumes if each.kind is VolumeKind.ROOT)
+        await self._pool.release(use)
+        kept = [each.use for each in await self._volumes.all(VolumeKind.ROOT) if each.use.tool == use.tool]
+        if kept and use not in kept:
+            progress.note(
+                f"the image of {use.tool} is another one, so its kept root begins anew; "
+                f"with the image before, what was kept is there again (dx reset {use.tool} removes it)"
+            )
+
     async def _find(self, request: LeaseRequest) -> tuple[Tool, bytes | None]:
         """The tool, and the command where it is one that the tool offers by name."""
         name = os.fsdecode(request.command)
@@ -208,7 +224,7 @@ class Runs:
 
     async def _plan(self, request: LeaseRequest, tool: Tool, home: bytes) -> grants.Plan:
         place = grants.Place(request.cwd, home, self._private, _value(request.env, b"PWD"))
-        work = partial(grants.plan, place, mounts=tool.mounts, args=request.args, paths=tool.paths)
+        work = partial(grants.plan, place, mounts=tool.mounts, args=request.args, paths=tool.paths, caches=tool.caches)
         # So many would hold up every other run.
         return await asyncio.to_thread(work) if len(request.args) > MANY_ARGUMENTS else work()
 
@@ -229,6 +245,7 @@ class Runs:
         env: tuple[bytes, ...],
         plan: grants.Plan,
         home: bytes,
+        scratch_bytes: int,
     ) -> bytes:
         parts = [
             record(protocol.R_RUN, U64.pack(run.id)),
@@ -241,7 +258,7 @@ class Runs:
             record(protocol.R_ARGV, strings(what.argv)),
             record(protocol.R_ENV, strings(env)),
             record(protocol.R_CWD, plan.cwd + b"\0"),
-            record(protocol.R_SCRATCH, U64.pack(self._scratch_bytes)),
+            record(protocol.R_SCRATCH, U64.pack(scratch_bytes)),
         ]
         if home and home != b"/" and not is_in(home, SYSTEM):
             parts.append(record(protocol.R_HOME, home + b"\0"))
@@ -255,7 +272,8 @@ class Runs:
             parts.append(record(protocol.R_GRANT, U32.pack(flags) + target + b"\0"))
         # Parents first, so that one does not hide another.
         for index, use in sorted(enumerate(run.warm.key.volumes), key=lambda each: len(each[1].path)):
-            parts.append(record(protocol.R_CACHE, U32.pack(index) + os.fsencode(use.path) + b"\0"))
+            if use.kind is VolumeKind.CACHE:
+                parts.append(record(protocol.R_CACHE, U32.pack(index) + os.fsencode(use.path) + b"\0"))
         body = b"".join(parts)
         if len(body) > protocol.MAX_CONTROL_FRAME:
             raise BadRequest("the arguments and the environment are too long", "8 MiB at most")
@@ -321,7 +339,8 @@ def _key(image: Image, tool: Tool) -> Key:
         memory_bytes=limits.memory_bytes,
         cpus=limits.cpus,
         pids=limits.pids,
-        volumes=tuple(VolumeUse(VolumeKind.CACHE, tool.name, path) for path in tool.caches),
+        volumes=_volumes(image, tool),
+        scratch=tool.scratch.value,
         ports=tool.ports,
         devices=tool.devices,
         gpus=tool.gpus,
@@ -339,6 +358,11 @@ def _value(env: Sequence[bytes], name: bytes) -> bytes:
     """The first value of a variable, as getenv(3) has it; empty where it is not set."""
     start = name + b"="
     return next((entry[len(start) :] for entry in env if entry.startswith(start)), b"")
+
+
+def _volumes(image: Image, tool: Tool) -> tuple[VolumeUse, ...]:
+    caches = tuple(VolumeUse(VolumeKind.CACHE, tool.name, path) for path in tool.caches)
+    return (*caches, VolumeUse(VolumeKind.ROOT, tool.name, "/", image.id)) if tool.root is Root.KEPT else caches
 
 
 def _user(tool: Tool, image: Image) -> str:

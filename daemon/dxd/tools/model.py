@@ -36,6 +36,22 @@ class Paths(StrEnum):
     NONE = "none"
 
 
+class Root(StrEnum):
+    """What becomes of what a run writes to its root."""
+
+    FRESH = "fresh"
+    """It goes with the run."""
+    KEPT = "kept"
+    """It stays, for all runs of the tool."""
+
+
+class Scratch(StrEnum):
+    """Where a fresh root is written to."""
+
+    MEMORY = "memory"
+    DISK = "disk"
+
+
 @dataclass(frozen=True, slots=True)
 class Build:
     """How to make the tool's image from a Dockerfile."""
@@ -134,6 +150,10 @@ class Tool:
     paths: Paths = Paths.AUTO
     caches: tuple[str, ...] = ()
     """Absolute directories in the run's root that stay from run to run, each a volume of the tool's."""
+    root: Root = Root.FRESH
+    scratch: Scratch = Scratch.MEMORY
+    scratch_bytes: int | None = None
+    """In memory only; None is the daemon's setting."""
     limits: Limits = field(default_factory=Limits)
     ports: tuple[Port, ...] = ()
     """Published while one of the tool's runs lives; only with the bridge network."""

@@ -15,11 +15,12 @@ from dxd.errors import BadDefinition, BadName
 from dxd.kit.sizes import format_size, parse_size
 from dxd.kit.toml import BadToml, Spot, quote, table
 from dxd.tools import reach
-from dxd.tools.model import Build, Limits, Mount, Network, Paths, Tool, ToolName, User
+from dxd.tools.model import Build, Limits, Mount, Network, Paths, Root, Scratch, Tool, ToolName, User
 from dxd.tools.names import check_name, did_you_mean, is_image
 
 KEYS = (
     "image", "build", "entrypoint", "commands", "network", "user", "env", "mounts", "paths", "caches",
+    "root", "scratch", "scratch_size",
     "memory", "cpus", "pids", "ports", "devices", "gpus", "share",
 )  # fmt: skip
 _BUILD_KEYS = ("context", "file", "target", "args")
@@ -27,6 +28,8 @@ _MOUNT_KEYS = ("source", "target", "readonly")
 
 MIN_MEMORY = 6 << 20
 """The engine refuses less (moby, daemon/daemon_unix.go, linuxMinMemory)."""
+MIN_SCRATCH = 1 << 20
+"""With less, hardly a run begins."""
 MAX_CPUS = 8192
 MAX_CACHES = 16
 _KERNELS = ("/dev", "/proc", "/sys", "/.dx")
@@ -72,6 +75,9 @@ def to_table(tool: Tool) -> dict[str, object]:
         "mounts": [mount_value(each) for each in tool.mounts] or None,
         "paths": None if tool.paths is Paths.AUTO else tool.paths.value,
         "caches": list(tool.caches) or None,
+        "root": None if tool.root is Root.FRESH else tool.root.value,
+        "scratch": None if tool.scratch is Scratch.MEMORY else tool.scratch.value,
+        "scratch_size": None if tool.scratch_bytes is None else format_size(tool.scratch_bytes),
         "memory": None if limits.memory_bytes is None else format_size(limits.memory_bytes),
         "cpus": limits.cpus,
         "pids": limits.pids,
@@ -125,6 +131,9 @@ def _parse(name: ToolName, value: object, base: Path, spot: Spot) -> Tool:
         mounts=_mounts(*at("mounts"), base) if "mounts" in given else (),
         paths=_choice(*at("paths"), Paths, "setting of paths") if "paths" in given else Paths.AUTO,
         caches=_caches(*at("caches")) if "caches" in given else (),
+        root=_choice(*at("root"), Root, "kind of root") if "root" in given else Root.FRESH,
+        scratch=_choice(*at("scratch"), Scratch, "place for a scratch layer") if "scratch" in given else Scratch.MEMORY,
+        scratch_bytes=_size(*at("scratch_size"), MIN_SCRATCH) if "scratch_size" in given else None,
         limits=Limits(
             memory_bytes=_memory(*at("memory")) if "memory" in given else None,
             cpus=_cpus(*at("cpus")) if "cpus" in given else None,
@@ -135,6 +144,10 @@ def _parse(name: ToolName, value: object, base: Path, spot: Spot) -> Tool:
         gpus=reach.read_gpus(*texts("gpus")) if "gpus" in given else (),
         share=reach.read_share(*texts("share")) if "share" in given else (),
     )
+    if tool.root is Root.KEPT and (tool.scratch is Scratch.DISK or tool.scratch_bytes is not None):
+        raise spot.at("root").bad("is kept, and so has no scratch layer", "leave scratch and scratch_size out")
+    if tool.scratch is Scratch.DISK and tool.scratch_bytes is not None:
+        raise spot.at("scratch_size").bad("holds in memory only", "on disk a run has as much room as the engine's disk")
     reach.check_ports(tool.ports, tool.network, spot.at("ports"))
     return tool
 
@@ -298,6 +311,10 @@ def _expand(text: str, spot: Spot) -> str:
 
 
 def _memory(value: object, spot: Spot) -> int:
+    return _size(value, spot, MIN_MEMORY, ", or the engine refuses it")
+
+
+def _size(value: object, spot: Spot, low: int, why: str = "") -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         size = value
     else:
@@ -306,8 +323,8 @@ def _memory(value: object, spot: Spot) -> int:
             size = parse_size(text)
         except ValueError:
             raise spot.bad(f"{quote(text)} is not a size", "write it like 512m or 2g") from None
-    if not MIN_MEMORY <= size < 2**63:
-        raise spot.bad("must be at least 6m, or the engine refuses it" if size < MIN_MEMORY else "is too large")
+    if not low <= size < 2**63:
+        raise spot.bad(f"must be at least {format_size(low)}{why}" if size < low else "is too large")
     return size
 
 

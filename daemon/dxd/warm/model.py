@@ -44,6 +44,7 @@ class VolumeKind(StrEnum):
     """What a volume of a tool's is for."""
 
     CACHE = "cache"
+    ROOT = "root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class VolumeUse:
     tool: str
     path: str
     """Absolute: where it is in the root of a run."""
+    image: str = ""
+    """Of a kept root: over which image its layer lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class Key:
     gpus: tuple[str, ...] = ()
     hostname: str | None = None
     """None is the engine's choice."""
+    scratch: str = "memory"
+    """Where a fresh root is written to: `memory` or `disk`."""
     user: str = ""
     """Who runs are, as an image's USER; empty is their caller."""
 

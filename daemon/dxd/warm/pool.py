@@ -116,6 +116,10 @@ class Pool:
                 warm.tools.add(tool)
                 return warm
 
+    def has(self, key: Key) -> bool:
+        """Whether there is a container of the key, starting ones too."""
+        return key in self._by_key
+
     def begin(self, warm: Warm, run: int) -> None:
         """A lease was given out: the container is in use until the run ends."""
         warm.runs.add(run)

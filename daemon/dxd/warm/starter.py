@@ -23,7 +23,7 @@ from dxd.engine.docker import Engine
 from dxd.engine.model import ContainerId, ContainerSpec, Publication, VolumeSpec
 from dxd.errors import AgentFailed, EngineTrouble
 from dxd.warm.link import Link, Listener
-from dxd.warm.model import Identity, Key
+from dxd.warm.model import Identity, Key, VolumeKind
 from dxd.warm.volumes import INSTANCE_LABEL, labels_of, volume_name
 
 CAPABILITIES = (
@@ -181,6 +181,7 @@ class Starter:
                 VolumeSpec(volume_name(self.instance, use), f"/.dx/v/{index}", labels_of(self.instance, use))
                 for index, use in enumerate(key.volumes)
             ),
+            anonymous=("/.dx/s",) if key.scratch == "disk" else (),
             binds=((str(self._agent_dir), "/.dx/bin"), (str(meeting), "/.dx/run")),
             memory_bytes=key.memory_bytes,
             cpus=key.cpus,
@@ -240,6 +241,11 @@ class Starter:
         payload += b"".join(record(protocol.R_GROUP, line.encode()) for line in who.groups)
         if key.memory_bytes is not None:
             payload += record(protocol.R_MEMORY, U64.pack(key.memory_bytes))
+        for index, use in enumerate(key.volumes):
+            if use.kind is VolumeKind.ROOT:
+                payload += record(protocol.R_ROOT, U32.pack(protocol.ROOT_KEPT) + U32.pack(index))
+        if key.scratch == "disk":
+            payload += record(protocol.R_ROOT, U32.pack(protocol.ROOT_DISK) + U32.pack(0))
         if key.user:
             payload += record(protocol.R_PASSWD, b"root:x:0:0:root:/root:/bin/sh")
             payload += record(protocol.R_GROUP, b"root:x:0:")

@@ -15,6 +15,7 @@ INSTANCE_LABEL = "dev.dx.instance"
 TOOL_LABEL = "dev.dx.tool"
 KIND_LABEL = "dev.dx.volume"
 PATH_LABEL = "dev.dx.path"
+IMAGE_LABEL = "dev.dx.base"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,15 @@ class VolumeView:
 
 def volume_name(instance: str, use: VolumeUse) -> str:
     """Always the same for the same use, and no other's. A digest: paths have letters that a volume's name cannot."""
-    digest = hashlib.sha256("\0".join((instance, use.kind.value, use.tool, use.path)).encode())
+    digest = hashlib.sha256("\0".join((instance, use.kind.value, use.tool, use.path, use.image)).encode())
     return f"dx-{use.kind.value}-{digest.hexdigest()[:24]}"
 
 
 def labels_of(instance: str, use: VolumeUse) -> dict[str, str]:
     """What tells a volume's use."""
-    return {INSTANCE_LABEL: instance, KIND_LABEL: use.kind.value, TOOL_LABEL: use.tool, PATH_LABEL: use.path}
+    return {INSTANCE_LABEL: instance, KIND_LABEL: use.kind.value, TOOL_LABEL: use.tool, PATH_LABEL: use.path} | (
+        {IMAGE_LABEL: use.image} if use.image else {}
+    )
 
 
 class Volumes:
@@ -64,4 +67,5 @@ class Volumes:
 
 
 def _use(volume: Volume, kind: VolumeKind) -> VolumeUse:
-    return VolumeUse(kind, volume.labels.get(TOOL_LABEL, ""), volume.labels.get(PATH_LABEL, ""))
+    label = volume.labels.get
+    return VolumeUse(kind, label(TOOL_LABEL, ""), label(PATH_LABEL, ""), label(IMAGE_LABEL, ""))

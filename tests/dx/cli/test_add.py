@@ -52,7 +52,7 @@ def test_every_option_ends_in_the_definition(dx: Dx, daemon: State) -> None:
         *("add", "x", "--build", "src/../src", "--file", "D", "--target", "run", "--arg", "B=2", "--arg", "HOME"),
         *("--entrypoint", "sh -c 'a b'", "--command", "x", "--command", "y", "--network", "bridge", "--env", "A=1"),
         *("--env", "AWS_*", "--mount", "work", "--mount", "~/m:/m:ro", "--mount", "/n:/o:rw"),
-        *("--user", "root", "--paths", "project"),
+        *("--user", "root", "--paths", "project", "--scratch-size", "64M"),
         *("--cache", "~/.cache/x", "--cache", "/var/cache/x/"),
         *("--memory", "1024M", "--cpus", "1.5", "--pids", "9", "--yes"),
         *("--port", "8000", "--port", "0.0.0.0:53:5353/udp", "--port", "[::1]:80:81/tcp", "--gpus", "0,1"),
@@ -76,6 +76,9 @@ def test_every_option_ends_in_the_definition(dx: Dx, daemon: State) -> None:
         "mounts": [f"{root}/work:{root}/work", f"{root}/m:/m:ro", "/n:/o"],
         "user": "root",
         "paths": "project",
+        "root": "fresh",
+        "scratch": "memory",
+        "scratch_size": "64m",
         "caches": [f"{root}/.cache/x", "/var/cache/x"],
         "memory": "1g",
         "cpus": 1.5,
@@ -265,11 +268,11 @@ def test_a_file_in_the_way_of_a_shim_is_told(dx: Dx, daemon: State) -> None:
 
 def test_sizes_are_written_as_the_daemon_writes_them() -> None:
     """Or equal definitions would look different."""
-    from dx.cli.definition import _memory
+    from dx.cli.definition import _size
     from dxd.kit.sizes import format_size, parse_size
 
     for text in ("6m", "512m", "0.5g", "1024k", "1000", "7340033", "2T", "1.5 GiB", "64MB", "0"):
-        assert _memory(text) == format_size(parse_size(text))
+        assert _size("--memory", text) == format_size(parse_size(text))
 
 
 def test_the_daemon_and_the_command_line_agree_on_a_definition(dx: Dx, daemon: State) -> None:

@@ -29,3 +29,11 @@ def test_rm_takes_a_tools_caches_or_some_of_them(dx: Dx, daemon: State) -> None:
     assert json.loads(dx("cache", "rm", "pip", "--json").out) == {"dropped": [cache("pip", "/c")]}
     assert daemon.caches == [cache("npm", "/c")]
     assert dx("cache", "rm").status == 125
+
+
+def test_reset_empties_a_kept_root(dx: Dx, daemon: State) -> None:
+    """And says so where there is none."""
+    daemon.kept = {"debian": 2}
+    assert dx("reset", "debian").out == "debian begins anew\n"
+    assert dx("reset", "debian").out == "debian has nothing kept\n"
+    assert json.loads(dx("reset", "debian", "--json").out) == {"dropped": 0}
