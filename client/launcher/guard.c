@@ -23,12 +23,18 @@ struct modes {
 static int to_guard = -1;
 static pid_t guard;
 
+/* Not by memcmp(3): the kernel has fewer control characters than the structure, and leaves the rest as it was. */
+bool modes_are_same(const struct termios *a, const struct termios *b) {
+    return a->c_iflag == b->c_iflag && a->c_oflag == b->c_oflag && a->c_cflag == b->c_cflag && a->c_lflag == b->c_lflag &&
+           memcmp(a->c_cc, b->c_cc, VEOL2 + 1) == 0;
+}
+
 /* A shell that has taken the terminal back sets it as it likes, and soon: that must not be undone. But not all do. */
 static void put_back(int terminal, const struct modes *modes, pid_t group) {
     struct termios now = {0}; /* compared as bytes, and tcgetattr(3) fills not all */
     if (tcgetpgrp(terminal) != group)
         poll(NULL, 0, SHELLS_TURN_MS);
-    if (tcgetattr(terminal, &now) == 0 && memcmp(&now, &modes->during, sizeof now) == 0)
+    if (tcgetattr(terminal, &now) == 0 && modes_are_same(&now, &modes->during))
         tcsetattr(terminal, TCSANOW, &modes->before);
 }
 

@@ -98,6 +98,7 @@ bool terminal_was_typed(int number);
 /* guard.c: what to put back, and over what. The first word starts the guard. */
 void guard_tell(int terminal, const struct termios *before, const struct termios *during);
 bool guard_knows(void);
+bool modes_are_same(const struct termios *a, const struct termios *b);
 /* All is well; call it after terminal_restore(). */
 void guard_dismiss(void);
 

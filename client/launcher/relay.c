@@ -104,7 +104,7 @@ static void end_like(int32_t status) {
 static void forward(int agent, const struct signalfd_siginfo *info) {
     /* The kernel's own come from a terminal and mean the whole group; what a process sent means the command. */
     bool from_kernel = info->ssi_code == SI_KERNEL;
-    if (info->ssi_signo == SIGCONT)
+    if (info->ssi_signo == SIGCONT || info->ssi_signo == SIGHUP)
         terminal_look(agent);
     if (info->ssi_signo == SIGWINCH && from_kernel && terminal_is_on()) {
         terminal_resize(); /* the run's own terminal tells it, if the size is another */

@@ -92,7 +92,7 @@ static void make_raw(void) {
     if (tcgetattr(terminal, &now) < 0)
         return;
     /* After a stop they may be ours already, for some shells keep a job's modes. */
-    if (!guard_knows() || memcmp(&now, &ours, sizeof now) != 0)
+    if (!guard_knows() || !modes_are_same(&now, &ours))
         saved = now;
     ours = saved;
     cfmakeraw(&ours);
@@ -114,10 +114,24 @@ void terminal_resize(void) {
         ioctl(master, TIOCSWINSZ, &size);
 }
 
+/* The terminal is gone: to the run it is as if its own were. */
+static void hang_up(void) {
+    if (master >= 0)
+        close(master);
+    master = -1;
+    raw = false;
+    in.from = in.to = out.from = out.to = 0;
+}
+
 void terminal_look(int agent) {
-    uint32_t foreground = is_foreground();
     if (master < 0)
         return;
+    errno = 0;
+    uint32_t foreground = is_foreground();
+    if (errno == EIO) {
+        hang_up();
+        return;
+    }
     raw = false;
     if (foreground)
         make_raw();
@@ -139,15 +153,6 @@ bool terminal_is_on(void) {
 
 bool terminal_was_typed(int number) {
     return raw && typed >> (number - 1) & 1;
-}
-
-/* The terminal is gone: to the run it is as if its own were. */
-static void hang_up(void) {
-    if (master >= 0)
-        close(master);
-    master = -1;
-    raw = false;
-    in.from = in.to = out.from = out.to = 0;
 }
 
 /* Which signals will the run's terminal make of what goes there now? */

@@ -14,9 +14,12 @@ import pexpect
 
 from tests.contract.twin import Argument, Native, Side, Twin
 from tests.house import DEADLINE_S
+from tests.waiting import until
 
 Step = tuple[str | bytes, str | bytes]
 """What is typed, and the pattern that then has to appear."""
+ON_IT: Step = ("", "")
+"""Wait until the keys are the command's: through dx a terminal is raw then, and before that it echoes by itself."""
 ROWS, COLUMNS = 33, 77
 PROMPT = "<P> "
 
@@ -130,13 +133,14 @@ def scripted(side: Side, script: str, argv: Sequence[Argument]) -> Iterator[Term
 @contextmanager
 def shell(side: Side, argv: Sequence[Argument]) -> Iterator[Terminal]:
     """An interactive shell of the host's, at its prompt; the command is `"${RUN[@]}"` there."""
-    made = Terminal(side, ["/bin/bash", "--norc", "--noprofile", "-i"], cwd=side.house.place(), PS1=PROMPT)
+    line = " ".join("'" + os.fsdecode(each).replace("'", "'\\''") + "'" for each in side.line(argv))
+    start = side.house.root / "bashrc"
+    start.write_text(f"RUN=({line})\nPS1='{PROMPT}'\nbind 'set enable-bracketed-paste off'\n")
+    side.house.own(start)
+    made = Terminal(side, ["/bin/bash", "--noprofile", "--rcfile", str(start), "-i"], cwd=side.house.place())
     try:
         made.see(re.escape(PROMPT))
-        line = " ".join("'" + os.fsdecode(each).replace("'", "'\\''") + "'" for each in side.line(argv))
-        for setting in ("bind 'set enable-bracketed-paste off'", f"RUN=({line})"):
-            made.type(setting + "\r")
-            made.see(re.escape(PROMPT))
+        made.child.delaybeforesend = 0.05  # for a shell discards what comes while it sets its terminal up
         made._shown = b""
         yield made
     finally:
@@ -171,7 +175,7 @@ def in_shell(twin: Twin, argv: Sequence[Argument], *steps: Step) -> bytes:
     for side in (twin.native, twin.dx):
         with shell(side, argv) as it:
             _do(it, steps)
-            it.type("\rkill -KILL $(jobs -p) 2>/dev/null; exit 7\r")
+            it.type("\rkill -KILL $(jobs -p) 2>/dev/null; disown -a 2>/dev/null; exit 7\r")
             seen.append(it.end())
     assert _told(seen[1].shown) == _told(seen[0].shown)
     assert seen[1].status == seen[0].status
@@ -185,6 +189,8 @@ def _told(shown: bytes) -> bytes:
 
 def _do(it: Terminal, steps: Sequence[Step]) -> None:
     for keys, pattern in steps:
+        if (keys, pattern) == ON_IT and it.is_dx:
+            until(lambda: it.modes() != FRESH, "the launcher is in the foreground")
         if keys:
             it.type(keys)
         it.see(pattern)
