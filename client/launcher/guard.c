@@ -31,7 +31,7 @@ bool modes_are_same(const struct termios *a, const struct termios *b) {
 
 /* A shell that has taken the terminal back sets it as it likes, and soon: that must not be undone. But not all do. */
 static void put_back(int terminal, const struct modes *modes, pid_t group) {
-    struct termios now = {0}; /* compared as bytes, and tcgetattr(3) fills not all */
+    struct termios now;
     if (tcgetpgrp(terminal) != group)
         poll(NULL, 0, SHELLS_TURN_MS);
     if (tcgetattr(terminal, &now) == 0 && modes_are_same(&now, &modes->during))

@@ -28,6 +28,7 @@ static bool told;      /* what the agent knows of `is_foreground` */
 static bool held_back; /* a carriage return of the run's, until what follows is seen */
 static uint64_t typed; /* bit n-1 set: the key for signal n went to the run */
 static struct termios saved, ours;
+static struct termios given; /* to the run's terminal, by us */
 static struct buffer in, out;
 
 static bool is_empty(const struct buffer *b) {
@@ -83,17 +84,28 @@ void terminal_describe(struct dx_terminal *t) {
                               .cflag = saved.c_cflag, .lflag = saved.c_lflag};
     for (size_t i = 0; i < NCCS && i < DX_CONTROL_CHARS; i++)
         t->cc[i] = saved.c_cc[i];
+    given = saved;
     told = is_foreground();
     t->foreground = told;
 }
 
+/* A command that began in the background was given the modes of the shell that edits a line there. As long as it has set
+ * none itself, it has those that are the terminal's now. */
+static void give_modes(void) {
+    struct termios theirs;
+    if (tcgetattr(master, &theirs) == 0 && modes_are_same(&theirs, &given) &&
+        tcsetattr(master, TCSANOW, &saved) == 0)
+        given = saved;
+}
+
 static void make_raw(void) {
-    struct termios now = {0}; /* compared as bytes, and tcgetattr(3) fills not all */
+    struct termios now;
     if (tcgetattr(terminal, &now) < 0)
         return;
     /* After a stop they may be ours already, for some shells keep a job's modes. */
     if (!guard_knows() || !modes_are_same(&now, &ours))
         saved = now;
+    give_modes();
     ours = saved;
     cfmakeraw(&ours);
     ours.c_cc[VMIN] = 1;

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dx.launcher.terminal import Terminal
 
 _HUP, _INT, _QUIT, _USR1, _USR2, _ALRM, _TERM = 1, 2, 3, 10, 12, 14, 15
-_CONT, _STOP, _TSTP, _WINCH = 18, 19, 20, 28
+_HUP, _CONT, _STOP, _TSTP, _WINCH = 1, 18, 19, 20, 28
 _FORWARDED = (_INT, _TERM, _HUP, _QUIT, _USR1, _USR2, _ALRM, _CONT, _TSTP, _WINCH)
 _MAX_LOST = 3
 
@@ -142,7 +142,7 @@ class Relay:
             number, _, code = kernel.SIGNAL_INFO.unpack(data)
             # The kernel's own come from a terminal and mean the whole group; what a process sent means the command.
             from_kernel = code == kernel.SI_KERNEL
-            if number == _CONT and self._terminal:
+            if number in (_CONT, _HUP) and self._terminal:
                 self._terminal.look(agent)
             if number == _WINCH and from_kernel and self._terminal and self._terminal.is_on:
                 self._terminal.resize()  # the run's own terminal tells it, if the size is another

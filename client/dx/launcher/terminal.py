@@ -114,7 +114,8 @@ class Terminal:
         """A carriage return of the run's, until what follows is seen."""
         self._typed: set[int] = set()
         """Signals whose keys went to the run."""
-        self._saved = pack(termios.tcgetattr(fd))
+        self._saved = self._given = pack(termios.tcgetattr(fd))
+        """What the modes were, and what the run's terminal was given."""
         self._ours = b""
         self._in = self._out = b""
         self._guard = Guard(fd)
@@ -149,6 +150,8 @@ class Terminal:
         if not self.is_on:
             return
         foreground = self._is_foreground()
+        if self._master < 0:
+            return
         self._raw = False
         if foreground:
             self._make_raw()
@@ -231,6 +234,8 @@ class Terminal:
         try:
             return os.tcgetpgrp(self._terminal) == os.getpgrp()
         except OSError as error:
+            if error.errno == errno.EIO:
+                self._hang_up()
             return error.errno == errno.ENOTTY
 
     def _make_raw(self) -> None:
@@ -241,9 +246,21 @@ class Terminal:
         # After a stop they may be ours already, for some shells keep a job's modes.
         if now != self._ours:
             self._saved = now
+        self._give_modes()
         self._ours = raw(self._saved)
         self._guard.tell(self._saved, self._ours)
         self._raw = self._set(self._ours)
+
+    def _give_modes(self) -> None:
+        """A command that began in the background was given the modes of the shell that edits a line there. As long as
+        it has set none itself, it has those that are the terminal's now.
+        """
+        try:
+            if pack(termios.tcgetattr(self._master)) == self._given:
+                termios.tcsetattr(self._master, termios.TCSANOW, unpack(self._saved))  # type: ignore[arg-type]
+                self._given = self._saved
+        except termios.error:
+            return  # its end is about to be told
 
     def _set(self, modes: bytes) -> bool:
         try:

@@ -162,6 +162,7 @@ def test_a_script_stops_with_the_command(twin: Twin) -> None:
         ("", "ready\r\n"),
         ("\x1a", "shell\r\n"),
         ("", '"\\$@"[^\r]*\r\n'),
+        ON_IT,
         ("k\r", "k\r\nk\r\n"),
         ("\x04", ""),
     ]
