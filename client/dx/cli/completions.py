@@ -39,7 +39,11 @@ def all_words() -> list[Words]:
     mount = Option(("--mount",), "show a path of the host", "file")
     network = Option(("--network",), "another network than the tool's", "none bridge host")
     user = Option(("--user",), "another user than the tool's", "me root image")
-    words = [Words("run", find("run").summary, (env, mount, network, user), tools=True, choices=())]
+    port = Option(("--port",), "a port of this machine that leads to the run", "text")
+    device = Option(("--device",), "a device that it may open", "file")
+    share = Option(("--share",), "use that of your session", "ssh-agent x11 wayland")
+    of_run = (env, mount, network, user, port, device, share)
+    words = [Words("run", find("run").summary, of_run, tools=True, choices=())]
     for name in MODULES:
         verb = find(name)
         words.append(_words(verb.name, verb.summary, verb.parser()))
@@ -92,7 +96,13 @@ def bash(every: list[Words]) -> str:
             + (f'        case "$before" in\n{values}        esac\n' if values else "")
             + f'        flags="{flags}"\n        others="{others}" ;;\n'
         )
-    return _BASH.replace("@VERBS@", " ".join(words.name for words in every)).replace("@CASES@", "".join(cases))
+    run = next(words for words in every if words.name == "run")
+    valued = "|".join(flag for option in run.options if option.value for flag in option.flags)
+    return (
+        _BASH.replace("@VALUED@", valued)
+        .replace("@VERBS@", " ".join(words.name for words in every))
+        .replace("@CASES@", "".join(cases))
+    )
 
 
 def _bash_value(value: str | None) -> str:
@@ -119,7 +129,7 @@ _dx() {
         local at
         for ((at = 2; at < COMP_CWORD; at++)); do
             case ${COMP_WORDS[at]} in
-                --env|--mount|--network) ((at++)) ;;
+                @VALUED@) ((at++)) ;;
                 -*) ;;
                 *) return ;;
             esac
