@@ -54,6 +54,7 @@ class Definition(TypedDict):
     env: NotRequired[list[str]]
     mounts: NotRequired[list[str | Mount]]
     paths: NotRequired[str]
+    git: NotRequired[str]
     caches: NotRequired[list[str]]
     root: NotRequired[str]
     scratch: NotRequired[str]
@@ -80,6 +81,7 @@ class Tool(TypedDict):
     env: list[str]
     mounts: list[str | Mount]
     paths: str
+    git: str
     caches: list[str]
     root: str
     scratch: str

@@ -30,6 +30,9 @@ static const char usage[] =
     "  --device /dev/NAME[:MODE]    a device that it may open\n"
     "  --share ssh-agent|x11|wayland  use that of your session\n"
     "  --user me|root|image         another user than the tool's\n"
+    "  --paths auto|project|none    what it sees of your files: what arguments name too, or less\n"
+    "  --git read|write             whether it may change .git/hooks and .git/config\n"
+    "  --explain                    say first what it sees of your files, and why\n"
     "  --help                       this text\n"
     "\n"
     "Examples:\n"
@@ -72,7 +75,11 @@ static void run(struct request *request) {
 
 /* The option at argv[0] as "key=value"; how many arguments it took. */
 static int take_option(char **argv, char **option) {
-    static const char *const names[] = {"env", "mount", "network", "port", "device", "share", "user"};
+    static const char *const names[] = {"env", "mount", "network", "port", "device", "share", "user", "paths", "git"};
+    if (strcmp(argv[0], "--explain") == 0) {
+        *option = "explain=";
+        return 1;
+    }
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         size_t length = strlen(names[i]);
         const char *at = argv[0] + 2, *value;

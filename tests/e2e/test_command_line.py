@@ -44,6 +44,7 @@ def test_both_daemons_keep_tools_alike(client: Client, image: str) -> None:
         "root": "fresh",
         "scratch": "memory",
         "scratch_size": None,
+        "git": "read",
         "caches": [],
         "memory": None,
         "cpus": None,

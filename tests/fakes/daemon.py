@@ -29,6 +29,7 @@ TOOL_DEFAULTS: dict[str, Any] = {
     "env": [],
     "mounts": [],
     "paths": "auto",
+    "git": "read",
     "caches": [],
     "root": "fresh",
     "scratch": "memory",

@@ -54,6 +54,7 @@ What can stand in dx.toml; `dx edit` opens it, `dx edit --path` says where it is
   mounts = ["~/data:/data:ro"]        SRC[:DST][:ro], or { source = "...", target = "...", readonly = true }
   paths = "auto"                      what it sees beside: the project, and what its arguments name; or less:
                                       project, none
+  git = "read"                        write: it may change hooks and config of the repositories that it sees
   caches = ["~/.cache/pip"]           directories in its root that stay from run to run
   root = "kept"                       its root stays from run to run; dx reset NAME empties it
   scratch = "disk"                    where a fresh root is written to; or "memory", with

@@ -54,6 +54,12 @@ def _arguments(parser: Parser) -> None:
         help="what it sees beside: the project and what its arguments name (auto, the default), or less",
     )
     run.add_argument(
+        "--git",
+        choices=("read", "write"),
+        default="read",
+        help="what it may do to .git/hooks and .git/config (default: read)",
+    )
+    run.add_argument(
         "--cache",
         metavar="PATH",
         action="append",

@@ -42,7 +42,10 @@ def all_words() -> list[Words]:
     port = Option(("--port",), "a port of this machine that leads to the run", "text")
     device = Option(("--device",), "a device that it may open", "file")
     share = Option(("--share",), "use that of your session", "ssh-agent x11 wayland")
-    of_run = (env, mount, network, user, port, device, share)
+    paths = Option(("--paths",), "what it sees of your files", "auto project none")
+    git = Option(("--git",), "what it may do to hooks and config", "read write")
+    explain = Option(("--explain",), "say what it sees of your files, and why", None)
+    of_run = (env, mount, network, user, port, device, share, paths, git, explain)
     words = [Words("run", find("run").summary, of_run, tools=True, choices=())]
     for name in MODULES:
         verb = find(name)

@@ -50,12 +50,10 @@ def show(given: Namespace) -> int:
     if tool["entrypoint"] is not None:
         lines.append(("entrypoint", _quoted(tool["entrypoint"]) or "(none)"))
     lines.append(("network", tool["network"]))
-    if tool["user"] != "me":
-        lines.append(("user", tool["user"]))
+    settings = (("user", tool["user"], "me"), ("paths", tool["paths"], "auto"), ("git", tool["git"], "read"))
+    lines += [(key, value) for key, value, usual in settings if value != usual]
     lines += [("env", each) for each in tool["env"]]
     lines += [("mount", _mount(each)) for each in tool["mounts"]]
-    if tool["paths"] != "auto":
-        lines.append(("paths", tool["paths"]))
     lines += _root_lines(tool)
     for key, value in (("memory", tool["memory"]), ("cpus", tool["cpus"]), ("pids", tool["pids"])):
         if value is not None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXIT_DX = 125
 _INT = 2
-OPTIONS = (b"env", b"mount", b"network", b"port", b"device", b"share", b"user")
+OPTIONS = (b"env", b"mount", b"network", b"port", b"device", b"share", b"user", b"paths", b"git")
 """Those that take a value."""
 
 USAGE = """\
@@ -34,6 +34,9 @@ Options:
   --device /dev/NAME[:MODE]    a device that it may open
   --share ssh-agent|x11|wayland  use that of your session
   --user me|root|image         another user than the tool's
+  --paths auto|project|none    what it sees of your files: what arguments name too, or less
+  --git read|write             whether it may change .git/hooks and .git/config
+  --explain                    say first what it sees of your files, and why
   --help                       this text
 
 Examples:
@@ -99,6 +102,9 @@ def read(arguments: list[bytes]) -> tuple[list[bytes], list[bytes] | None]:
             break
         if word in {b"--help", b"-h"}:
             return options, None
+        if word == b"--explain":
+            options.append(b"explain=")
+            continue
         name, has_value, value = word[2:].partition(b"=")
         if not word.startswith(b"--"):
             raise RunFailed(f"dx run has no option {os.fsdecode(word)}; see: dx run --help")

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from dxd.engine.model import EngineState
 from dxd.runs.model import RunState
-from dxd.tools.model import Network, Paths, Root, Scratch, Share, User
+from dxd.tools.model import GitAccess, Network, Paths, Root, Scratch, Share, User
 
 
 def schema(**keywords: object) -> Meta:
@@ -126,6 +126,9 @@ class ToolBody(Struct, frozen=True, forbid_unknown_fields=True):
     env: list[EnvEntry] = []
     mounts: list[MountText | MountPaths] = []
     paths: Annotated[Paths, Meta(description="What a run sees of the host beside the mounts")] = Paths.AUTO
+    git: Annotated[GitAccess, Meta(description="What a run may do to hooks and config of repositories it sees")] = (
+        GitAccess.READ
+    )
     caches: Annotated[
         list[AbsolutePath],
         schema(uniqueItems=True, maxItems=16),
@@ -157,6 +160,7 @@ class Tool(Struct, frozen=True):
     env: list[str]
     mounts: list[str | MountPaths]
     paths: Paths
+    git: GitAccess
     caches: list[str]
     root: Root
     scratch: Scratch

@@ -14,7 +14,8 @@ from dxd.errors import CannotGrant
 from dxd.runs.closed import SYSTEM, Closed, is_in
 from dxd.runs.inference import Inference
 from dxd.runs.project import find_root
-from dxd.tools.model import Mount, Paths
+from dxd.runs.repository import protected
+from dxd.tools.model import GitAccess, Mount, Paths
 
 MAX_GRANTS = 128
 """As many as the agent takes (daemon/agent/agent.h), and half of the descriptors that one message can carry."""
@@ -70,6 +71,7 @@ def plan(
     args: Iterable[bytes] = (),
     paths: Paths = Paths.AUTO,
     caches: Iterable[str] = (),
+    git: GitAccess = GitAccess.READ,
 ) -> Plan:
     """The grants of a run. What lies in a cache is the cache's, whatever the host has of that name.
 
@@ -92,6 +94,8 @@ def plan(
         inference.arguments(args)
     pwd = _logical(cwd, place.pwd, inference)
     grants += _named(inference)
+    if git is GitAccess.READ:
+        grants += _protected(grants[len(mounts) :])
     if len(grants) > MAX_GRANTS:
         raise CannotGrant(
             f"the arguments name {len(inference.named)} paths outside of the project; a run sees {MAX_GRANTS} at most",
@@ -100,6 +104,16 @@ def plan(
     grants.sort(key=lambda each: len(each.target))
     links = [*sorted((each, b"") for each in inference.left), *sorted(inference.links.items())]
     return Plan(tuple(grants), tuple(links), cwd, pwd, tuple(inference.refused))
+
+
+def _protected(grants: Iterable[PlacedGrant]) -> list[PlacedGrant]:
+    """What of the repositories in these directories has mounts of its own."""
+    return [
+        PlacedGrant(path, path, readonly, directory, why='git = "read"')
+        for each in grants
+        if each.directory and not each.readonly
+        for path, readonly, directory in protected(each.source)
+    ]
 
 
 def check_caches(caches: Iterable[str], grants: Sequence[PlacedGrant]) -> None:

@@ -10,9 +10,6 @@ from dxd.runs.closed import Closed, is_in
 from dxd.runs.walk import Walk, walk
 from dxd.runs.words import MAX_PATH, Candidate, Form, candidates
 
-_OF_WHO_LOOKS = (b"/proc",)
-"""Links there lead each process elsewhere, as /dev/stdin does by /proc/self: the run's own are its own."""
-
 
 @dataclass(frozen=True, slots=True)
 class Named:
@@ -48,14 +45,9 @@ class Inference:
     def arguments(self, words: Iterable[bytes]) -> None:
         """Take in arguments; raises `CannotGrant` where one clearly names what is never granted unasked."""
         for number, word in enumerate(words, 1):
-            for candidate in candidates(word, self.closed.home):
-                walks = self._walk(candidate)
-                if walks is None:
-                    continue
+            for candidate, walks in self._readings(word):
                 for each in walks:
                     self._take(each, candidate, number)
-                if candidate.form is not Form.LIST and walks[0].mode is not None:
-                    break  # it exists by this reading
 
     def place(self, path: bytes) -> bool:
         """Have the links on the way to a path; False where one would lie in what is the image's."""
@@ -65,6 +57,19 @@ class Inference:
         self._follow(found)
         return True
 
+    def _readings(self, word: bytes) -> list[tuple[Candidate, list[Walk]]]:
+        readings: list[tuple[Candidate, list[Walk]]] = []
+        for candidate in candidates(word, self.closed.home):
+            walks = self._walk(candidate)
+            if walks is None:
+                continue
+            if candidate.form is Form.LIST:  # rather than one new thing with colons in its name
+                readings = [each for each in readings if each[1][0].mode is not None]
+            readings.append((candidate, walks))
+            if candidate.form is not Form.LIST and walks[0].mode is not None:
+                break  # it exists by this reading
+        return readings
+
     def _walk(self, candidate: Candidate) -> list[Walk] | None:
         """Where all of it leads; None where it names nothing that the run does not have anyway."""
         walks = []
@@ -72,14 +77,12 @@ class Inference:
             if len(path) > MAX_PATH:
                 return None
             if b"/" not in path and self._is_plain(path):
-                if candidate.form is not Form.LIST:
+                if candidate.form is not Form.LIST or not os.path.lexists(self.cwd + b"/" + path):
                     return None
                 continue
             found = walk(path, self.cwd)
             if found is None or (found.mode is None and candidate.form is Form.LIST):
                 return None
-            if any(is_in(place, _OF_WHO_LOOKS) for place, _ in found.links):
-                continue
             walks.append(found)
         return walks or None
 
@@ -97,14 +100,16 @@ class Inference:
         if is_in(whole, self.covered):
             self._follow(found)
             return
-        if found.new and self.closed.is_images(found.end):
+        # A link of the image's names may lead elsewhere there; those of /proc do so for each process, /dev/stdin too.
+        by_images = any(self.closed.is_images(place) for place, _ in found.links)
+        if found.new and (by_images or self.closed.is_images(found.end)):
             return  # most likely no path at all, or one of the image
         why = f"argument {number}" if candidate.form is Form.WHOLE else f"{candidate.form.value} {number}"
         if found.new:
             why += f", which names {show(found.new)} in it, not there yet"
-        if self.closed.is_images(found.end):
+        if by_images or self.closed.is_images(found.end):
             self._follow(found)
-            if found.mode is not None and stat.S_ISSOCK(found.mode):
+            if not by_images and found.mode is not None and stat.S_ISSOCK(found.mode):
                 self._refuse(whole, self.closed.reason(found.end) or "is a socket of the system", candidate, found)
             self.refused.append(f"{show(whole)} ({why}): that name is the image's own")
             return
@@ -144,7 +149,8 @@ class Inference:
             if not is_in(place, self.covered) and not self.closed.is_images(place):
                 self.links[place] = target
         for directory in found.left:
-            if not is_in(directory, self.covered) and not self.closed.is_images(directory):
+            is_there = is_in(directory, self.covered) or is_in(self.cwd, (directory,))
+            if not is_there and not self.closed.is_images(directory):
                 self.left.add(directory)
 
 

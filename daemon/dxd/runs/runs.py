@@ -25,8 +25,9 @@ from dxd.errors import AgentFailed, BadRequest, Conflict, NotFound, UnknownTool
 from dxd.images.images import Images
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress
-from dxd.runs import command, devices, environment, grants, session
+from dxd.runs import command, devices, environment, explain, grants, session
 from dxd.runs.closed import SYSTEM, is_in
+from dxd.runs.explain import EXPLAIN
 from dxd.runs.model import Grant, Lease, LeaseRequest, Peer, Run, RunId, RunState, StillAlive
 from dxd.telemetry import get_logger
 from dxd.tools.catalogue import Catalogue
@@ -41,7 +42,7 @@ LEASE_S = 60.0
 """How long a launcher may take to claim its lease; more than it waits for a busy agent."""
 KEPT_RUNS = 1000
 """Runs that have ended and are still listed; about 0.5 MiB."""
-OPTIONS = ("env", "mount", "network", "port", "device", "share", "user")
+OPTIONS = ("env", "mount", "network", "port", "device", "share", "user", "paths", "git", EXPLAIN)
 """Of `dx run`, before the tool's name."""
 MANY_ARGUMENTS = 256
 """From here on a thread looks at what they name; each takes about 3 µs."""
@@ -135,6 +136,8 @@ class Runs:
         home = _home_of(request.env) or self._home
         plan = await self._plan(request, tool, home)
         plan = replace(plan, grants=tuple(session.with_session(plan.grants, tool.share, request.env, home=home)))
+        for line in explain.lines(plan, request.options, request.env):
+            progress.note(line)
         wanted = (*session.variables(tool.share), *tool.env)
         env = environment.compose(image.env, request.env, wanted, cwd=plan.pwd, home=home)
         grants.check_caches(tool.caches, plan.grants)
@@ -224,7 +227,10 @@ class Runs:
 
     async def _plan(self, request: LeaseRequest, tool: Tool, home: bytes) -> grants.Plan:
         place = grants.Place(request.cwd, home, self._private, _value(request.env, b"PWD"))
-        work = partial(grants.plan, place, mounts=tool.mounts, args=request.args, paths=tool.paths, caches=tool.caches)
+        work = partial(
+            grants.plan, place, mounts=tool.mounts, args=request.args, paths=tool.paths, caches=tool.caches,
+            git=tool.git,
+        )  # fmt: skip
         # So many would hold up every other run.
         return await asyncio.to_thread(work) if len(request.args) > MANY_ARGUMENTS else work()
 
@@ -379,7 +385,7 @@ def _with_options(tool: Tool, options: Sequence[tuple[str, str]], cwd: bytes) ->
         raise BadRequest(f"dx run has no option {min(unknown)!r}", "see: dx run --help")
     lists = {"env": "env", "mount": "mounts", "port": "ports", "device": "devices", "share": "share"}
     table: dict[str, object] = {"image": "any", **{key: given_by[option] for option, key in lists.items()}}
-    table |= {key: given_by[key][-1] for key in ("network", "user") if given_by[key]}
+    table |= {key: given_by[key][-1] for key in ("network", "user", "paths", "git") if given_by[key]}
     given = parse_tool("run", table, base=Path(os.fsdecode(cwd)))
     network = given.network if "network" in table else tool.network
     ports = (*tool.ports, *(each for each in given.ports if each not in tool.ports))
@@ -391,6 +397,8 @@ def _with_options(tool: Tool, options: Sequence[tuple[str, str]], cwd: bytes) ->
         mounts=(*tool.mounts, *given.mounts),
         network=network,
         user=given.user if "user" in table else tool.user,
+        paths=given.paths if "paths" in table else tool.paths,
+        git=given.git if "git" in table else tool.git,
         ports=ports,
         devices=(*tool.devices, *(each for each in given.devices if each not in tool.devices)),
         share=tuple(each for each in Share if each in tool.share or each in given.share),

@@ -52,6 +52,13 @@ class Scratch(StrEnum):
     DISK = "disk"
 
 
+class GitAccess(StrEnum):
+    """What a run may do to hooks and configuration of the repositories that it sees."""
+
+    READ = "read"
+    WRITE = "write"
+
+
 @dataclass(frozen=True, slots=True)
 class Build:
     """How to make the tool's image from a Dockerfile."""
@@ -148,6 +155,7 @@ class Tool:
     """`K=V` sets, anything else is a shell pattern over names of the caller's variables to pass."""
     mounts: tuple[Mount, ...] = ()
     paths: Paths = Paths.AUTO
+    git: GitAccess = GitAccess.READ
     caches: tuple[str, ...] = ()
     """Absolute directories in the run's root that stay from run to run, each a volume of the tool's."""
     root: Root = Root.FRESH

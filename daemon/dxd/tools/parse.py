@@ -15,11 +15,11 @@ from dxd.errors import BadDefinition, BadName
 from dxd.kit.sizes import format_size, parse_size
 from dxd.kit.toml import BadToml, Spot, quote, table
 from dxd.tools import reach
-from dxd.tools.model import Build, Limits, Mount, Network, Paths, Root, Scratch, Tool, ToolName, User
+from dxd.tools.model import Build, GitAccess, Limits, Mount, Network, Paths, Root, Scratch, Tool, ToolName, User
 from dxd.tools.names import check_name, did_you_mean, is_image
 
 KEYS = (
-    "image", "build", "entrypoint", "commands", "network", "user", "env", "mounts", "paths", "caches",
+    "image", "build", "entrypoint", "commands", "network", "user", "env", "mounts", "paths", "git", "caches",
     "root", "scratch", "scratch_size",
     "memory", "cpus", "pids", "ports", "devices", "gpus", "share",
 )  # fmt: skip
@@ -74,6 +74,7 @@ def to_table(tool: Tool) -> dict[str, object]:
         "env": list(tool.env) or None,
         "mounts": [mount_value(each) for each in tool.mounts] or None,
         "paths": None if tool.paths is Paths.AUTO else tool.paths.value,
+        "git": None if tool.git is GitAccess.READ else tool.git.value,
         "caches": list(tool.caches) or None,
         "root": None if tool.root is Root.FRESH else tool.root.value,
         "scratch": None if tool.scratch is Scratch.MEMORY else tool.scratch.value,
@@ -130,6 +131,7 @@ def _parse(name: ToolName, value: object, base: Path, spot: Spot) -> Tool:
         env=_env(*at("env")) if "env" in given else (),
         mounts=_mounts(*at("mounts"), base) if "mounts" in given else (),
         paths=_choice(*at("paths"), Paths, "setting of paths") if "paths" in given else Paths.AUTO,
+        git=_choice(*at("git"), GitAccess, "setting of git") if "git" in given else GitAccess.READ,
         caches=_caches(*at("caches")) if "caches" in given else (),
         root=_choice(*at("root"), Root, "kind of root") if "root" in given else Root.FRESH,
         scratch=_choice(*at("scratch"), Scratch, "place for a scratch layer") if "scratch" in given else Scratch.MEMORY,

@@ -46,6 +46,7 @@ class TestTools:
             "root": "fresh",
             "scratch": "memory",
             "scratch_size": "64m",
+            "git": "write",
             "caches": ["/var/cache/cc"],
             "memory": "512m",
             "cpus": 1.5,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dxd.errors import BadDefinition, BadName
 from dxd.kit import toml
-from dxd.tools.model import Build, Device, Limits, Mount, Network, Paths, Port, Share, Tool, ToolName, User
+from dxd.tools.model import Build, Device, GitAccess, Limits, Mount, Network, Paths, Port, Share, Tool, ToolName, User
 from dxd.tools.parse import parse_tool, to_table
 
 BASE = Path("/etc/dx")
@@ -33,6 +33,7 @@ def test_everything_at_once() -> None:
         mounts=["data", "~/m:/m", "/r:/s:ro", "/t:ro", "/u:/v:rw"],
         user="root",
         paths="project",
+        git="write",
         caches=["~/.cache/x", "/var/cache//x/"],
         scratch="memory",
         scratch_size="64m",
@@ -60,6 +61,7 @@ def test_everything_at_once() -> None:
         ),
         user=User.ROOT,
         paths=Paths.PROJECT,
+        git=GitAccess.WRITE,
         caches=(f"{HOME}/.cache/x", "/var/cache/x"),
         scratch_bytes=64 << 20,
         limits=Limits(memory_bytes=512 << 20, cpus=2.0, pids=100),
@@ -156,6 +158,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"image": "x", "cpus": float("inf")}, "cpus: must be from 0.01"),
     ({"image": "x", "cpus": 0}, "cpus: must be from 0.01"),
     ({"image": "x", "user": "1000"}, 'user: "1000" is no user'),
+    ({"image": "x", "git": True}, "git: must be text"),
     ({"image": "x", "paths": "projects"}, 'paths: "projects" is no setting of paths'),
     ({"image": "x", "root": "keep"}, 'root: "keep" is no kind of root'),
     ({"image": "x", "scratch": "tape"}, 'scratch: "tape" is no place'),
@@ -259,6 +262,7 @@ tools = st.builds(
     mounts=st.lists(st.builds(Mount, _path, _path, st.booleans()), max_size=3, unique_by=lambda m: m.target).map(tuple),
     user=st.sampled_from(User),
     paths=st.sampled_from(Paths),
+    git=st.sampled_from(GitAccess),
     caches=st.lists(_path, max_size=3, unique=True).map(tuple),
     scratch_bytes=st.none() | st.integers(1 << 20, 2**63 - 1),
     limits=st.builds(

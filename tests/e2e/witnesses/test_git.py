@@ -95,7 +95,10 @@ def test_a_hook_is_run_in_the_image(home: House, repository: Path) -> None:
 
 
 def test_many_at_once_take_turns_by_the_lock(home: House, repository: Path) -> None:
-    """Of commits at the same time each is made, or says that another has the lock; the repository stays whole."""
+    """Of commits at the same time each is made, or says what kept it; the repository stays whole.
+
+    That is another's lock, or the file for the message, which all share and another has just emptied.
+    """
     native(home, repository, "commit", "--quiet", "--allow-empty", "--message", "first")
     line = ["run", "git", "commit", "--quiet", "--allow-empty", "--message", "x"]
     started = [home.popen(line, cwd=repository, stderr=subprocess.PIPE) for _ in range(8)]
@@ -103,7 +106,7 @@ def test_many_at_once_take_turns_by_the_lock(home: House, repository: Path) -> N
     for process in started:
         _, err = process.communicate(timeout=DEADLINE_S)
         made += process.returncode == 0
-        assert process.returncode == 0 or b"lock" in err, err
+        assert process.returncode == 0 or b"lock" in err or b"empty commit message" in err, err
     assert made >= 1
     native(home, repository, "fsck", "--strict")
     assert native(home, repository, "log", "--format=%s").split().count("x") == made
