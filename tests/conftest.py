@@ -11,9 +11,10 @@ from tests.house import ME, House, Person, containers_of
 # Before it is imported: its comparisons are the tests', and shall say what differs.
 pytest.register_assert_rewrite("tests.contract.twin", "tests.contract.terminals.terminal")
 
-# Ignored signals are inherited; what the tests are started with (nohup) must not change what they show.
+# Ignored signals are inherited; what the tests are started with (nohup, a script's `&`) must not change what they show.
 for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
     signal.signal(_number, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
