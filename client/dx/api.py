@@ -62,6 +62,7 @@ class Definition(TypedDict):
     memory: NotRequired[str | None]
     cpus: NotRequired[float | None]
     pids: NotRequired[int | None]
+    ulimits: NotRequired[dict[str, int | str]]
     ports: NotRequired[list[str]]
     devices: NotRequired[list[str]]
     gpus: NotRequired[Literal["all"] | list[str] | None]
@@ -89,6 +90,7 @@ class Tool(TypedDict):
     memory: str | None
     cpus: float | None
     pids: int | None
+    ulimits: dict[str, int | str]
     ports: list[str]
     devices: list[str]
     gpus: Literal["all"] | list[str] | None

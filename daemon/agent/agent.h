@@ -86,6 +86,10 @@ struct lease {
     struct strings argv, env;
     const char *cwd, *file, *home;
     const struct user *user; /* NULL: the caller */
+    struct {
+        bool given;
+        uint64_t soft, hard;
+    } rlimits[DX_RLIMITS];
     bool limited;            /* memory may run out here before it does on the machine */
 };
 

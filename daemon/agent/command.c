@@ -85,14 +85,16 @@ static int drop_privileges(const struct attempt *a) {
     return 0;
 }
 
-/* The caller's limits, as far as the container's own allow. */
-static void take_limits(const struct dx_start *start) {
+/* The caller's limits, or those of the tool, as far as the container's own allow. */
+static void take_limits(const struct lease *lease, const struct dx_start *start) {
     for (int i = 0; i < DX_RLIMITS; i++) {
         struct rlimit now, wanted = {start->rlimits[i].soft, start->rlimits[i].hard};
         if (getrlimit(i, &now) < 0)
             continue;
         if (i == RLIMIT_CORE) /* the machine's own core_pattern would be asked, about a program it does not have */
             wanted = (struct rlimit){0, 0};
+        if (lease->rlimits[i].given)
+            wanted = (struct rlimit){lease->rlimits[i].soft, lease->rlimits[i].hard};
         if (wanted.rlim_max > now.rlim_max)
             wanted.rlim_max = now.rlim_max;
         if (wanted.rlim_cur > wanted.rlim_max)
@@ -170,7 +172,7 @@ static int child(void *arg) {
     if (chdir(a->lease->cwd) < 0)
         goto failed;
     umask(a->start->umask & 0777);
-    take_limits(a->start);
+    take_limits(a->lease, a->start);
     take_signals(a->start);
     a->stage = "the run's filter of system calls";
     if (filter_install() < 0)

@@ -83,6 +83,19 @@ static int read_link(const char *at, size_t length, struct lease *lease) {
     return 0;
 }
 
+static int read_rlimit(const char *at, size_t length, struct lease *lease) {
+    uint64_t limit[3];
+    if (length != sizeof limit)
+        return -1;
+    memcpy(limit, at, sizeof limit);
+    if (limit[0] >= DX_RLIMITS)
+        return -1;
+    lease->rlimits[limit[0]].given = true;
+    lease->rlimits[limit[0]].soft = limit[1];
+    lease->rlimits[limit[0]].hard = limit[2];
+    return 0;
+}
+
 static int read_cache(const char *at, size_t length, struct lease *lease) {
     struct cache *cache = &lease->caches[lease->ncaches];
     if (length < 4 || lease->ncaches == MAX_CACHES || read_u32(at, 4, &cache->volume) < 0 ||
@@ -132,6 +145,8 @@ static int read_record(uint32_t type, const char *at, size_t length, struct leas
         return read_grant(at, length, lease);
     case DX_R_LINK:
         return read_link(at, length, lease);
+    case DX_R_RLIMIT:
+        return read_rlimit(at, length, lease);
     case DX_R_CACHE:
         return read_cache(at, length, lease);
     default: /* what this version does not know it must not leave out */

@@ -89,6 +89,7 @@ enum {
     DX_R_ROOT = 31,      /* uint32_t DX_ROOT_KEPT or DX_ROOT_DISK, uint32_t the number of its volume; in SETUP only */
     DX_R_MEMORY = 33,    /* uint64_t: bytes that the container may use; in SETUP only */
     DX_R_USER = 34,      /* text, as an image's USER: who runs are, if not their caller; in SETUP only */
+    DX_R_RLIMIT = 35,    /* uint64_t each: number of a resource, soft and hard limit, in place of START's; repeatable */
 };
 
 enum { DX_ROOT_KEPT = 1, DX_ROOT_DISK = 2 };

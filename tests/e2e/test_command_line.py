@@ -49,6 +49,7 @@ def test_both_daemons_keep_tools_alike(client: Client, image: str) -> None:
         "memory": None,
         "cpus": None,
         "pids": None,
+        "ulimits": {},
         "ports": [],
         "devices": [],
         "gpus": None,

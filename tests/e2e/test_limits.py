@@ -1,5 +1,6 @@
 """Bounds that a run meets, and that dx says which it was."""
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,10 @@ TOOLS = """
 [tools.small]
 image = "{image}"
 memory = "32m"
+
+[tools.bounded]
+image = "{image}"
+ulimits = {{ nofile = "20:30", core = 4096, fsize = 4096 }}
 
 [daemon]
 scratch_bytes = "8m"
@@ -101,3 +106,17 @@ def test_no_run_leaves_a_core(house: House, image: str) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (-11, b"0\n0\n")
     assert list(place.iterdir()) == []
+
+
+def test_the_ulimits_of_a_tool(house: House) -> None:
+    """In place of the caller's, for the run and not for the agent beside it; a core where it is asked for."""
+    options = house.options({"cwd": house.place()})
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -n 500; exec "$@"', "sh", str(house.bin / "dx"), "run", "bounded",
+         "sh", "-c", "ulimit -Sn; ulimit -Hn; ulimit -c; ulimit -f; dd if=/dev/zero of=/tmp/x bs=1k count=9"],
+        capture_output=True, **options,
+    )  # fmt: skip
+    assert done.stdout == b"20\n30\n8\n8\n"
+    assert done.returncode == -signal.SIGXFSZ
+    done = house.run(["bounded", "sh", "-c", "exec 25< /dev/null"])
+    assert done.returncode != 0

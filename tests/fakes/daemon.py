@@ -37,6 +37,7 @@ TOOL_DEFAULTS: dict[str, Any] = {
     "memory": None,
     "cpus": None,
     "pids": None,
+    "ulimits": {},
     "ports": [],
     "devices": [],
     "gpus": None,

@@ -62,6 +62,7 @@ What can stand in dx.toml; `dx edit` opens it, `dx edit --path` says where it is
   memory = "512m"                     what all runs may use together
   cpus = 1.5
   pids = 100
+  ulimits = { nofile = 1024 }         of each process: a number, "SOFT:HARD" or "unlimited"
   ports = ["8000:80"]                 [ADDRESS:]PORT[:PORT][/udp] of this machine, published while a run lives
   devices = ["/dev/ttyUSB0"]          /dev/X[:/dev/Y][:r|w|rw]
   gpus = "all"                        or ["0", "1"]

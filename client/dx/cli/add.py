@@ -75,6 +75,13 @@ def _arguments(parser: Parser) -> None:
     run.add_argument("--scratch-size", metavar="SIZE", help="how much one run may write to its root, in memory")
     run.add_argument("--memory", metavar="SIZE", help="what all its runs may use together: 512m, 2g")
     run.add_argument("--cpus", metavar="N", type=float, help="processors, like 1.5")
+    run.add_argument(
+        "--ulimit",
+        metavar="NAME=LIMIT",
+        action="append",
+        default=[],
+        help="a limit of each of its processes, nofile=1024 or nproc=100:200; repeatable",
+    )
     run.add_argument("--pids", metavar="N", type=int, help="processes at most")
     run.add_argument(
         "--port",

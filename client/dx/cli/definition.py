@@ -35,6 +35,7 @@ DEFAULTS: Definition = {
     "memory": None,
     "cpus": None,
     "pids": None,
+    "ulimits": {},
     "ports": [],
     "devices": [],
     "gpus": None,
@@ -70,6 +71,7 @@ def definition(given: Namespace) -> Definition:
         "memory": _size("--memory", given.memory) if given.memory is not None else None,
         "cpus": given.cpus,
         "pids": given.pids,
+        "ulimits": dict(_ulimit(each) for each in given.ulimit),
         "ports": [_port(each) for each in given.port],
         "devices": [_device(each) for each in given.device],
         "gpus": _gpus(given.gpus),
@@ -102,6 +104,7 @@ def definition_of(tool: Tool) -> Definition:
         "memory": tool["memory"],
         "cpus": tool["cpus"],
         "pids": tool["pids"],
+        "ulimits": tool["ulimits"],
         "ports": tool["ports"],
         "devices": tool["devices"],
         "gpus": tool["gpus"],
@@ -159,6 +162,14 @@ def _mount(text: str) -> str:
     source = absolute(parts[0])
     target = os.path.normpath(Path(parts[1]).expanduser()) if len(parts) > 1 else source
     return f"{source}:{target}" + ":ro" * (mode == "ro")
+
+
+def _ulimit(text: str) -> tuple[str, int | str]:
+    """NAME=LIMIT; what a limit can be the daemon knows."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f"--ulimit {text}: write it as NAME=LIMIT, like nofile=1024 or nproc=100:200")
+    return name, int(value) if value.isascii() and value.isdigit() else value
 
 
 def _inside(option: str, path: str) -> str:

@@ -58,6 +58,7 @@ def show(given: Namespace) -> int:
     for key, value in (("memory", tool["memory"]), ("cpus", tool["cpus"]), ("pids", tool["pids"])):
         if value is not None:
             lines.append((key, f"{value:g}" if isinstance(value, float) else str(value)))
+    lines += [("ulimit", f"{name}={value}") for name, value in tool["ulimits"].items()]
     for key, each in (("port", tool["ports"]), ("device", tool["devices"]), ("share", tool["share"])):
         lines += [(key, text) for text in each]
     if tool["gpus"]:

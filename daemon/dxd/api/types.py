@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from dxd.engine.model import EngineState
 from dxd.runs.model import RunState
 from dxd.tools.model import GitAccess, Network, Paths, Root, Scratch, Share, User
+from dxd.tools.ulimits import NUMBERS
 
 
 def schema(**keywords: object) -> Meta:
@@ -141,6 +142,11 @@ class ToolBody(Struct, frozen=True, forbid_unknown_fields=True):
     cpus: Annotated[float | None, schema(minimum=0.01, maximum=8192)] = None
     # A float, since JSON has no other numbers: 1e2 is a whole one.
     pids: Annotated[float | None, schema(minimum=1, maximum=4194304, multipleOf=1)] = None
+    ulimits: Annotated[
+        dict[str, int | Annotated[str, schema(pattern=r"^([0-9]+|unlimited)(:([0-9]+|unlimited))?$")]],
+        schema(propertyNames={"enum": list(NUMBERS)}),
+        Meta(description="By name, as for `docker run --ulimit`: a number, SOFT:HARD, or unlimited"),
+    ] = {}
     ports: list[PortText] = []
     devices: list[DeviceText] = []
     gpus: Annotated[Literal["all"] | list[Word] | None, Meta(description="Numbers or ids; null is none")] = None
@@ -168,6 +174,7 @@ class Tool(Struct, frozen=True):
     memory: str | None
     cpus: float | None
     pids: int | None
+    ulimits: dict[str, int | str]
     ports: list[str]
     devices: list[str]
     gpus: Literal["all"] | list[str] | None

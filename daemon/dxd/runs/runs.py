@@ -33,6 +33,7 @@ from dxd.telemetry import get_logger
 from dxd.tools.catalogue import Catalogue
 from dxd.tools.model import Network, Root, Share, Tool, ToolName, User
 from dxd.tools.parse import parse_tool
+from dxd.tools.ulimits import NUMBERS
 from dxd.warm.link import Ended
 from dxd.warm.model import Key, VolumeKind, VolumeUse
 from dxd.warm.pool import Pool, Warm, Watcher
@@ -145,14 +146,13 @@ class Runs:
         key = _key(image, tool)
         if tool.root is Root.KEPT and not self._pool.has(key):
             await self._keep(key, progress)
-        scratch_bytes = self._scratch_bytes if tool.scratch_bytes is None else tool.scratch_bytes
         for _ in range(TRIES):
             warm = await self._pool.take(key, image=tool.image or f"{tool.name} (build)", tool=tool.name)
             assert warm.link is not None
             run = self._enter(warm, tool.name, os.fsdecode(what.argv[0]), request.peer.pid)
             token = secrets.token_bytes(protocol.TOKEN_BYTES)
             try:
-                await warm.link.send(self._frame(run, token, request.peer, what, env, plan, home, scratch_bytes))
+                await warm.link.send(self._frame(run, token, request.peer, tool, what, env, plan, home))
             except ConnectionError:
                 self._forget(run)
                 continue
@@ -247,12 +247,13 @@ class Runs:
         run: _Record,
         token: bytes,
         peer: Peer,
+        tool: Tool,
         what: command.Command,
         env: tuple[bytes, ...],
         plan: grants.Plan,
         home: bytes,
-        scratch_bytes: int,
     ) -> bytes:
+        scratch_bytes = self._scratch_bytes if tool.scratch_bytes is None else tool.scratch_bytes
         parts = [
             record(protocol.R_RUN, U64.pack(run.id)),
             record(protocol.R_TOKEN, token),
@@ -268,6 +269,9 @@ class Runs:
         ]
         if home and home != b"/" and not is_in(home, SYSTEM):
             parts.append(record(protocol.R_HOME, home + b"\0"))
+        for limit in tool.ulimits:
+            numbers = (NUMBERS[limit.name], *(2**64 - 1 if each is None else each for each in (limit.soft, limit.hard)))
+            parts.append(record(protocol.R_RLIMIT, b"".join(map(U64.pack, numbers))))
         for path, target in plan.links:
             parts.append(record(protocol.R_LINK, path + b"\0" + target + b"\0"))
         for each in plan.grants:

@@ -130,6 +130,16 @@ class Share(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Ulimit:
+    """A resource limit of each process of a run, as setrlimit(2) has it; None is unlimited."""
+
+    name: str
+    """nofile, nproc, ..."""
+    soft: int | None
+    hard: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What all runs in one warm container may use together; None is no limit."""
 
@@ -163,6 +173,8 @@ class Tool:
     scratch_bytes: int | None = None
     """In memory only; None is the daemon's setting."""
     limits: Limits = field(default_factory=Limits)
+    ulimits: tuple[Ulimit, ...] = ()
+    """In place of the caller's, by name."""
     ports: tuple[Port, ...] = ()
     """Published while one of the tool's runs lives; only with the bridge network."""
     devices: tuple[Device, ...] = ()

@@ -14,14 +14,14 @@ from typing import TypeVar
 from dxd.errors import BadDefinition, BadName
 from dxd.kit.sizes import format_size, parse_size
 from dxd.kit.toml import BadToml, Spot, quote, table
-from dxd.tools import reach
+from dxd.tools import reach, ulimits
 from dxd.tools.model import Build, GitAccess, Limits, Mount, Network, Paths, Root, Scratch, Tool, ToolName, User
 from dxd.tools.names import check_name, did_you_mean, is_image
 
 KEYS = (
     "image", "build", "entrypoint", "commands", "network", "user", "env", "mounts", "paths", "git", "caches",
     "root", "scratch", "scratch_size",
-    "memory", "cpus", "pids", "ports", "devices", "gpus", "share",
+    "memory", "cpus", "pids", "ulimits", "ports", "devices", "gpus", "share",
 )  # fmt: skip
 _BUILD_KEYS = ("context", "file", "target", "args")
 _MOUNT_KEYS = ("source", "target", "readonly")
@@ -82,6 +82,7 @@ def to_table(tool: Tool) -> dict[str, object]:
         "memory": None if limits.memory_bytes is None else format_size(limits.memory_bytes),
         "cpus": limits.cpus,
         "pids": limits.pids,
+        "ulimits": {each.name: ulimits.to_value(each) for each in tool.ulimits} or None,
         "ports": [reach.port_text(each) for each in tool.ports] or None,
         "devices": [reach.device_text(each) for each in tool.devices] or None,
         "gpus": reach.gpus_value(tool.gpus) or None,
@@ -141,6 +142,7 @@ def _parse(name: ToolName, value: object, base: Path, spot: Spot) -> Tool:
             cpus=_cpus(*at("cpus")) if "cpus" in given else None,
             pids=_whole(*at("pids"), 1, MAX_PIDS) if "pids" in given else None,
         ),
+        ulimits=ulimits.read_ulimits(*at("ulimits")) if "ulimits" in given else (),
         ports=reach.read_ports(*texts("ports")) if "ports" in given else (),
         devices=reach.read_devices(*texts("devices")) if "devices" in given else (),
         gpus=reach.read_gpus(*texts("gpus")) if "gpus" in given else (),

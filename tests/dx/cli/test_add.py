@@ -55,6 +55,7 @@ def test_every_option_ends_in_the_definition(dx: Dx, daemon: State) -> None:
         *("--user", "root", "--paths", "project", "--git", "write", "--scratch-size", "64M"),
         *("--cache", "~/.cache/x", "--cache", "/var/cache/x/"),
         *("--memory", "1024M", "--cpus", "1.5", "--pids", "9", "--yes"),
+        *("--ulimit", "nofile=1024", "--ulimit", "nproc=100:200"),
         *("--port", "8000", "--port", "0.0.0.0:53:5353/udp", "--port", "[::1]:80:81/tcp", "--gpus", "0,1"),
         *("--device", "/dev/a:/dev/a:rw", "--device", "/dev/a:/dev/b:r", "--share", "x11", "--share", "ssh-agent"),
     )
@@ -84,6 +85,7 @@ def test_every_option_ends_in_the_definition(dx: Dx, daemon: State) -> None:
         "memory": "1g",
         "cpus": 1.5,
         "pids": 9,
+        "ulimits": {"nofile": 1024, "nproc": "100:200"},
         "ports": ["8000:8000", "0.0.0.0:53:5353/udp", "[::1]:80:81"],
         "devices": ["/dev/a", "/dev/a:/dev/b:r"],
         "gpus": ["0", "1"],

@@ -51,6 +51,7 @@ class TestTools:
             "memory": "512m",
             "cpus": 1.5,
             "pids": 100,
+            "ulimits": {"nofile": 1024, "nproc": "100:200"},
             "ports": ["8000:80", "0.0.0.0:53:53/udp", "[::1]:1:2"],
             "devices": ["/dev/kvm", "/dev/snd:/dev/sound:r"],
             "gpus": "all",

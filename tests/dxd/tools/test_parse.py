@@ -10,8 +10,23 @@ from hypothesis import strategies as st
 
 from dxd.errors import BadDefinition, BadName
 from dxd.kit import toml
-from dxd.tools.model import Build, Device, GitAccess, Limits, Mount, Network, Paths, Port, Share, Tool, ToolName, User
+from dxd.tools.model import (
+    Build,
+    Device,
+    GitAccess,
+    Limits,
+    Mount,
+    Network,
+    Paths,
+    Port,
+    Share,
+    Tool,
+    ToolName,
+    Ulimit,
+    User,
+)
 from dxd.tools.parse import parse_tool, to_table
+from dxd.tools.ulimits import NUMBERS
 
 BASE = Path("/etc/dx")
 HOME = str(Path.home())
@@ -40,6 +55,7 @@ def test_everything_at_once() -> None:
         memory="512m",
         cpus=2,
         pids=100,
+        ulimits={"nproc": "100:unlimited", "nofile": 1024, "stack": "unlimited"},
         ports=["8000", "8001:80", "0.0.0.0:53:5353/udp", "[::1]:1:2/tcp"],
         devices=["/dev/kvm", "/dev/snd:r", "/dev/a:/dev/b:rw"],
         gpus=["0", "GPU-1", "0"],
@@ -65,6 +81,7 @@ def test_everything_at_once() -> None:
         caches=(f"{HOME}/.cache/x", "/var/cache/x"),
         scratch_bytes=64 << 20,
         limits=Limits(memory_bytes=512 << 20, cpus=2.0, pids=100),
+        ulimits=(Ulimit("nofile", 1024, 1024), Ulimit("nproc", 100, None), Ulimit("stack", None, None)),
         ports=(Port(8000, 8000), Port(8001, 80), Port(53, 5353, "0.0.0.0", "udp"), Port(1, 2, "::1")),
         devices=(Device("/dev/kvm", "/dev/kvm"), Device("/dev/snd", "/dev/snd", "r"), Device("/dev/a", "/dev/b")),
         gpus=("0", "GPU-1"),
@@ -160,6 +177,13 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"image": "x", "user": "1000"}, 'user: "1000" is no user'),
     ({"image": "x", "git": True}, "git: must be text"),
     ({"image": "x", "paths": "projects"}, 'paths: "projects" is no setting of paths'),
+    ({"image": "x", "ulimits": {"files": 1}}, "ulimits.files: unknown key"),
+    ({"image": "x", "ulimits": {"nofile": "many"}}, 'ulimits.nofile: "many" is no limit'),
+    ({"image": "x", "ulimits": {"nofile": "2:1"}}, "ulimits.nofile: .* above the hard"),
+    ({"image": "x", "ulimits": {"nofile": "unlimited:1"}}, "ulimits.nofile: .* above the hard"),
+    ({"image": "x", "ulimits": {"nofile": -1}}, "ulimits.nofile: is no limit"),
+    ({"image": "x", "ulimits": {"nofile": True}}, "ulimits.nofile: is no limit"),
+    ({"image": "x", "ulimits": {"nofile": 2**63}}, "ulimits.nofile: is too large"),
     ({"image": "x", "root": "keep"}, 'root: "keep" is no kind of root'),
     ({"image": "x", "scratch": "tape"}, 'scratch: "tape" is no place'),
     ({"image": "x", "scratch_size": "1k"}, "scratch_size: must be at least 1m$"),
@@ -264,6 +288,9 @@ tools = st.builds(
     paths=st.sampled_from(Paths),
     git=st.sampled_from(GitAccess),
     caches=st.lists(_path, max_size=3, unique=True).map(tuple),
+    ulimits=st.dictionaries(st.sampled_from(sorted(NUMBERS)), st.none() | st.integers(0, 2**63 - 1), max_size=3).map(
+        lambda limits: tuple(Ulimit(name, limits[name], None) for name in sorted(limits))
+    ),
     scratch_bytes=st.none() | st.integers(1 << 20, 2**63 - 1),
     limits=st.builds(
         Limits,
