@@ -11,6 +11,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
+#ifndef RESOLVE_NO_SYMLINKS
+#define RESOLVE_NO_SYMLINKS 4
+struct open_how {
+    uint64_t flags, mode, resolve;
+};
+#endif
 #ifndef OPEN_TREE_CLONE
 #define OPEN_TREE_CLONE 1
 #endif
@@ -18,8 +27,17 @@
 #define AT_RECURSIVE 0x8000
 #endif
 
+/* What the daemon leased has no link on its way: one that is there now was not when it decided. */
 static int clone_tree(const char *path) {
-    return (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | AT_RECURSIVE | O_CLOEXEC);
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
+    int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+    if (fd < 0)
+        return -1;
+    int tree = (int)syscall(SYS_open_tree, fd, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH | O_CLOEXEC);
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return tree;
 }
 
 void grants_open(const struct lease *lease, int *mounts) {
@@ -36,6 +54,8 @@ void grants_open(const struct lease *lease, int *mounts) {
             entered = true;
             mounts[i] = clone_tree(path);
         }
+        if (mounts[i] < 0 && errno == ELOOP)
+            die(EXIT_DX, "%s changed while it was granted: there is a link on the way to it now; try again", path);
         if (mounts[i] < 0)
             die(EXIT_DX, "%s cannot be granted: %s", path, strerror(errno));
     }

@@ -1,6 +1,7 @@
 """What arguments name: there in the run, under the same name, wherever it is."""
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -371,3 +372,34 @@ def test_a_tool_may_see_less(home: House, image: str, paths: str, seen: str) -> 
         assert done.stdout.decode().split() == [str(place), *seen.split()]
     finally:
         home.define(before)
+
+
+def test_a_link_that_is_put_there_meanwhile_opens_nothing(twin: Twin) -> None:
+    """Between the daemon's look and the launcher's, a directory on the way becomes a link to the user's keys."""
+    top = Path(os.fsdecode(twin.house.place()))
+    keys = twin.house.home / ".ssh"
+    for directory, content in ((top / "swapped", "fine"), (keys, "secret")):
+        directory.mkdir()
+        (directory / "file").write_text(content)
+    for path in (top / "swapped", top / "swapped" / "file", keys, keys / "file"):
+        twin.house.own(path)
+    done = threading.Event()
+
+    def swap() -> None:
+        while not done.is_set():
+            (top / "swapped").rename(top / "aside")
+            (top / "swapped").symlink_to(keys)
+            (top / "swapped").unlink()
+            (top / "aside").rename(top / "swapped")
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    place = twin.house.place()
+    try:
+        seen = {twin.do(["cat", str(top / "swapped" / "file")], place=place).out for _ in range(30)}
+    finally:
+        done.set()
+        swapping.join()
+        (keys / "file").unlink()
+        keys.rmdir()
+    assert seen <= {b"fine", b""}

@@ -15,9 +15,12 @@ import sys
 from _socket import AF_UNIX, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET
 from _socket import socket as Socket  # noqa: N812 - a class
 
-_SYS_OPEN_TREE = 428
+_SYS_OPEN_TREE, _SYS_OPENAT2 = 428, 437
 """The same on every machine, as all numbers since 403."""
-_AT_FDCWD, _OPEN_TREE_CLONE, _AT_RECURSIVE = -100, 1, 0x8000
+_AT_FDCWD, _OPEN_TREE_CLONE, _AT_RECURSIVE, _AT_EMPTY_PATH = -100, 1, 0x8000, 0x1000
+_RESOLVE_NO_SYMLINKS = 4
+_HOW = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS)
+"""struct open_how, openat2(2)."""
 _CLONE_NEWUSER, _CLONE_NEWNS = 0x10000000, 0x20000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -31,12 +34,25 @@ class NoNamespace(OSError):
 
 
 def clone_tree(path: bytes) -> int:
-    """A detached mount of what is at a path, close-on-exec; raises `NotGranted`."""
-    fd: int = _libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, path, _OPEN_TREE_CLONE | _AT_RECURSIVE | os.O_CLOEXEC)
+    """A detached mount of what is at a path, close-on-exec; raises `NotGranted`.
+
+    What the daemon leased has no link on its way: one that is there now was not when it decided, and is ELOOP.
+    """
+    place: int = _libc.syscall(_SYS_OPENAT2, _AT_FDCWD, path, _HOW, len(_HOW))
+    if place < 0:
+        raise _not_granted(path)
+    flags = _OPEN_TREE_CLONE | _AT_RECURSIVE | _AT_EMPTY_PATH | os.O_CLOEXEC
+    fd: int = _libc.syscall(_SYS_OPEN_TREE, place, b"", flags)
+    error = _not_granted(path)
+    os.close(place)
     if fd < 0:
-        number = ctypes.get_errno()
-        raise NotGranted(number, os.strerror(number), path)
+        raise error
     return fd
+
+
+def _not_granted(path: bytes) -> NotGranted:
+    number = ctypes.get_errno()
+    return NotGranted(number, os.strerror(number), path)
 
 
 def enter_namespace(path: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 
 from dx import protocol
@@ -167,4 +168,6 @@ def not_granted(error: NotGranted | NoNamespace) -> RunFailed:
             f"this machine refuses user namespaces to you ({error.strerror}), so {path} cannot be granted; "
             "see sysctl kernel.unprivileged_userns_clone and user.max_user_namespaces"
         )
+    if error.errno == errno.ELOOP:
+        return RunFailed(f"{path} changed while it was granted: there is a link on the way to it now; try again")
     return RunFailed(f"{path} cannot be granted: {error.strerror}")

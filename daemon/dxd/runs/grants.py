@@ -26,6 +26,7 @@ class PlacedGrant:
     """A path of the host and where it is in the run's root."""
 
     source: bytes
+    """Physical: the launcher follows no link on its way."""
     target: bytes
     readonly: bool
     directory: bool
@@ -55,7 +56,7 @@ class Place:
     """Where and for whom a run is planned."""
 
     cwd: bytes
-    """Absolute and physical."""
+    """Absolute; a launcher's is physical, others' need not be."""
     home: bytes
     """Absolute, or empty."""
     private: tuple[bytes, ...] = ()
@@ -80,7 +81,7 @@ def plan(
     """
     grants = [_explicit(mount) for mount in mounts]
     closed = Closed(place.home, place.private)
-    cwd = place.cwd
+    cwd = os.path.realpath(place.cwd)
     covered = [each.target for each in grants]
     if cwd != b"/" and not is_in(cwd, SYSTEM) and not is_in(cwd, covered):
         if paths is Paths.NONE:
@@ -134,7 +135,7 @@ def check_caches(caches: Iterable[str], grants: Sequence[PlacedGrant]) -> None:
 
 
 def _explicit(mount: Mount) -> PlacedGrant:
-    source, target = os.fsencode(mount.source), os.fsencode(mount.target)
+    source, target = os.fsencode(os.path.realpath(mount.source)), os.fsencode(mount.target)
     try:
         mode = Path(mount.source).stat().st_mode
     except OSError as error:

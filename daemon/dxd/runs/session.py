@@ -35,7 +35,7 @@ def with_session(
     whole = list(grants)
     for path, readonly in _paths(share, values, home):
         if not any(_shows(each, path) for each in whole):
-            whole.append(PlacedGrant(path, path, readonly, directory=False, why="share"))
+            whole.append(PlacedGrant(os.path.realpath(path), path, readonly, directory=False, why="share"))
     return sorted(whole, key=lambda each: len(each.target))
 
 
