@@ -32,3 +32,8 @@ def house(request: pytest.FixtureRequest, image: str) -> Iterator[House]:
     person: Person = getattr(request, "param", ME)
     with House(person) as made:
         yield made
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Which rung of the ladder the contract is held on."""
+    parser.addoption("--rung", choices=["portable"], help="force this rung for the tests of the contract")

@@ -6,16 +6,21 @@ import sys
 def main() -> int:
     """Do what the arguments say; returns the exit status."""
     if sys.argv[1:2] == ["run"]:
-        _end_by_interrupts()
-        try:
-            from dx.launcher.main import main as run
-        except ImportError as error:  # ctypes and others are packages of their own on some systems
-            sys.stderr.write(f"dx: this Python has no module {error.name}; install all of its standard library\n")
-            return 125
-        run()
+        return launch()
     from dx.cli import main as other
 
     return other()
+
+
+def launch() -> int:
+    """Be the launcher, with what follows the first argument; returns only where that cannot be."""
+    _end_by_interrupts()
+    try:
+        from dx.launcher.main import main as run
+    except ImportError as error:  # ctypes and others are packages of their own on some systems
+        sys.stderr.write(f"dx: this Python has no module {error.name}; install all of its standard library\n")
+        return 125
+    return run()
 
 
 def _end_by_interrupts() -> None:

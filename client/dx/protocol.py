@@ -20,10 +20,13 @@ MAX_CONTROL_FRAME = 8 << 20
 MAX_LEASE_BODY = 8 << 20
 RLIMITS = 16
 CONTROL_CHARS = 32
+WINDOW = 262144
 
 # Frames on the run link.
 START, SIGNAL, FOREGROUND = 1, 2, 3
 STARTED, STOPPED, EXIT, FAILED, NOTE = 16, 17, 18, 19, 20
+# More of them where it is frames alone.
+STREAMS, DATA, EOF, CREDIT, CLOSED, RESIZE, TAKEN = 21, 22, 23, 24, 25, 26, 27
 # Frames on the control link.
 SETUP, LEASE, RUN_SIGNAL, PING = 32, 33, 34, 35
 READY, PONG, RUN_STARTED, RUN_EXITED, SYNCED, BROKEN = 48, 49, 50, 51, 52, 53
@@ -33,9 +36,10 @@ R_RUN, R_TOKEN, R_DEADLINE, R_UID, R_GID, R_GROUPS = 16, 17, 18, 19, 20, 21
 R_ARGV, R_ENV, R_CWD, R_FILE, R_GRANT, R_SCRATCH = 23, 24, 25, 26, 27, 28
 R_LINK, R_CACHE, R_ROOT, R_MEMORY, R_USER, R_RLIMIT = 29, 30, 31, 33, 34, 35
 ROOT_KEPT, ROOT_DISK = 1, 2
-GRANT_RO, GRANT_DIR, GRANT_NEW = 1, 2, 4
+GRANT_RO, GRANT_DIR, GRANT_NEW, GRANT_HERE = 1, 2, 4, 16
 # Records of the lease request and of its answer.
 Q_VERSION, Q_COMMAND, Q_ARGV, Q_ENV, Q_CWD, Q_OPTION, Q_SHIM, Q_LATE = 64, 65, 66, 67, 68, 69, 70, 71
+Q_FRAMED, A_PORTABLE = 75, 105
 A_RUN, A_TOKEN, A_AGENT, A_GRANT, A_NOTE, A_PROGRESS, A_ERROR, A_WAIT, A_GO = 96, 97, 98, 99, 100, 101, 102, 103, 104
 
 HEAD = struct.Struct("=IBBH")
@@ -45,6 +49,8 @@ U32 = struct.Struct("=I")
 U64 = struct.Struct("=Q")
 START_HEAD = struct.Struct("=HHiQQ16sHHI" + "QQ" * RLIMITS)
 TERMINAL_BODY = struct.Struct("=HHHHIIII32sI")
+STREAM_BODY = struct.Struct("=II")
+TAKEN_BODY = struct.Struct("=IIQ")
 SIGNAL_BODY = struct.Struct("=II")
 RUN_SIGNAL_BODY = struct.Struct("=QII")
 EXIT_BODY = struct.Struct("=iIQQQ")

@@ -62,6 +62,9 @@ struct lease {
     bool still_alive; /* the answer to `late`: wait on */
 };
 
+/* main.c: have the Python client take the place of this program. */
+void give_way(const struct request *request) __attribute__((noreturn));
+
 /* lease.c: ask, show notes and progress, dies with the daemon's message where there is no lease. */
 void lease_ask(const struct request *request, struct lease *lease);
 

@@ -180,7 +180,7 @@ static void show(uint32_t type, const char *payload, size_t length) {
         fprintf(stderr, "dx: %.*s\n", (int)length, payload);
 }
 
-static void take(struct lease *lease, uint32_t type, const char *payload, size_t length) {
+static void take(const struct request *request, struct lease *lease, uint32_t type, const char *payload, size_t length) {
     uint32_t code = EXIT_DX;
     switch (type) {
     case DX_A_RUN:
@@ -211,6 +211,9 @@ static void take(struct lease *lease, uint32_t type, const char *payload, size_t
             die((int)code, "%.*s", (int)(length - 4), payload + 4);
         }
         die(EXIT_DX, "the daemon refused the run");
+    case DX_A_PORTABLE:
+        show(DX_A_NOTE, "", 0);
+        give_way(request);
     case DX_A_WAIT:
         lease->still_alive = true;
         break;
@@ -220,7 +223,7 @@ static void take(struct lease *lease, uint32_t type, const char *payload, size_t
 }
 
 /* True with the whole answer; false where the daemon ended before it was. */
-static bool ask_once(const struct body *body, struct lease *lease) {
+static bool ask_once(const struct request *request, const struct body *body, struct lease *lease) {
     static char buffer[4U << 20];
     struct dx_record record = {0};
     const char *payload;
@@ -234,7 +237,7 @@ static bool ask_once(const struct body *body, struct lease *lease) {
         while (!whole && next_record(&answer, &record, &payload)) {
             whole = record.type == DX_A_GO || record.type == DX_A_WAIT;
             if (record.type != DX_A_GO)
-                take(lease, record.type, payload, record.length);
+                take(request, lease, record.type, payload, record.length);
         }
         show(DX_A_NOTE, "", 0);
     }
@@ -245,7 +248,7 @@ static bool ask_once(const struct body *body, struct lease *lease) {
 void lease_ask(const struct request *request, struct lease *lease) {
     struct body body = {0};
     write_request(&body, request);
-    for (int tries = 1; !ask_once(&body, lease); tries++)
+    for (int tries = 1; !ask_once(request, &body, lease); tries++)
         if (tries == TRIES)
             die(EXIT_DX, "the daemon ended before it had answered; try again, or see: dx daemon logs");
     free(body.bytes);

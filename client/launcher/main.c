@@ -5,10 +5,12 @@
 #include "launcher.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MAX_OPTIONS 256
@@ -63,6 +65,62 @@ static void guard_recursion(void) {
         die(EXIT_DX, "%d runs of dx inside each other: a shim seems to call itself; check PATH, or unset " DEPTH, depth);
     snprintf(next, sizeof next, "%d", depth + 1);
     setenv(DEPTH, next, 1);
+}
+
+static void run_cli(char **argv) __attribute__((noreturn));
+static void run_cli(char **argv) {
+    static char program[4200];
+    snprintf(program, sizeof program, "%s/dx-cli", program_dir());
+    argv[0] = program;
+    execv(program, argv);
+    die(EXIT_DX, "cannot run %s: %s; install dx again", program, strerror(errno));
+}
+
+/* As the agent does where it gets them: Python would not even start with a directory. */
+static void check_stdio(void) {
+    for (int fd = 0; fd < 3; fd++) {
+        struct stat st;
+        int flags = fcntl(fd, F_GETFL);
+        if (flags < 0 || fstat(fd, &st) < 0)
+            continue;
+        const char *what = S_ISDIR(st.st_mode)   ? "a directory"
+                           : S_ISBLK(st.st_mode) ? "a block device"
+                           : flags & O_PATH      ? "a path without access (O_PATH)"
+                                                 : NULL;
+        if (what)
+            die(EXIT_DX, "descriptor %d is %s, which a tool may not be handed; name it as an argument instead", fd, what);
+    }
+}
+
+/* An agent that is out of reach takes no descriptors; the Python client has frames for it, and asks anew. */
+void give_way(const struct request *request) {
+    char depth[16];
+    size_t n = 1, nargs = 0, noptions = 0;
+    check_stdio();
+    while (request->args[nargs])
+        nargs++;
+    while (request->options[noptions])
+        noptions++;
+    char **argv = calloc(noptions + nargs + 6, sizeof *argv);
+    if (!argv)
+        die(EXIT_DX, "no memory");
+    argv[n++] = "--relay";
+    if (request->shim)
+        argv[n++] = "--shim";
+    for (size_t i = 0; i < noptions; i++, n++) {
+        argv[n] = malloc(strlen(request->options[i]) + 3);
+        if (!argv[n])
+            die(EXIT_DX, "no memory");
+        sprintf(argv[n], "--%s", request->options[i]);
+        if (strcmp(argv[n], "--explain=") == 0)
+            argv[n] = "--explain"; /* the one without a value */
+    }
+    argv[n++] = "--";
+    argv[n++] = (char *)(uintptr_t)request->command;
+    memcpy(argv + n, request->args, nargs * sizeof *argv);
+    snprintf(depth, sizeof depth, "%d", atoi(getenv(DEPTH)) - 1); /* it counts itself */
+    setenv(DEPTH, depth, 1);
+    run_cli(argv);
 }
 
 static void run(struct request *request) __attribute__((noreturn));
@@ -142,9 +200,5 @@ int main(int argc, char **argv) {
         run_verb(argv + 2);
     if (argc == 3 && strcmp(argv[1], "daemon") == 0 && strcmp(argv[2], "start") == 0)
         start_daemon();
-    char program[4200];
-    snprintf(program, sizeof program, "%s/dx-cli", program_dir());
-    argv[0] = program;
-    execv(program, argv);
-    die(EXIT_DX, "cannot run %s: %s; install dx again", program, strerror(errno));
+    run_cli(argv);
 }

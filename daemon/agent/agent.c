@@ -237,6 +237,30 @@ static bool is_owner(int fd, uid_t owner) {
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 && peer.pid == 0 && peer.uid == owner;
 }
 
+/* A run's processes are in a PID namespace of their own, so their status has two numbers here. */
+bool is_beside(int fd) {
+    char path[64], line[256];
+    bool beside = false;
+    struct ucred peer;
+    socklen_t length = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 || peer.pid <= 1 || peer.uid != 0)
+        return false;
+    snprintf(path, sizeof path, "/proc/%d/status", peer.pid);
+    FILE *status = fopen(path, "re");
+    while (status && fgets(line, sizeof line, status)) {
+        int first, second;
+        if (strncmp(line, "NSpid:", 6) == 0)
+            beside = sscanf(line + 6, "%d %d", &first, &second) == 1;
+    }
+    if (status)
+        fclose(status);
+    return beside;
+}
+
+static bool may_connect(int fd, const struct setup *setup) {
+    return setup->portable ? is_beside(fd) : is_owner(fd, setup->owner);
+}
+
 static void refuse(int fd, const char *text) {
     char payload[sizeof(struct dx_failed) + MESSAGE_BYTES];
     struct dx_failed failed = {125};
@@ -296,7 +320,7 @@ static void serve(const struct setup *setup, int signals, int reports, int repor
         }
         drain_reports(reports);
         if (fds[1].revents && (fd = accept4(setup->control_listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
-            if (is_owner(fd, setup->owner))
+            if (may_connect(fd, setup))
                 take_control(fd);
             else
                 close(fd);
@@ -305,7 +329,7 @@ static void serve(const struct setup *setup, int signals, int reports, int repor
         /* The daemon sends a lease before it tells the launcher, so after accept() its bytes are here. */
         if (fds[0].revents && (fd = accept4(setup->run_listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
             read_control();
-            if (is_owner(fd, setup->owner))
+            if (may_connect(fd, setup))
                 start_monitor(fd, setup, signals, reports, report);
             close(fd);
         }
@@ -317,15 +341,21 @@ static void serve(const struct setup *setup, int signals, int reports, int repor
     }
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     static struct setup setup;
     int pair[2];
     sigset_t all;
+    const char *use = argc == 2 ? argv[1] : "";
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    if (strcmp(use, "link") == 0)
+        return link_daemon();
+    if (strcmp(use, "attach") == 0)
+        return attach_launcher();
     if (getpid() != 1) {
         fputs("dx agent: this program is PID 1 of dx's containers and of no use elsewhere\n", stderr);
         return 125;
     }
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    setup.portable = strcmp(use, "portable") == 0;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
     umask(0);

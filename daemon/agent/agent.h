@@ -11,6 +11,7 @@
  *   layers.c   where what a run writes to its root goes
  *   filter.c   the system calls that a run may not make
  *   notes.c    why a run failed, where only its container knows
+ *   attach.c   other uses of the program, where the agent's sockets are out of reach
  *   command.c  from the monitor to the command: identity, descriptors, exec
  */
 #ifndef DX_AGENT_H
@@ -25,6 +26,11 @@
 #define RENDEZVOUS_DIR "/.dx/run"
 #define PROGRAM_DIR "/.dx/bin"
 #define VOLUMES_DIR "/.dx/v" /* each volume of the container below, by its number */
+#define GRANTS_DIR "/.dx/g" /* what the container has been granted from its start, by number */
+/* The agent's own sockets where it is handed none; no run sees them. */
+#define PORTABLE_DIR "/.dx/p"
+#define PORTABLE_CONTROL PORTABLE_DIR "/control"
+#define PORTABLE_RUNS PORTABLE_DIR "/runs"
 #define MAX_GRANTS 128
 #define MAX_LINKS 512
 #define MAX_CACHES 16
@@ -106,6 +112,7 @@ int leases_claim(const struct dx_start *start, struct lease *lease, struct failu
 
 /* setup.c */
 struct setup {
+    bool portable; /* its sockets are its own, and those who connect are beside it in the container */
     uid_t owner;
     gid_t gid;
     int control, run_listener, control_listener;
@@ -116,6 +123,13 @@ struct setup {
 };
 /* Connect to the daemon, prepare the container; does not return unless all of it worked. */
 void set_up(struct setup *setup);
+
+/* attach.c: whole programs of their own; the exit status. */
+int link_daemon(void);
+int attach_launcher(void);
+
+/* Whether the peer is a process of root's in the container, and in no run of it. */
+bool is_beside(int fd);
 
 /* users.c: who `text` is, by the files' content; `groups` is what the caller has. -1: there is no such user. */
 int user_find(const char *text, const char *passwd, const char *group, uid_t owner, gid_t gid, struct user *user);

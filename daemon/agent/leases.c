@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #define SLOTS 2048
+#define CLAIM_NS 60000000000ULL /* where the daemon's clock is another and it names no deadline */
 #define MAX_PENDING_BYTES (64U << 20)
 
 static struct {
@@ -189,7 +190,7 @@ void leases_add(char *body, size_t length) {
     table[slot].body = body;
     table[slot].length = length;
     table[slot].run = lease.run;
-    table[slot].deadline_ns = lease.deadline_ns;
+    table[slot].deadline_ns = lease.deadline_ns ? lease.deadline_ns : now_ns() + CLAIM_NS;
     pending_bytes += length;
     atomic_store(&claimed[slot], 0);
     return;
@@ -225,7 +226,7 @@ int leases_claim(const struct dx_start *start, struct lease *lease, struct failu
         difference |= lease->token[i] ^ start->token[i];
     if (difference)
         return fail(f, 125, "the agent knows no such lease; try again");
-    if (now_ns() > lease->deadline_ns)
+    if (now_ns() > table[slot].deadline_ns)
         return fail(f, 125, "the lease came too late; try again");
     if (!atomic_compare_exchange_strong(&claimed[slot], &free_slot, 1))
         return fail(f, 125, "this lease was used before");

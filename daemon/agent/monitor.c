@@ -286,14 +286,19 @@ void monitor(const struct setup *setup, int launcher, int report_to, uint32_t sl
     lease.limited = setup->memory_bytes != 0;
     if (setup->user.given)
         become(&lease, &setup->user);
-    if (start.ngrants != lease.ngrants) {
-        fail(&f, 125, "the launcher granted %d paths and the lease has %zu", start.ngrants, lease.ngrants);
+    size_t wanted = 0;
+    for (size_t i = 0; i < lease.ngrants; i++)
+        wanted += !(lease.grants[i].flags & DX_GRANT_HERE);
+    if (start.ngrants != wanted) {
+        fail(&f, 125, "the launcher granted %d paths and the lease has %zu", start.ngrants, wanted);
         end_failed(launcher, &f);
     }
     uint64_t begun = now_ns();
     if (check_descriptors(setup, &lease, fds, targets, &start, &f) < 0 || root_build(setup, &lease, fds + start.nstd, &f) < 0)
         end_failed(launcher, &f);
     close_all(fds + start.nstd, nfds - start.nstd);
+    for (size_t i = 0; setup->portable && i < start.nstd; i++)
+        fchown(fds[i], lease.uid, lease.gid); /* pipes made for it, which it may open anew by their names */
     /* Leader of the command's session, so that the command's group is none that the kernel takes for an orphan. */
     setsid();
     if (start.terminal && (w.terminal = terminal_make(&like, lease.uid, &master, &f)) < 0)

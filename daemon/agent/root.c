@@ -241,6 +241,22 @@ static int open_caches(const struct lease *lease, int *trees, struct failure *f)
     return 0;
 }
 
+/* What came from the launcher, and what the container has; all are to be closed. */
+static int open_grants(const struct lease *lease, const int *mounts, int *trees, struct failure *f) {
+    char path[64];
+    for (size_t i = 0, here = 0; i < lease->ngrants; i++) {
+        if (!(lease->grants[i].flags & DX_GRANT_HERE)) {
+            trees[i] = *mounts++;
+            continue;
+        }
+        snprintf(path, sizeof path, GRANTS_DIR "/%zu", here++);
+        if ((trees[i] = tree_clone(path, AT_RECURSIVE)) < 0)
+            return fail(f, 125, "%s cannot be granted: the container does not have it: %s", lease->grants[i].path,
+                        strerror(errno));
+    }
+    return 0;
+}
+
 static int attach_caches(const struct lease *lease, const int *trees, struct failure *f) {
     for (size_t i = 0; i < lease->ncaches; i++) {
         const char *path = lease->caches[i].path;
@@ -252,8 +268,9 @@ static int attach_caches(const struct lease *lease, const int *trees, struct fai
 
 int root_build(const struct setup *setup, const struct lease *lease, const int *mounts, struct failure *f) {
     const char *place;
-    int caches[MAX_CACHES];
-    if (open_caches(lease, caches, f) < 0 || !(place = layer_mount(setup, lease, f)))
+    int caches[MAX_CACHES], grants[MAX_GRANTS];
+    if (open_caches(lease, caches, f) < 0 || open_grants(lease, mounts, grants, f) < 0 ||
+        !(place = layer_mount(setup, lease, f)))
         return -1;
     if (chdir(place) < 0 || mount("/dev", "dev", NULL, MS_MOVE, NULL) < 0 ||
         mount("/sys", "sys", NULL, MS_MOVE, NULL) < 0 || mount_system() < 0)
@@ -267,7 +284,10 @@ int root_build(const struct setup *setup, const struct lease *lease, const int *
     if (make_links(lease, f) < 0)
         return -1;
     for (size_t i = 0; i < lease->ngrants; i++)
-        if (attach_grant(lease, &lease->grants[i], mounts[i], f) < 0)
+        if (attach_grant(lease, &lease->grants[i], grants[i], f) < 0)
             return -1;
+    for (size_t i = 0; i < lease->ngrants; i++)
+        if (lease->grants[i].flags & DX_GRANT_HERE)
+            close(grants[i]);
     return attach_caches(lease, caches, f);
 }

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define SETUP_SECONDS 20
+#define BACKLOG 4096
 #define MAX_SETUP 65536
 #define MAX_ETC_FILE (1 << 20)
 #define MAX_USER 256
@@ -235,6 +236,33 @@ static int take_records(const char *payload, size_t length, struct setup *setup,
     return more;
 }
 
+static int listen_at(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strcpy(address.sun_path, path);
+    int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (sock < 0 || bind(sock, (struct sockaddr *)&address, sizeof address) < 0 || listen(sock, BACKLOG) < 0)
+        give_up(path);
+    return sock;
+}
+
+/* Where the daemon can hand nothing in, it comes by way of `agent link`. */
+static void meet_inside(int *fds) {
+    if (mkdir(PORTABLE_DIR, 0700) < 0)
+        give_up(PORTABLE_DIR);
+    fds[0] = listen_at(PORTABLE_RUNS);
+    fds[1] = listen_at(PORTABLE_CONTROL);
+    uint64_t deadline = now_ns() + SETUP_SECONDS * 1000000000ULL;
+    while (control < 0 && wait_readable(fds[1], deadline) == 0) {
+        int fd = accept4(fds[1], NULL, NULL, SOCK_CLOEXEC);
+        if (fd >= 0 && is_beside(fd))
+            control = fd;
+        else if (fd >= 0)
+            close(fd);
+    }
+    if (control < 0)
+        give_up("waiting for the daemon");
+}
+
 void set_up(struct setup *setup) {
     static char payload[MAX_SETUP], home[4097], user[MAX_USER];
     struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = RENDEZVOUS_DIR "/s"};
@@ -242,13 +270,16 @@ void set_up(struct setup *setup) {
     int fds[DX_MAX_FDS];
     size_t nfds = 0;
     setup->owner = (uid_t)-1;
-    control = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (control < 0 || connect(control, (struct sockaddr *)&address, sizeof address) < 0)
+    int own[2] = {-1, -1};
+    if (setup->portable)
+        meet_inside(own);
+    else if ((control = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0 ||
+             connect(control, (struct sockaddr *)&address, sizeof address) < 0)
         give_up("connecting to the daemon");
     if (frame_receive(control, &head, payload, sizeof payload, fds, &nfds, now_ns() + SETUP_SECONDS * 1000000000ULL) < 0)
         give_up("waiting for the daemon");
     errno = EBADMSG;
-    if (head.type != DX_SETUP || nfds != 2)
+    if (head.type != DX_SETUP || nfds != (setup->portable ? 0 : 2))
         give_up("the daemon's first frame");
     prepare_container();
     errno = EBADMSG;
@@ -263,6 +294,6 @@ void set_up(struct setup *setup) {
     if (why)
         break_off(why);
     setup->control = control;
-    setup->run_listener = fds[0];
-    setup->control_listener = fds[1];
+    setup->run_listener = setup->portable ? own[0] : fds[0];
+    setup->control_listener = setup->portable ? own[1] : fds[1];
 }

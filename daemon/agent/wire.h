@@ -38,6 +38,7 @@ struct dx_record {
 #define DX_RLIMITS 16                        /* RLIM_NLIMITS of Linux */
 #define DX_SIGNALS 64
 #define DX_CONTROL_CHARS 32                  /* NCCS of the C libraries; the kernel has fewer */
+#define DX_WINDOW 262144                     /* bytes of a stream in frames that may be under way */
 
 /* Frames on the run link. */
 enum {
@@ -49,6 +50,17 @@ enum {
     DX_EXIT = 18,    /* agent: struct dx_exit; the last frame */
     DX_FAILED = 19,  /* agent: struct dx_failed, then a message; the last frame */
     DX_NOTE = 20,    /* agent: text, a line for stderr at the end of the run; before EXIT */
+};
+
+/* More of them where the run link is frames alone, without descriptors. `agent attach` is then the agent's end. */
+enum {
+    DX_STREAMS = 21, /* launcher, before START: struct dx_stream for each of its targets */
+    DX_DATA = 22,    /* both: uint32_t, the stream; then bytes */
+    DX_EOF = 23,     /* both: uint32_t: no more will come */
+    DX_CREDIT = 24,  /* both: uint32_t, the stream; uint32_t, room for so many more bytes, beyond DX_WINDOW at first */
+    DX_CLOSED = 25,  /* both: uint32_t: nobody reads it any more */
+    DX_RESIZE = 26,  /* launcher: struct winsize of ioctl_tty(2), its terminal's */
+    DX_TAKEN = 27,   /* agent, before EXIT: struct dx_taken for each stream that the run could read */
 };
 
 /* Frames on the control link. */
@@ -94,8 +106,9 @@ enum {
 
 enum { DX_ROOT_KEPT = 1, DX_ROOT_DISK = 2 };
 
-/* NEW: the path is of something to be made, the mount the directory for it; what the image has there is kept. */
-enum { DX_GRANT_RO = 1, DX_GRANT_DIR = 2, DX_GRANT_NEW = 4 };
+/* NEW: the path is of something to be made, the mount the directory for it; what the image has there is kept.
+ * HERE: the container has it from its start, and no descriptor comes for it. */
+enum { DX_GRANT_RO = 1, DX_GRANT_DIR = 2, DX_GRANT_NEW = 4, DX_GRANT_HERE = 16 };
 
 /* Records of the lease request and of its answer. */
 enum {
@@ -107,6 +120,7 @@ enum {
     DX_Q_OPTION = 69,   /* text "key=value": an option of `dx run`; repeatable */
     DX_Q_SHIM = 70,     /* empty: called through a shim, so COMMAND is only ever a command */
     DX_Q_LATE = 71,     /* uint64_t: this run was leased and its agent stays silent */
+    DX_Q_FRAMED = 75,   /* empty: a run link of frames alone will do too */
     DX_A_RUN = 96,      /* uint64_t: number of the run */
     DX_A_TOKEN = 97,    /* DX_TOKEN_BYTES */
     DX_A_AGENT = 98,    /* path of the agent's socket */
@@ -116,6 +130,7 @@ enum {
     DX_A_ERROR = 102,   /* uint32_t exit code, then a line: why there is no lease; the last record */
     DX_A_WAIT = 103,    /* empty: answer to LATE, the agent is alive; the last record */
     DX_A_GO = 104,      /* empty: the lease is complete; the last record */
+    DX_A_PORTABLE = 105,/* empty: the run link is GET /v1/runs/RUN/link; or text, the last record: why the launcher must take frames */
 };
 
 struct dx_start {
@@ -140,6 +155,17 @@ struct dx_terminal {
     uint32_t iflag, oflag, cflag, lflag;
     uint8_t cc[DX_CONTROL_CHARS];
     uint32_t foreground; /* as in FOREGROUND */
+};
+
+struct dx_stream {
+    uint32_t number; /* descriptors of one file are one stream, and have the number of the first */
+    uint32_t input;  /* 1: the run reads it */
+};
+
+struct dx_taken {
+    uint32_t number;
+    uint32_t reserved;
+    uint64_t bytes; /* that the run has read */
 };
 
 struct dx_signal {

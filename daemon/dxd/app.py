@@ -37,6 +37,9 @@ from dxd.warm.volumes import Volumes
 AGENT_DIR = "DX_AGENT_DIR"
 """A directory with another agent in it, for tests with a sanitizer's build."""
 
+FORCE = "DX_FORCE"
+"""Rungs of the ladder to take though a better one would do, for tests."""
+
 log = get_logger("app")
 
 
@@ -65,6 +68,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         agent_version=hashlib.sha256((agent_dir / "agent").read_bytes()).hexdigest()[:12],
         instance=hashlib.sha256(f"{os.getuid()}:{places.runtime_dir}".encode()).hexdigest()[:16],
         identity=identity(home),
+        force_portable="portable" in os.environ.get(FORCE, "").split(","),
     )
     pool = Pool(engine=engine, starter=starter, hub=hub, idle_s=settings.idle_s, max_warm=settings.max_warm)
     volumes = Volumes(engine=engine, release=pool.release, instance=starter.instance)

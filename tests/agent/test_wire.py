@@ -18,6 +18,8 @@ STRUCTS = {
     "dx_record": protocol.RECORD,
     "dx_start": protocol.START_HEAD,
     "dx_terminal": protocol.TERMINAL_BODY,
+    "dx_stream": protocol.STREAM_BODY,
+    "dx_taken": protocol.TAKEN_BODY,
     "dx_signal": protocol.SIGNAL_BODY,
     "dx_run_signal": protocol.RUN_SIGNAL_BODY,
     "dx_exit": protocol.EXIT_BODY,
@@ -32,6 +34,8 @@ FIELDS = {
     "dx_start": "version umask nice ignored run token nstd ngrants terminal rlimits[0].soft rlimits[0].hard "
     + " ".join(f"rlimits[{i}].soft rlimits[{i}].hard" for i in range(1, protocol.RLIMITS)),
     "dx_terminal": "rows columns width height iflag oflag cflag lflag cc foreground",
+    "dx_stream": "number input",
+    "dx_taken": "number reserved bytes",
     "dx_signal": "number group",
     "dx_run_signal": "run number group",
     "dx_exit": "status reserved user_us system_us max_rss_kib",

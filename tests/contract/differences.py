@@ -26,6 +26,8 @@ class Difference:
     native: str
     here: str
     why: str
+    always: bool = True
+    """Or only for some, or at times."""
 
 
 _OUTSIDE_ROOT = ("test_a_door_out_of_the_root_on_stdio[a block device-*]",) * (os.geteuid() != 0)
@@ -52,9 +54,65 @@ DIFFERENCES = [
         "refused by Python, with status 1 and words of its own",
         "Python does not start with such a stream",
     ),
+    Difference(
+        "portable",
+        ("test_nobody_could_tell[SIGPIPE ignored]", "test_nobody_could_tell[signals, some ignored]"),
+        "SIGPIPE or SIGXFSZ ignored by the caller",
+        "ignored in the command too",
+        "the default action in the run",
+        "Python takes the launcher's place",
+    ),
+    Difference(
+        "portable",
+        (
+            "test_nobody_could_tell[flags of *]",
+            "test_nobody_could_tell[std* by its name]",
+        ),
+        "what stdin, stdout and stderr are",
+        "the caller's own files, terminals and pipes, with their flags, sizes and names",
+        "pipes of the run's own, which carry the same bytes",
+        "no descriptor can be handed to another machine",
+        always=False,
+    ),
+    Difference(
+        "portable",
+        (
+            "test_nobody_could_tell[process substitution]",
+            "test_nobody_could_tell[to a process substitution]",
+            "test_nobody_could_tell[descriptor*]",
+            "test_the_descriptors_of_a_run[*]",
+        ),
+        "descriptors above 2 that the caller left open",
+        "the same in the run",
+        "not there, and dx says which in one line",
+        "others may read them as well, a jobserver's for example, and reading ahead would take from those",
+        always=False,
+    ),
+    Difference(
+        "portable",
+        ("test_nobody_could_tell[no space]", "test_nobody_could_tell[stdout truncated by another]"),
+        "writing to stdout",
+        "the tool hears at once that it failed, or that the file is another",
+        "the bytes arrive a moment later; where they cannot be written the tool gets SIGPIPE, and dx says why",
+        "the writer is the launcher",
+        always=False,
+    ),
+    Difference(
+        "portable",
+        ("test_what_of_the_agent_can_be_seen[*]",),
+        "in /proc/net/unix of a run",
+        "the path of a socket that is the daemon's",
+        "the paths of two that are the agent's own",
+        "the agent is handed none",
+    ),
 ]
 
-DOORS = {"run": "`dx run`", "shim": "a shim", "python": "`python -m dx run`"}
+DOORS = {
+    "run": "`dx run`",
+    "shim": "a shim",
+    "python": "`python -m dx run`",
+    "portable": "an engine out of reach",
+}
 
 
 def of(item: pytest.Item) -> Difference | None:
@@ -63,10 +121,11 @@ def of(item: pytest.Item) -> Difference | None:
     door = call.params.get("twin") if call else None
     if call is None or door is None:
         return None
+    doors = (door, item.config.getoption("--rung"))
     name = getattr(item, "originalname", item.name)
     case = call.id.removeprefix(f"{door}-").partition("-")[2]  # after the person
     for each in DIFFERENCES:
-        if each.door == door and any(_matches(f"{name}[{case}]", pattern) for pattern in each.tests):
+        if each.door in doors and any(_matches(f"{name}[{case}]", pattern) for pattern in each.tests):
             return each
     return None
 

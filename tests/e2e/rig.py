@@ -56,10 +56,10 @@ def init_of(container: str) -> int:
 
 
 def processes(container: str) -> list[str]:
-    """What runs in a container besides PID 1: runs, their monitors, and what nobody has reaped."""
+    """What runs in a container besides PID 1 and the daemon's link to it: runs, monitors, what nobody has reaped."""
     init = init_of(container)
     lines = docker("top", container, "-o", "pid,stat,args").splitlines()[1:]
-    return [line for line in lines if int(line.split()[0]) != init]
+    return [line for line in lines if int(line.split()[0]) != init and not line.endswith("/agent link")]
 
 
 def one_line(done: "subprocess.CompletedProcess[bytes]", *words: str) -> str:

@@ -32,6 +32,8 @@ MODULES = {
 }
 """In the order in which help lists them."""
 
+RELAY = "--relay"
+"""The first argument from the launcher in C: this has to take its place."""
 ALIASES = {"--version": "version", "-V": "version", "--help": "help", "-h": "help", "list": "ls", "remove": "rm"}
 
 
@@ -54,6 +56,10 @@ def find(name: str) -> Verb:
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the arguments say; returns the exit status. Never raises, whatever happens to the output."""
+    if arguments is None and sys.argv[1:2] == [RELAY]:
+        from dx.__main__ import launch
+
+        return launch()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -28,7 +28,15 @@ class Request:
     """What the caller asks to be run. All in bytes, none of which holds a NUL."""
 
     def __init__(
-        self, command: bytes, args: Sequence[bytes], env: Sequence[bytes], cwd: bytes, options: Sequence[bytes] = ()
+        self,
+        command: bytes,
+        args: Sequence[bytes],
+        env: Sequence[bytes],
+        cwd: bytes,
+        options: Sequence[bytes] = (),
+        *,
+        shim: bool = False,
+        framed: bool = False,
     ) -> None:
         self.command = command
         """A tool, a command of a tool, or an image."""
@@ -38,6 +46,10 @@ class Request:
         self.cwd = cwd
         self.options = options
         """"key=value" each: options of `dx run`."""
+        self.shim = shim
+        """Only a command of a tool will do."""
+        self.framed = framed
+        """A run link of frames alone will do."""
 
     def body(self, late: int | None = None) -> bytes:
         """The request's records; `late` is a run that was leased and whose agent stays silent."""
@@ -47,6 +59,8 @@ class Request:
             record(protocol.Q_COMMAND, self.command),
             record(protocol.Q_CWD, self.cwd),
             *([record(protocol.Q_LATE, protocol.U64.pack(late))] if late is not None else []),
+            *([record(protocol.Q_SHIM)] if self.shim else []),
+            *([record(protocol.Q_FRAMED)] if self.framed else []),
             *(record(protocol.Q_OPTION, each) for each in self.options),
             record(protocol.Q_ARGV, strings(self.args)),
             record(protocol.Q_ENV, strings(self.env)),
@@ -67,6 +81,8 @@ class Lease:
         """The path of the agent's socket."""
         self.grants: list[bytes] = []
         """Paths to open, in the order in which the agent expects them."""
+        self.framed = False
+        """The run link is frames alone, through the daemon."""
         self.still_alive = False
         """The answer to `late`: wait on, there is no lease."""
 
@@ -140,6 +156,10 @@ def _take(lease: Lease, kind: int, payload: bytes, tell: Callable[[bytes, bool],
             raise RunFailed("the daemon refused the run")
         (code,) = protocol.U32.unpack_from(payload)
         raise RunFailed(payload[protocol.U32.size :].decode(errors="surrogateescape"), code)
+    elif kind == protocol.A_PORTABLE:
+        if payload:
+            raise RunFailed(f"{payload.decode(errors='replace')}; run it as a process: dx run")
+        lease.framed = True
     elif kind == protocol.A_WAIT:
         lease.still_alive = True
     else:

@@ -54,26 +54,25 @@ class Link:
         `which` of 0-2, as bits, are to be a terminal of its own; `terminal` describes the caller's.
         All of them stay the caller's, who can close them after this. Raises `OSError`.
         """
-        head = protocol.START_HEAD.pack(
-            protocol.WIRE_VERSION,
-            state.umask,
-            state.nice,
-            state.ignored,
-            self.lease.run,
-            self.lease.token,
-            len(descriptors),
-            len(mounts),
-            which,
-            *state.limits,
-        )
-        targets = b"".join(protocol.I32.pack(target) for _, target in descriptors)
+        body = self._start_body(state, [target for _, target in descriptors], len(mounts), which, terminal)
         fds = [*(fd for fd, _ in descriptors), *mounts]
-        data = protocol.frame(protocol.START, head + targets + terminal, len(fds))
+        data = protocol.frame(protocol.START, body, len(fds))
         rights = b"".join(protocol.I32.pack(fd) for fd in fds)
         sent = self.sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if fds else [])
         # The descriptors went with the first byte. To a run that is over even sending nothing would be EPIPE.
         if sent < len(data):
             self.sock.sendall(data[sent:])
+
+    def wants(self, *, started: bool) -> dict[int, int]:  # noqa: ARG002 - a framed one has a use for it
+        """What to poll for besides the link itself: nothing, for the run has the caller's own descriptors."""
+        return {}
+
+    def pump(self, events: dict[int, int]) -> None:
+        """Do what can be done with those."""
+
+    def flush(self, signals: int) -> bool:  # noqa: ARG002 - a framed one has a use for it
+        """The run has ended: bring the rest of its output out; whether there is more for a terminal."""
+        return False
 
     def signal(self, number: int, *, group: bool = False) -> None:
         """Send a signal to the command, or to its process group; one that is over does not mind."""
@@ -98,6 +97,21 @@ class Link:
             for fd in fds:
                 os.close(fd)
             raise
+
+    def _start_body(self, state: State, targets: list[int], ngrants: int, which: int, terminal: bytes) -> bytes:
+        head = protocol.START_HEAD.pack(
+            protocol.WIRE_VERSION,
+            state.umask,
+            state.nice,
+            state.ignored,
+            self.lease.run,
+            self.lease.token,
+            len(targets),
+            ngrants,
+            which,
+            *state.limits,
+        )
+        return head + b"".join(map(protocol.I32.pack, targets)) + terminal
 
     def _say(self, kind: int, payload: bytes) -> None:
         try:

@@ -18,6 +18,8 @@ EXIT_DX = 125
 _INT = 2
 OPTIONS = (b"env", b"mount", b"network", b"port", b"device", b"share", b"user", b"paths", b"git")
 """Those that take a value."""
+SHIM = b"--shim"
+"""First of all, from the launcher that this takes the place of, which was called through a shim."""
 
 USAGE = """\
 Usage: dx run [OPTION...] TOOL [ARG...]
@@ -53,11 +55,13 @@ def main() -> NoReturn:
     status = EXIT_DX
     try:
         closed = caller.secure_stdio()
-        options, line = read(caller.arguments()[1:])
+        arguments = caller.arguments()[1:]
+        shim = arguments[:1] == [SHIM]
+        options, line = read(arguments[shim:])
         if line is None:
             status = 0 if _write(1, USAGE.encode()) else EXIT_DX
         else:
-            run(options, line, closed)
+            run(options, line, closed, shim=shim)
     except RunFailed as error:
         status = error.exit_code
         complain(error.message)
@@ -70,9 +74,10 @@ def main() -> NoReturn:
     os._exit(status)
 
 
-def run(options: list[bytes], line: list[bytes], closed: frozenset[int]) -> NoReturn:
+def run(options: list[bytes], line: list[bytes], closed: frozenset[int], *, shim: bool = False) -> NoReturn:
     """Run a command; raises `ClientError` where it does not begin."""
-    request = lease.Request(line[0], line[1:], caller.deeper(caller.environment()), caller.directory(), options)
+    env = caller.deeper(caller.environment())
+    request = lease.Request(line[0], line[1:], env, caller.directory(), options, shim=shim, framed=True)
     screen = Screen()
 
     def ask(late: int | None = None) -> lease.Lease:

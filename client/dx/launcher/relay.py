@@ -38,6 +38,8 @@ class Relay:
         self._notes: list[str] = []
         """Lines for the end."""
         self._started = False
+        self._told = False
+        """Of descriptors that the run does not get."""
         self._passed_on: set[int] = set()
         """Signals that were sent to the run from here."""
         self._terminal: Terminal | None = None
@@ -50,7 +52,7 @@ class Relay:
         lost = 0
         while True:
             try:
-                agent = Link(self._lease)
+                agent = self._connect()
             except OSError as error:
                 lost = self._lose(lost, error)
                 continue
@@ -62,6 +64,13 @@ class Relay:
                 continue
             self._attend(agent, signals)
             agent.close()
+
+    def _connect(self) -> Link:
+        if not self._lease.framed:
+            return Link(self._lease)
+        from dx.launcher import daemon, framed
+
+        return framed.FramedLink(self._lease, daemon.connect)
 
     def leave(self) -> None:
         """Put the terminal's modes back, if they were changed."""
@@ -76,6 +85,10 @@ class Relay:
         which = self._terminal.which if self._terminal else 0
         about = self._terminal.describe() if self._terminal else b""
         fds = caller.descriptors(self._closed, which, protocol.MAX_FDS - len(self._lease.grants))
+        if self._lease.framed:
+            fds = self._without_others(fds)
+            if self._terminal:
+                self._terminal.tell_size = getattr(agent, "resize", None)
         mounts: list[int] = []
         try:
             grants.open_here(self._lease.grants, mounts)
@@ -85,6 +98,20 @@ class Relay:
         finally:
             for fd in mounts:
                 os.close(fd)
+
+    def _without_others(self, fds: list[int]) -> list[int]:
+        """Those that can be had through frames; of the others it is told."""
+        from dx.launcher import framed
+
+        fds, others = framed.split(fds)
+        framed.check(fds)
+        if others and not self._told:
+            names = ", ".join(map(str, others))
+            os.write(
+                2, f"dx: descriptors that this engine is out of reach for, and the run does not get: {names}\n".encode()
+            )
+        self._told = True
+        return fds
 
     def _lose(self, lost: int, error: OSError) -> int:
         """The agent could not be reached: ask for another; how often that was."""
@@ -114,6 +141,8 @@ class Relay:
             poll.register(signals, select.POLLIN)
             for fd, wanted in self._terminal.wants() if self._terminal else ():
                 poll.register(fd, wanted)
+            for fd, wanted in agent.wants(started=self._started).items():
+                poll.register(fd, wanted)
             events = dict(poll.poll(left))
             if not events and not self._started:
                 if self._asked_to_end:
@@ -128,6 +157,7 @@ class Relay:
                 self._forward(agent, signals)
             if self._terminal:
                 self._terminal.pump(events)
+            agent.pump(events)
             if agent.fileno() in events:
                 self._take(agent, signals)
 
@@ -160,6 +190,8 @@ class Relay:
             if self._terminal:
                 self._terminal.drain(signals)
             raise link.gone(started=self._started) from None
+        if not kind:
+            return
         if kind == protocol.STARTED:
             self._started = True
             if fds and self._terminal:
@@ -171,11 +203,20 @@ class Relay:
         elif kind == protocol.NOTE:
             self._notes.append(payload.decode(errors="replace"))
         elif kind == protocol.EXIT:
-            if self._terminal:
-                self._terminal.drain(signals)
+            self._drain(agent, signals)
+            self._notes += getattr(agent, "trouble", [])
             self._end_like(link.exit_status(payload))
         else:
             raise RunFailed("the agent speaks another version; run: dx stop --all")
+
+    def _drain(self, agent: Link, signals: int) -> None:
+        """The run has ended: show what it still wrote."""
+        more = True
+        while more:
+            more = agent.flush(signals)
+            if self._terminal:
+                self._terminal.drain(signals)
+                more = more and self._terminal.is_on
 
     def _tell_group(self, number: int) -> None:
         """A key of the terminal means all of the foreground; natively a script that waits for it hears of it too."""

@@ -20,6 +20,9 @@ from dx.launcher.guard import Guard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from dx.launcher.link import Link
 
 PIECE = 16384
@@ -119,6 +122,8 @@ class Terminal:
         self._ours = b""
         self._in = self._out = b""
         self._guard = Guard(fd)
+        self.tell_size: Callable[[bytes], None] | None = None
+        """Where the master is none, and only stands for one out of reach."""
 
     @property
     def is_on(self) -> bool:
@@ -162,7 +167,9 @@ class Terminal:
 
     def resize(self) -> None:
         """The run's terminal gets the size of this one."""
-        if self.is_on:
+        if self.is_on and self.tell_size:
+            self.tell_size(self._size())
+        elif self.is_on:
             try:
                 ioctl(self._master, termios.TIOCSWINSZ, self._size())
             except OSError:
@@ -279,7 +286,7 @@ class Terminal:
     def _note_keys(self, data: bytes) -> None:
         """Which signals will the run's terminal make of what goes there now?"""
         try:
-            theirs = termios.tcgetattr(self._master)
+            theirs: list[Any] = unpack(self._saved) if self.tell_size else termios.tcgetattr(self._master)
         except termios.error:
             return
         if theirs[3] & termios.ISIG:

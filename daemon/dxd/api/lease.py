@@ -20,7 +20,7 @@ from dxd.api.ports import Runs
 from dxd.api.stream import Stream
 from dxd.errors import BadRequest, DxError, Internal, Refused, Stopping
 from dxd.kit.progress import Silent
-from dxd.runs.model import Grant, Lease, LeaseRequest, Peer, RunId, StillAlive
+from dxd.runs.model import Elsewhere, Grant, Lease, LeaseRequest, Peer, RunId, StillAlive
 from dxd.telemetry import get_logger
 
 log = get_logger("api")
@@ -48,6 +48,8 @@ class LeaseHandler:
         lease = await self._runs.lease(asked, Silent())
         if isinstance(lease, StillAlive):  # not asked for, since JSON cannot set `late`
             raise Internal("an answer to another question")
+        if isinstance(lease, Elsewhere):
+            raise Refused("the engine is out of reach for descriptors", "run it as a command: dx run")
         return web.Response(body=types.encode(_lease_json(lease)), content_type=errors.JSON)
 
     async def _answer_launcher(self, request: web.Request, asked: LeaseRequest) -> web.StreamResponse:
@@ -95,7 +97,7 @@ def parse_records(body: bytes, peer: Peer) -> LeaseRequest:
             if kind == protocol.Q_OPTION:
                 key, _, value = payload.decode().partition("=")
                 options.append((key, value))
-            elif protocol.Q_VERSION <= kind <= protocol.Q_LATE and kind not in fields:
+            elif (protocol.Q_VERSION <= kind <= protocol.Q_LATE or kind == protocol.Q_FRAMED) and kind not in fields:
                 fields[kind] = payload
             else:
                 raise ProtocolError(f"a record {kind} that is not known, or is there twice")
@@ -112,6 +114,7 @@ def parse_records(body: bytes, peer: Peer) -> LeaseRequest:
             peer=peer,
             options=tuple(options),
             shim=protocol.Q_SHIM in fields,
+            framed=protocol.Q_FRAMED in fields,
             late=None if late is None else RunId(protocol.U64.unpack(late)[0]),
         )
     except (ProtocolError, UnicodeDecodeError, struct.error) as error:
@@ -145,13 +148,16 @@ def parse_json(body: types.LeaseBody, peer: Peer) -> LeaseRequest:
     return LeaseRequest(command=command, args=args, env=env, cwd=cwd, peer=peer, options=tuple(body.options.items()))
 
 
-def _lease_records(lease: Lease | StillAlive) -> Iterator[bytes]:
+def _lease_records(lease: Lease | StillAlive | Elsewhere) -> Iterator[bytes]:
     if isinstance(lease, StillAlive):
         yield record(protocol.A_WAIT)
         return
+    if isinstance(lease, Elsewhere):
+        yield record(protocol.A_PORTABLE, b"the engine is out of reach for descriptors")
+        return
     yield record(protocol.A_RUN, protocol.U64.pack(lease.run))
     yield record(protocol.A_TOKEN, lease.token)
-    yield record(protocol.A_AGENT, bytes(lease.agent))
+    yield record(protocol.A_PORTABLE) if lease.framed else record(protocol.A_AGENT, bytes(lease.agent))
     for grant in lease.grants:
         yield record(protocol.A_GRANT, protocol.U32.pack(_flags(grant)) + grant.path)
     yield record(protocol.A_GO)

@@ -3,12 +3,13 @@
 All methods may raise `DxError`; nothing here knows of HTTP.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from dxd.engine.model import ContainerId, EngineStatus, Image
 from dxd.kit.progress import Progress
-from dxd.runs.model import Lease, LeaseRequest, Run, RunId, StillAlive
+from dxd.runs.model import Elsewhere, Lease, LeaseRequest, Run, RunId, StillAlive
 from dxd.tools.model import Tool
 from dxd.tools.shims import Changes
 from dxd.warm.model import ContainerView, VolumeKind
@@ -18,10 +19,16 @@ from dxd.warm.volumes import VolumeView
 class Runs(Protocol):
     """Leases, and the runs that came of them."""
 
-    async def lease(self, request: LeaseRequest, progress: Progress) -> Lease | StillAlive:
-        """Answer a request; `StillAlive` only where `request.late` is set.
+    async def lease(self, request: LeaseRequest, progress: Progress) -> Lease | StillAlive | Elsewhere:
+        """Answer a request; `StillAlive` only where `request.late` is set, `Elsewhere` only where `framed` is not.
 
         Cancelled when the client goes away. `progress` may be used until it returns.
+        """
+
+    async def connect(self, run: RunId, inner: asyncio.Protocol) -> None:
+        """The run link of a run that is leased, through the engine: `inner` gets its bytes, and closes it.
+
+        Raises `NotFound`, and `Conflict` where the run does not wait for one.
         """
 
     def all(self) -> Sequence[Run]:

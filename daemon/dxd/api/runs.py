@@ -6,7 +6,7 @@ import msgspec
 from aiohttp import web
 
 from dx import protocol
-from dxd.api import errors, reading, types
+from dxd.api import errors, link, reading, types
 from dxd.api.lease import LeaseHandler
 from dxd.api.ports import Runs
 from dxd.api.route import Answer, Parameter, Route
@@ -81,6 +81,21 @@ class RunRoutes:
                 errors=(NotFound,),
             ),
             Route(
+                id="linkRun",
+                method="GET",
+                path="/v1/runs/{id}/link",
+                handler=self._link,
+                summary="Start and attend a run whose agent cannot be reached",
+                description=(
+                    f"Takes an upgrade of the connection to {link.UPGRADE}; what follows is the run link in frames "
+                    "(daemon/agent/wire.h), between the launcher and the agent."
+                ),
+                tag="runs",
+                answers=(Answer(101, "The connection is the run's"),),
+                path_parameters=(_ID,),
+                errors=(NotFound, Conflict, EngineTrouble, Stopping),
+            ),
+            Route(
                 id="signalRun",
                 method="POST",
                 path="/v1/runs/{id}/signal",
@@ -103,6 +118,10 @@ class RunRoutes:
         reading.read_query(request)
         run = run_json(self._runs.get(_run_id(request)))
         return web.Response(body=types.encode(run), content_type=errors.JSON)
+
+    async def _link(self, request: web.Request) -> web.StreamResponse:
+        reading.read_query(request)
+        return await link.relay(request, self._runs, _run_id(request))
 
     async def _signal(self, request: web.Request) -> web.StreamResponse:
         reading.read_query(request)

@@ -6,7 +6,7 @@ no) or `EngineError`. Owned by `docker.Engine`, which loads this module when it 
 
 import asyncio
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from aiodocker import Docker, DockerError
 from yarl import URL
 
 from dxd.engine import address as addresses
+from dxd.engine import exec as execs
 from dxd.engine.answer import Answer, Records
 from dxd.errors import EngineDown, EngineError, EngineTimeout
 
@@ -35,7 +36,8 @@ class Connection:
         self.architecture = ""
         self.log_drivers: tuple[str, ...] | None = None
         self.index_server = ""
-        match addresses.parse(address, environ):
+        self._at = addresses.parse(address, environ)
+        match self._at:
             case addresses.UnixAddress(path):
                 self._connector: aiohttp.BaseConnector = aiohttp.UnixConnector(path, limit=0)
                 self._base = "http://engine"
@@ -88,6 +90,29 @@ class Connection:
         with self._translated():
             async with self._session.post(f"{self._base}/v{self.api_version}/{path}", params=params) as response:
                 await response.read()
+
+    async def execute(self, container: str, argv: Sequence[str], inner: asyncio.Protocol) -> None:
+        """Begin a program in a container, as root; `inner` gets the connection. The caller sets the deadline."""
+        config = {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Cmd": list(argv), "User": "0:0"}
+        with self._translated():
+            async with self._session.post(
+                f"{self._base}/v{self.api_version}/containers/{container}/exec", json=config
+            ) as response:
+                if response.status != 201:
+                    raise Answer(response.status, await _message(response))
+                made = json.loads(await response.read())["Id"]
+            try:
+                await execs.begin(self._connect, f"/v{self.api_version}/exec/{made}/start", inner)
+            except OSError as error:
+                raise self._down(None) from error
+
+    def _connect(self, make: Callable[[], asyncio.Protocol]) -> "asyncio.Future[object]":
+        loop = asyncio.get_running_loop()
+        match self._at:
+            case addresses.UnixAddress(path):
+                return asyncio.ensure_future(loop.create_unix_connection(make, path))
+            case addresses.TcpAddress(host, port):
+                return asyncio.ensure_future(loop.create_connection(make, host, port))
 
     @asynccontextmanager
     async def stream(

@@ -35,7 +35,7 @@ from dxd.engine.model import (
     Volume,
 )
 from dxd.engine.refusal import explained
-from dxd.errors import Conflict, EngineDown, EngineTimeout, EngineTrouble, ImageMissing
+from dxd.errors import Conflict, EngineDown, EngineTimeout, EngineTrouble, ImageMissing, NotFound
 from dxd.kit.progress import Progress
 
 if TYPE_CHECKING:
@@ -188,6 +188,26 @@ class Engine:
             await self._call(lambda docker: docker.containers.container(container).start())
         except Answer as answer:
             raise explained(answer) from None
+
+    async def put(self, container: ContainerId, archive: bytes) -> None:
+        """Unpack a tar archive at the root of a container, which need not run."""
+        await self._call(lambda docker: docker.containers.container(container).put_archive("/", archive))  # type: ignore[no-untyped-call]
+
+    async def execute(self, container: str, argv: Sequence[str], inner: asyncio.Protocol) -> None:
+        """Begin a program beside a container's own, as root; the id or the name will do.
+
+        `inner` gets a connection that is the program's stdin and stdout, and closes it. Raises `NotFound` where there
+        is no such container, or it does not run.
+        """
+        async with self._deadline():
+            connection = await self._found()
+            try:
+                with self._noting():
+                    await connection.execute(container, argv, inner)
+            except Answer as answer:
+                if answer.status in (404, 409):
+                    raise NotFound(f"the container {container} is gone", "try again") from None
+                raise
 
     async def remove(self, container: ContainerId) -> None:
         """Kill it and remove it with its anonymous volumes; returns when it is gone, also where it was already."""

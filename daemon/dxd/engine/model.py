@@ -105,6 +105,8 @@ class ContainerSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     binds: tuple[tuple[str, str], ...] = ()
     """Source on the host, which must exist, and target; always read-only."""
+    writable: tuple[tuple[str, str], ...] = ()
+    """The same, for those that may be written to."""
     volumes: tuple[VolumeSpec, ...] = ()
     anonymous: tuple[str, ...] = ()
     """Targets of volumes that go with the container."""

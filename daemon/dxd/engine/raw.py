@@ -57,6 +57,7 @@ def container_config(spec: ContainerSpec, *, json_file: bool) -> dict[str, Any]:
             *({"Type": "bind", "Source": source, "Target": target, "ReadOnly": True} for source, target in spec.binds),
             *map(_volume_mount, spec.volumes),
             *({"Type": "volume", "Target": target} for target in spec.anonymous),
+            *({"Type": "bind", "Source": source, "Target": target} for source, target in spec.writable),
         ],
         "CapDrop": ["ALL"],
         "CapAdd": list(spec.capabilities),

@@ -43,6 +43,8 @@ class LeaseRequest:
     """Options of `dx run`, in their order; a key may come more than once."""
     shim: bool = False
     """Called through a shim, so `command` is only ever a command of a tool."""
+    framed: bool = False
+    """A run link of frames alone, through the daemon, will do too."""
     late: RunId | None = None
     """The run that was leased before for the same call, and whose agent stays silent."""
 
@@ -65,6 +67,14 @@ class Lease:
     agent: Path
     """The agent's socket."""
     grants: tuple[Grant, ...] = ()
+    """Those that the launcher has to bring."""
+    framed: bool = False
+    """The run link is frames alone, through the daemon: the agent cannot be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The answer to a launcher that needs descriptors to pass, where none can be: another has to take its place."""
 
 
 @dataclass(frozen=True, slots=True)

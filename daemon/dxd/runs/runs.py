@@ -21,14 +21,14 @@ from pathlib import Path
 from dx import protocol
 from dx.protocol import U32, U64, record, strings
 from dxd.engine.model import Image
-from dxd.errors import AgentFailed, BadRequest, Conflict, NotFound, UnknownTool
+from dxd.errors import AgentFailed, BadRequest, CannotGrant, Conflict, NotFound, UnknownTool
 from dxd.images.images import Images
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress
 from dxd.runs import command, devices, environment, explain, grants, session
 from dxd.runs.closed import SYSTEM, is_in
 from dxd.runs.explain import EXPLAIN
-from dxd.runs.model import Grant, Lease, LeaseRequest, Peer, Run, RunId, RunState, StillAlive
+from dxd.runs.model import Elsewhere, Grant, Lease, LeaseRequest, Peer, Run, RunId, RunState, StillAlive
 from dxd.telemetry import get_logger
 from dxd.tools.catalogue import Catalogue
 from dxd.tools.model import Network, Root, Share, Tool, ToolName, User
@@ -119,7 +119,7 @@ class Runs:
         self._next = int(time.time() * 1000)
         pool.watcher = Watcher(started=self._started, ended=self._has_ended, lost=self._lost)
 
-    async def lease(self, request: LeaseRequest, progress: Progress) -> Lease | StillAlive:
+    async def lease(self, request: LeaseRequest, progress: Progress) -> Lease | StillAlive | Elsewhere:
         """Work out a lease; see `api.ports.Runs`."""
         if request.late is not None and await self._vouch(request.late):
             return StillAlive()
@@ -127,6 +127,9 @@ class Runs:
         if request.options:
             tool = _with_options(tool, request.options, request.cwd)
         image = await self._images.resolve(tool, progress)
+        portable = self._pool.portable
+        if portable and not request.framed:
+            return Elsewhere()
         what = command.choose(
             command=chosen,
             entrypoint=tool.entrypoint if tool.entrypoint is not None else () if chosen else image.entrypoint,
@@ -144,6 +147,8 @@ class Runs:
         grants.check_caches(tool.caches, plan.grants)
         devices.check(tool.devices)
         key = _key(image, tool)
+        if portable:
+            key = replace(key, binds=_binds(plan.grants))
         if tool.root is Root.KEPT and not self._pool.has(key):
             await self._keep(key, progress)
         for _ in range(TRIES):
@@ -156,8 +161,8 @@ class Runs:
             except ConnectionError:
                 self._forget(run)
                 continue
-            shown = tuple(Grant(each.source, each.readonly, each.directory) for each in plan.grants)
-            return Lease(RunId(run.id), token, warm.socket, shown)
+            shown = tuple(Grant(each.source, each.readonly, each.directory) for each in plan.grants if not key.binds)
+            return Lease(RunId(run.id), token, warm.socket, shown, framed=portable)
         raise AgentFailed("the container ends as soon as it is ready", "see: dx daemon logs")
 
     def all(self) -> list[Run]:
@@ -179,6 +184,15 @@ class Runs:
             await found.warm.link.send(frame)
         except ConnectionError:
             raise Conflict(f"the container of run {run} is gone") from None
+
+    async def connect(self, run: RunId, inner: asyncio.Protocol) -> None:
+        """The run link of a leased run through the engine, whose bytes `inner` gets; raises `NotFound`, and `Conflict`
+        where it is not waiting for one.
+        """
+        found = self._record(run)
+        if found.state is not RunState.LEASED or not self._pool.portable:
+            raise Conflict(f"run {run} is {found.state.value}, and takes no launcher by way of the daemon")
+        await self._pool.connect(found.warm, inner)
 
     async def expire(self) -> None:
         """Give up leases that nobody claimed; an eternal job."""
@@ -257,7 +271,6 @@ class Runs:
         parts = [
             record(protocol.R_RUN, U64.pack(run.id)),
             record(protocol.R_TOKEN, token),
-            record(protocol.R_DEADLINE, U64.pack(int(run.expires * 1e9))),
             record(protocol.R_UID, U32.pack(peer.uid)),
             record(protocol.R_GID, U32.pack(peer.gid)),
             record(protocol.R_GROUPS, b"".join(map(U32.pack, peer.groups[:256]))),
@@ -267,6 +280,8 @@ class Runs:
             record(protocol.R_CWD, plan.cwd + b"\0"),
             record(protocol.R_SCRATCH, U64.pack(scratch_bytes)),
         ]
+        if not self._pool.portable:  # there the agent's clock may be another machine's
+            parts.append(record(protocol.R_DEADLINE, U64.pack(int(run.expires * 1e9))))
         if home and home != b"/" and not is_in(home, SYSTEM):
             parts.append(record(protocol.R_HOME, home + b"\0"))
         for limit in tool.ulimits:
@@ -277,6 +292,8 @@ class Runs:
         for each in plan.grants:
             flags = protocol.GRANT_RO * each.readonly | protocol.GRANT_DIR * each.directory
             target = each.target
+            if run.warm.key.binds:
+                flags |= protocol.GRANT_HERE
             if each.new:
                 flags, target = flags | protocol.GRANT_NEW, target + b"/" + each.new
             parts.append(record(protocol.R_GRANT, U32.pack(flags) + target + b"\0"))
@@ -357,6 +374,19 @@ def _key(image: Image, tool: Tool) -> Key:
         hostname=socket.gethostname() if same_name else None,
         user=_user(tool, image),
     )
+
+
+def _binds(placed: Sequence[grants.PlacedGrant]) -> tuple[str, ...]:
+    """What a container has to have from its start; raises `CannotGrant` for what the engine cannot be told."""
+    paths = []
+    for each in placed:
+        try:
+            paths.append(each.source.decode())
+        except UnicodeDecodeError:
+            name = os.fsdecode(each.source)
+            hint = "the engine that is in use knows only names in UTF-8; rename it"
+            raise CannotGrant(f"{name} cannot be granted", hint) from None
+    return tuple(paths)
 
 
 def _home_of(env: Sequence[bytes]) -> bytes:

@@ -79,6 +79,8 @@ class Key:
     """Where a fresh root is written to: `memory` or `disk`."""
     user: str = ""
     """Who runs are, as an image's USER; empty is their caller."""
+    binds: tuple[str, ...] = ()
+    """Paths of the host that the container has from its start, where a launcher cannot pass grants on."""
 
     def to_label(self) -> str:
         """The key as the container's label keeps it."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dxd.engine.docker import Engine
 from dxd.engine.model import Container, ContainerId
-from dxd.errors import Conflict, EngineTrouble, NotFound, PortTaken
+from dxd.errors import Conflict, DxError, EngineTrouble, NotFound, PortTaken
 from dxd.kit.hub import Hub
 from dxd.kit.tasks import Tasks
 from dxd.telemetry import get_logger
@@ -119,6 +119,15 @@ class Pool:
     def has(self, key: Key) -> bool:
         """Whether there is a container of the key, starting ones too."""
         return key in self._by_key
+
+    @property
+    def portable(self) -> bool:
+        """Whether agents can only be reached through the engine; certain once it has answered."""
+        return self._starter.portable
+
+    async def connect(self, warm: Warm, inner: asyncio.Protocol) -> None:
+        """A run link through the engine; `inner` gets its bytes. Raises `EngineTrouble`, `NotFound`."""
+        await self._starter.connect(warm.name, inner)
 
     def begin(self, warm: Warm, run: int) -> None:
         """A lease was given out: the container is in use until the run ends."""
@@ -248,7 +257,7 @@ class Pool:
         self._warm[name] = warm
         try:
             warm.link = await self._starter.find(name, self._listener(warm))
-        except (OSError, TimeoutError):
+        except (OSError, TimeoutError, DxError):
             self._forget(warm)
             return False
         if current and key not in self._by_key:
@@ -287,7 +296,7 @@ class Pool:
         """The link broke: either the container is gone, or its agent made room for a better link."""
         try:
             link = await self._starter.find(warm.name, self._listener(warm))
-        except (OSError, TimeoutError):
+        except (OSError, TimeoutError, DxError):
             await self._removed(warm, "it ended")
             return
         if self._warm.get(warm.name) is not warm:  # it was removed in the meantime

@@ -4,24 +4,31 @@ How an agent comes by its sockets, so that nothing inside a container can reach 
 the host are the agent's directory and one with a rendezvous socket, both read-only; the agent connects, we check
 that it is
 the init of a PID namespace, hand in listening sockets which we bound on the host, and it unmounts both directories.
+
+Where the engine is on another machine none of that can be. The program is then put into the container as an archive,
+the agent makes its own sockets there, and whoever wants to reach it does so by the same program, begun beside it by the
+engine: `agent link` for us, `agent attach` for a launcher.
 """
 
 import asyncio
+import io
 import os
 import re
 import secrets
 import socket
 import struct
+import tarfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dx import protocol
 from dx.protocol import U32, U64, record
 from dxd.engine.docker import Engine
 from dxd.engine.model import ContainerId, ContainerSpec, Publication, VolumeSpec
-from dxd.errors import AgentFailed, EngineTrouble
+from dxd.errors import AgentFailed, EngineTrouble, NotFound
 from dxd.warm.link import Link, Listener
 from dxd.warm.model import Identity, Key, VolumeKind
 from dxd.warm.volumes import INSTANCE_LABEL, labels_of, volume_name
@@ -37,6 +44,9 @@ CONNECT_S = 15.0
 SETUP_S = 10.0
 BACKLOG = 4096
 """Launchers that may wait for an agent; the kernel's default somaxconn."""
+
+AGENT = "/.dx/bin/agent"
+"""The program in a container."""
 
 KEY_LABEL = "dev.dx.key"
 ID_LABEL = "dev.dx.id"
@@ -69,6 +79,7 @@ class Starter:
         agent_version: str,
         instance: str,
         identity: Identity,
+        force_portable: bool = False,
     ) -> None:
         self._engine = engine
         self._rendezvous_dir = runtime_dir / "r"
@@ -77,6 +88,7 @@ class Starter:
         self.agent_version = agent_version
         self.instance = instance
         self._identity = identity
+        self._force_portable = force_portable
 
     @staticmethod
     def new_id() -> str:
@@ -92,8 +104,19 @@ class Starter:
         """Where launchers find the agent."""
         return self._sockets_dir / f"{name}.sock"
 
+    @property
+    def portable(self) -> bool:
+        """Whether agents can only be reached through the engine."""
+        return self._force_portable or (self._engine.status().address or "").startswith("tcp:")
+
+    async def connect(self, name: str, inner: asyncio.Protocol) -> None:
+        """The run link of a run to be, through the engine. Raises `NotFound`, `EngineTrouble`."""
+        await self._engine.execute(f"dx-{name}", (AGENT, "attach"), inner)
+
     async def start(self, name: str, key: Key, image: str, tool: str, listener: Listener) -> Started:
         """A new container for the key; on failure nothing of it is left. Raises `AgentFailed`, `EngineTrouble`."""
+        if self.portable:
+            return await self._start_portable(name, key, image, tool, listener)
         container: ContainerId | None = None
         meeting = self._rendezvous_dir / name
         try:
@@ -113,7 +136,10 @@ class Starter:
                 meeting.rmdir()
 
     async def find(self, name: str, listener: Listener) -> Link:
-        """The link to an agent that is there already; raises `OSError` where none answers."""
+        """The link to an agent that is there already; `OSError` or the engine's error where none answers."""
+        if self.portable:
+            async with asyncio.timeout(SETUP_S):
+                return await self._linked(name, listener, b"")
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.setblocking(False)  # noqa: FBT003 - the socket API
         try:
@@ -123,6 +149,37 @@ class Starter:
         except BaseException:
             sock.close()
             raise
+
+    async def _start_portable(self, name: str, key: Key, image: str, tool: str, listener: Listener) -> Started:
+        container: ContainerId | None = None
+        try:
+            spec = await self._spec(name, key, image, tool, None)
+            container = await self._engine.create(replace(spec, entrypoint=(AGENT, "portable")))
+            await self._engine.put(container, _archive(self._agent_dir / "agent"))
+            await self._engine.start(container)
+            try:
+                async with asyncio.timeout(CONNECT_S):
+                    link = await self._linked(name, listener, protocol.frame(protocol.SETUP, self._setup(key)))
+            except (ConnectionError, TimeoutError, NotFound) as error:
+                said = await self._engine.logs(container, 3) or str(error) or "its agent does not answer"
+                raise AgentFailed(f"the container cannot be prepared: {said}", "see: dx doctor") from None
+            return Started(container, link, None)
+        except BaseException:
+            await asyncio.shield(self.discard(name, container))
+            raise
+
+    async def _linked(self, name: str, listener: Listener, first: bytes) -> Link:
+        """A link by way of the engine, in sync; its agent's clock may be another machine's."""
+        link = Link(replace(listener, started=lambda run, _: listener.started(run, time.monotonic())))
+        await self._engine.execute(f"dx-{name}", (AGENT, "link"), link)
+        try:
+            if first:
+                await link.send(first)
+            await asyncio.shield(link.synced)
+        except BaseException:
+            link.close()
+            raise
+        return link
 
     async def discard(self, name: str, container: ContainerId | None) -> None:
         """Remove a container and its sockets; what is gone already is fine, and an engine that is down too."""
@@ -162,12 +219,12 @@ class Starter:
             raise
         return sock
 
-    async def _spec(self, name: str, key: Key, image: str, tool: str, meeting: Path) -> ContainerSpec:
+    async def _spec(self, name: str, key: Key, image: str, tool: str, meeting: Path | None) -> ContainerSpec:
         info = await self._engine.info()
         return ContainerSpec(
             name=f"dx-{name}",
             image=key.image,
-            entrypoint=("/.dx/bin/agent",),
+            entrypoint=(AGENT,),
             network=key.network,
             labels={
                 INSTANCE_LABEL: self.instance,
@@ -182,7 +239,8 @@ class Starter:
                 for index, use in enumerate(key.volumes)
             ),
             anonymous=("/.dx/s",) if key.scratch == "disk" else (),
-            binds=((str(self._agent_dir), "/.dx/bin"), (str(meeting), "/.dx/run")),
+            binds=((str(self._agent_dir), "/.dx/bin"), (str(meeting), "/.dx/run")) if meeting else (),
+            writable=tuple((source, f"/.dx/g/{index}") for index, source in enumerate(key.binds)),
             memory_bytes=key.memory_bytes,
             cpus=key.cpus,
             pids=key.pids,
@@ -256,6 +314,21 @@ class Starter:
         if who.home:
             payload += record(protocol.R_HOME, os.fsencode(who.home) + b"\0")
         return payload
+
+
+def _archive(program: Path) -> bytes:
+    """A tar archive with the agent where a container has it."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name in (".dx", ".dx/bin"):
+            directory = tarfile.TarInfo(name)
+            directory.type, directory.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(directory)
+        content = program.read_bytes()
+        entry = tarfile.TarInfo(AGENT.removeprefix("/"))
+        entry.mode, entry.size = 0o755, len(content)
+        tar.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
 
 
 def is_init(pid: int) -> bool:

@@ -91,6 +91,8 @@ class Rooms:
     volumes: list[VolumeView] = field(default_factory=lambda: [CACHE])
     signals: list[tuple[int, int, bool]] = field(default_factory=list)
     stops: list[str] = field(default_factory=list)
+    agent: str = ""
+    """The socket that stands for a program in a container."""
     engine_status: EngineStatus = EngineStatus(EngineState.UP, "/var/run/docker.sock", "20.10", None)
     down: EngineDown | None = None
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -119,6 +121,11 @@ class FakeRuns:
         except asyncio.CancelledError:
             self.rooms.cancelled.set()
             raise
+
+    async def connect(self, run: RunId, inner: asyncio.Protocol) -> None:
+        if self.get(run).state is not RunState.LEASED:
+            raise Conflict(f"run {run} is not leased")
+        await asyncio.get_running_loop().create_unix_connection(lambda: inner, self.rooms.agent)
 
     def all(self) -> list[Run]:
         return self.rooms.runs
