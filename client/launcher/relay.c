@@ -78,6 +78,9 @@ static void stop_like(int agent, int number) {
     frame_send(agent, DX_SIGNAL, &go_on, sizeof go_on, NULL, 0);
 }
 
+static char notes[2048]; /* lines for the end, each ended by NUL */
+static size_t notes_length;
+
 /* End as the run did: by its signal too, and without a core of ours. */
 static void end_like(int32_t status) __attribute__((noreturn));
 static void end_like(int32_t status) {
@@ -85,6 +88,8 @@ static void end_like(int32_t status) {
     bool typed = (number == SIGINT || number == SIGQUIT) && !sent(number) && terminal_was_typed(number);
     terminal_restore();
     guard_dismiss();
+    for (const char *line = notes; *line; line += strlen(line) + 1)
+        fprintf(stderr, "dx: %s\n", line);
     if (number == 0)
         _exit(status >> 8 & 0xff);
     struct rlimit none = {0, 0};
@@ -169,9 +174,6 @@ static void take_failed(const char *payload, size_t length) {
     die((int)failed.code, "%.*s", (int)(length - sizeof failed), payload + sizeof failed);
 }
 
-static char notes[2048]; /* lines for the end, each ended by NUL */
-static size_t notes_length;
-
 /* One frame from the agent; false when the run has begun no less than before. */
 static void take_frame(int agent, int signals, bool *started) {
     static char payload[DX_MAX_RUN_FRAME];
@@ -210,9 +212,6 @@ static void take_frame(int agent, int signals, bool *started) {
             die(EXIT_DX, "the agent's report is malformed; run: dx stop --all");
         memcpy(&exited, payload, sizeof exited);
         terminal_drain(signals);
-        terminal_restore();
-        for (const char *line = notes; *line; line += strlen(line) + 1)
-            fprintf(stderr, "dx: %s\n", line);
         end_like(exited.status);
     default:
         die(EXIT_DX, "the agent speaks another version; run: dx stop --all");
