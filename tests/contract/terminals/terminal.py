@@ -135,7 +135,7 @@ def shell(side: Side, argv: Sequence[Argument]) -> Iterator[Terminal]:
     """An interactive shell of the host's, at its prompt; the command is `"${RUN[@]}"` there."""
     line = " ".join("'" + os.fsdecode(each).replace("'", "'\\''") + "'" for each in side.line(argv))
     start = side.house.root / "bashrc"
-    start.write_text(f"RUN=({line})\nPS1='{PROMPT}'\nbind 'set enable-bracketed-paste off'\n")
+    start.write_text(f"unset HISTFILE\nRUN=({line})\nPS1='{PROMPT}'\nbind 'set enable-bracketed-paste off'\n")
     side.house.own(start)
     made = Terminal(side, ["/bin/bash", "--noprofile", "--rcfile", str(start), "-i"], cwd=side.house.place())
     try:
