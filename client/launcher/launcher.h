@@ -85,14 +85,17 @@ void terminal_describe(struct dx_terminal *t);
 void terminal_begin(int agent, int master);
 /* Is there a master? */
 bool terminal_is_on(void);
+/* Has the caller's terminal hung up since? */
+bool terminal_has_gone(void);
 /* After a stop: is this the foreground? Raw or not accordingly; the agent is told of a change. */
 void terminal_look(int agent);
 void terminal_resize(void);
 /* What to poll for, and what to do then. */
 void terminal_poll(struct pollfd fds[2]);
 void terminal_pump(const struct pollfd fds[2]);
-/* The run has ended: show what it still wrote, unless a signal comes meanwhile. */
-void terminal_drain(int signals);
+/* The run has ended: show what it still wrote, unless a signal comes meanwhile; where it was killed, as long
+ * as the terminal takes it. */
+void terminal_drain(int signals, bool killed);
 /* Put the modes back, if this is the foreground. Harmless at any time. */
 void terminal_restore(void);
 /* Whether the key for that signal was typed to the run, in the foreground. */

@@ -183,7 +183,7 @@ static void take_frame(int agent, int signals, bool *started) {
     size_t nfds = 0;
     uint32_t number = 0;
     if (frame_receive(agent, &head, payload, sizeof payload, fds, &nfds, 0) < 0) {
-        terminal_drain(signals);
+        terminal_drain(signals, true);
         die(EXIT_DX, "%s; see: dx ps",
             *started ? "the container of this run was stopped, and the run with it"
                      : "the container went away before the run began; try again");
@@ -211,7 +211,7 @@ static void take_frame(int agent, int signals, bool *started) {
         if (head.length != sizeof exited)
             die(EXIT_DX, "the agent's report is malformed; run: dx stop --all");
         memcpy(&exited, payload, sizeof exited);
-        terminal_drain(signals);
+        terminal_drain(signals, exited.status & 0x7f);
         end_like(exited.status);
     default:
         die(EXIT_DX, "the agent speaks another version; run: dx stop --all");
@@ -264,6 +264,8 @@ static void attend(int agent, int signals, struct request *request, struct lease
         }
         if (n > 0)
             terminal_pump(fds + 2);
+        if (terminal_has_gone() && sigismember(&forwarded, SIGHUP) == 1)
+            end_like(SIGHUP); /* the agent hangs up on the run, and sees that it ends; under nohup it goes on */
         if (n > 0 && fds[0].revents)
             take_frame(agent, signals, &started);
     }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define PIECE 16384
+#define STUCK_MS 1000 /* that a terminal takes nothing, before a killed run's output is given up */
 
 struct buffer {
     char bytes[PIECE];
@@ -24,6 +25,7 @@ struct buffer {
 
 static int terminal = -1, master = -1;
 static bool raw;       /* the terminal is in our modes */
+static bool gone;      /* the terminal has hung up */
 static bool told;      /* what the agent knows of `is_foreground` */
 static bool held_back; /* a carriage return of the run's, until what follows is seen */
 static uint64_t typed; /* bit n-1 set: the key for signal n went to the run */
@@ -132,6 +134,7 @@ static void hang_up(void) {
         close(master);
     master = -1;
     raw = false;
+    gone = true;
     in.from = in.to = out.from = out.to = 0;
 }
 
@@ -161,6 +164,10 @@ void terminal_begin(int agent, int fd) {
 
 bool terminal_is_on(void) {
     return master >= 0;
+}
+
+bool terminal_has_gone(void) {
+    return gone;
 }
 
 bool terminal_was_typed(int number) {
@@ -261,14 +268,17 @@ void terminal_pump(const struct pollfd fds[2]) {
         bring_out();
 }
 
-void terminal_drain(int signals) {
+void terminal_drain(int signals, bool killed) {
     while (master >= 0) {
         int rc = bring_out();
         if (is_empty(&out) && rc <= 0)
             break;
         struct pollfd fds[] = {{.fd = terminal, .events = POLLOUT}, {.fd = signals, .events = POLLIN}};
-        if (!is_empty(&out) && poll(fds, 2, -1) > 0 && fds[1].revents)
-            break; /* nobody looks at the terminal, and somebody wants this to end */
+        if (is_empty(&out))
+            continue;
+        int n = poll(fds, 2, killed ? STUCK_MS : -1);
+        if (n == 0 || (n > 0 && fds[1].revents))
+            break; /* nobody looks at the terminal, and somebody wanted this to end */
     }
     if (held_back && master >= 0)
         (void)!write(terminal, "\r", 1);
