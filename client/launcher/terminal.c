@@ -95,6 +95,8 @@ void terminal_describe(struct dx_terminal *t) {
  * none itself, it has those that are the terminal's now. */
 static void give_modes(void) {
     struct termios theirs;
+    if (modes_are_same(&saved, &given)) /* always so at the start, when the command may just be setting its own */
+        return;
     if (tcgetattr(master, &theirs) == 0 && modes_are_same(&theirs, &given) &&
         tcsetattr(master, TCSANOW, &saved) == 0)
         given = saved;
@@ -171,7 +173,7 @@ bool terminal_has_gone(void) {
 }
 
 bool terminal_was_typed(int number) {
-    return raw && typed >> (number - 1) & 1;
+    return typed >> (number - 1) & 1;
 }
 
 /* Which signals will the run's terminal make of what goes there now? */

@@ -188,7 +188,7 @@ class Terminal:
 
     def was_typed(self, number: int) -> bool:
         """Whether the key for that signal was typed to the run, in the foreground."""
-        return self._raw and number in self._typed
+        return number in self._typed
 
     def wants(self) -> list[tuple[int, int]]:
         """What to poll for."""
@@ -262,6 +262,8 @@ class Terminal:
         """A command that began in the background was given the modes of the shell that edits a line there. As long as
         it has set none itself, it has those that are the terminal's now.
         """
+        if self._saved == self._given:  # always so at the start, when the command may just be setting its own
+            return
         try:
             if pack(termios.tcgetattr(self._master)) == self._given:
                 termios.tcsetattr(self._master, termios.TCSANOW, unpack(self._saved))  # type: ignore[arg-type]

@@ -75,7 +75,7 @@ def test_keys(twin: Twin, keys: bytes, script: str) -> None:
     ("keys", "script"),
     [
         (b"\x03", "exec sleep 1000"),
-        (b"\x1c", "exec sleep 1000"),
+        (b"\x1c", "trap - QUIT; echo set; exec sleep 1000"),  # which a shell without jobs ignores
         (b"\x03", "sleep 1000"),
         (b"\x03", "sleep 1000; echo not shown"),
         (b"\x03", "trap 'echo caught; exit 5' INT; sleep 1000 & echo set; wait"),
