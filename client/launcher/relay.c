@@ -239,6 +239,8 @@ static void attend(int agent, int signals, struct request *request, struct lease
     int32_t asked_to_end = 0; /* by the first such signal; ours to obey if the run does not begin */
     for (int late = 0;;) {
         int timeout = -1;
+        if (terminal_has_gone() && sigismember(&forwarded, SIGHUP) == 1)
+            end_like(SIGHUP); /* the agent hangs up on the run, and sees that it ends; under nohup it goes on */
         if (!started) {
             uint64_t now = now_ns();
             timeout = now >= patience ? 0 : (int)((patience - now) / 1000000U) + 1;
@@ -257,6 +259,8 @@ static void attend(int agent, int signals, struct request *request, struct lease
         if (n > 0 && fds[1].revents) {
             struct signalfd_siginfo info;
             while (read(signals, &info, sizeof info) == (ssize_t)sizeof info) {
+                if (info.ssi_signo == SIGHUP && info.ssi_code == SI_KERNEL)
+                    end_like(SIGHUP); /* the terminal's, or that of its session's leader: as above */
                 forward(agent, &info);
                 if (!started && !asked_to_end && is_ending(info.ssi_signo))
                     asked_to_end = (int32_t)info.ssi_signo;
@@ -264,8 +268,6 @@ static void attend(int agent, int signals, struct request *request, struct lease
         }
         if (n > 0)
             terminal_pump(fds + 2);
-        if (terminal_has_gone() && sigismember(&forwarded, SIGHUP) == 1)
-            end_like(SIGHUP); /* the agent hangs up on the run, and sees that it ends; under nohup it goes on */
         if (n > 0 && fds[0].revents)
             take_frame(agent, signals, &started);
     }
