@@ -31,7 +31,7 @@ def _processes(marker: str) -> list[str]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if f"\0{marker}\0" in (folder / "cmdline").read_text():
+            if f"\0{marker}\0" in (folder / "cmdline").read_text(errors="replace"):
                 found.append(folder.name)
         except OSError:
             continue
