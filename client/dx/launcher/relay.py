@@ -197,6 +197,8 @@ class Relay:
             if fds and self._terminal:
                 self._terminal.begin(agent, fds[0])
         elif kind == protocol.STOPPED:
+            if self._lease.framed and self._terminal:
+                self._drain(agent, signals)  # what was shown before the stop comes before the shell's word of it
             self._stop_like(agent, link.stopping_signal(payload) or _STOP)
         elif kind == protocol.FAILED:
             raise link.failed(payload)
