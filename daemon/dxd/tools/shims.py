@@ -114,11 +114,15 @@ def _point(fd: int, name: str, launcher: str) -> None:
     """Point the shim elsewhere; the command is never missing in between. What a crash leaves behind, the next
     `reconcile` removes: it is a symlink of ours that nobody wants.
     """
-    temporary = f".{name[:100]}.{secrets.token_hex(6)}"
-    os.symlink(launcher, temporary, dir_fd=fd)
-    try:
-        os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
-    except OSError:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=fd)
-        raise
+    while True:
+        temporary = f".{name[:100]}.{secrets.token_hex(6)}"
+        os.symlink(launcher, temporary, dir_fd=fd)
+        try:
+            os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
+        except FileNotFoundError:  # another `reconcile` has just taken it for such a left-over
+            continue
+        except OSError:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=fd)
+            raise
+        return
