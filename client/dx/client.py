@@ -157,9 +157,13 @@ class Client(api.Client):
             if notes and not passing:
                 notes(text.decode(errors="backslashreplace"))
 
+        def ask(late: int | None, bind: int | None) -> lease.Lease:
+            request.bind = request.bind if bind is None else bind
+            return lease.ask(request, self._connect, tell, late)
+
         return Process(
             words,
-            lambda late: lease.ask(request, self._connect, tell, late),
+            ask,
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,

@@ -18,7 +18,7 @@ from typing import IO, Self
 
 from dx import protocol
 from dx.errors import RunFailed
-from dx.launcher import caller, link, opener
+from dx.launcher import caller, grants, link, opener
 from dx.launcher.lease import Lease
 from dx.launcher.link import Link
 
@@ -37,7 +37,7 @@ class Process:
     def __init__(
         self,
         args: list[bytes],
-        ask: Callable[[int | None], Lease],
+        ask: Callable[[int | None, int | None], Lease],
         *,
         stdin: Stream,
         stdout: Stream,
@@ -201,10 +201,10 @@ class Process:
             raise RunFailed("the agent speaks another version; run: dx stop --all")
 
 
-def _begin(ask: Callable[[int | None], Lease], descriptors: list[tuple[int, int]]) -> Link:
+def _begin(ask: Callable[[int | None, int | None], Lease], descriptors: list[tuple[int, int]]) -> Link:
     """A link to a run that has begun; raises `RunFailed`."""
     state = caller.State()
-    lease = ask(None)
+    lease = ask(None, None)
     lost = 0
     while True:
         try:
@@ -213,13 +213,15 @@ def _begin(ask: Callable[[int | None], Lease], descriptors: list[tuple[int, int]
             lost += 1
             if lost > _MAX_LOST:
                 raise RunFailed(f"cannot reach the container: {error.strerror}; run: dx stop --all") from error
-            again = ask(lease.run)
+            again = ask(lease.run, None)
             lease = lease if again.still_alive else again
             continue
         try:
             _hand_over(agent, state, descriptors)
-            if not (other := _await_start(agent, lambda run=lease.run: ask(run))):  # type: ignore[misc]
+            if not (other := _await_start(agent, lambda run=lease.run: ask(run, None))):  # type: ignore[misc]
                 return agent
+        except grants.NoNamespace:
+            other = ask(None, lease.run)
         except BaseException:
             agent.close()
             raise

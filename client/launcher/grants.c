@@ -1,7 +1,8 @@
 /* Opening what the daemon leased, with the caller's own rights: a detached mount each.
  *
  * Cloning a mount takes CAP_SYS_ADMIN over the mount namespace. Root has it; everyone else enters a user and mount
- * namespace of their own first, which needs no privilege and, for open_tree(2), no mapping of ids. */
+ * namespace of their own first, which needs no privilege and, for open_tree(2), no mapping of ids. Where that is refused
+ * the daemon is told, and has a container begun with them. */
 #include "launcher.h"
 
 #include <errno.h>
@@ -40,23 +41,28 @@ static int clone_tree(const char *path) {
     return tree;
 }
 
-void grants_open(const struct lease *lease, int *mounts) {
+bool grants_open(const struct lease *lease, int *mounts) {
     bool entered = false;
     for (size_t i = 0; i < lease->ngrants; i++) {
         const char *path = lease->grants[i].path;
         mounts[i] = clone_tree(path);
-        if (mounts[i] < 0 && errno == EPERM && !entered) {
-            if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
-                die(EXIT_DX,
-                    "this machine refuses user namespaces to you (%s), so %s cannot be granted; "
-                    "see sysctl kernel.unprivileged_userns_clone and user.max_user_namespaces",
-                    strerror(errno), path);
+        if (mounts[i] < 0 && errno == EPERM) {
+            /* Some machines refuse a namespace, and some its rights. */
+            if (entered || unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+                goto refused;
             entered = true;
             mounts[i] = clone_tree(path);
         }
         if (mounts[i] < 0 && errno == ELOOP)
             die(EXIT_DX, "%s changed while it was granted: there is a link on the way to it now; try again", path);
-        if (mounts[i] < 0)
+        if (mounts[i] < 0 && errno != EPERM)
             die(EXIT_DX, "%s cannot be granted: %s", path, strerror(errno));
+        if (mounts[i] >= 0)
+            continue;
+    refused:
+        while (i--)
+            close(mounts[i]);
+        return false;
     }
+    return true;
 }

@@ -46,6 +46,7 @@ struct request {
     char **options;  /* "key=value", NULL-terminated */
     bool shim;
     uint64_t late;   /* the run whose agent stays silent, or 0 */
+    uint64_t bind;   /* the run whose grants could not be opened, or 0 */
 };
 
 struct lease_grant {
@@ -75,8 +76,8 @@ size_t caller_descriptors(uint32_t terminal, int *fds, int32_t *targets, size_t 
 /* Call first: takes note of closed 0-2 and fills them, so that nothing else lands there. */
 void caller_secure_stdio(void);
 
-/* grants.c: one detached mount for each grant. Dies with a clear line. */
-void grants_open(const struct lease *lease, int *mounts);
+/* grants.c: one detached mount for each grant. Dies with a clear line; false where the machine lets nobody do so. */
+bool grants_open(const struct lease *lease, int *mounts);
 
 /* terminal.c: which of 0-2 are the terminal that the run gets one like, as bits; none unless 0 and 1 are. */
 uint32_t terminal_find(void);

@@ -69,6 +69,8 @@ static void write_request(struct body *b, const struct request *r) {
         put(b, DX_Q_SHIM, NULL, 0);
     if (r->late)
         put(b, DX_Q_LATE, &r->late, sizeof r->late);
+    if (r->bind)
+        put(b, DX_Q_BIND, &r->bind, sizeof r->bind);
     for (char **option = r->options; *option; option++)
         put(b, DX_Q_OPTION, *option, strlen(*option));
     put_strings(b, DX_Q_ARGV, r->args);

@@ -139,7 +139,8 @@ static int connect_agent(const char *path) {
 }
 
 /* Everything the run needs, in one frame. */
-static int send_start(int agent, const struct lease *lease) {
+enum outcome { SENT, LOST, NO_GRANTS };
+static enum outcome send_start(int agent, const struct lease *lease) {
     struct {
         struct dx_start start;
         char rest[DX_MAX_FDS * sizeof(int32_t) + sizeof(struct dx_terminal)];
@@ -159,10 +160,11 @@ static int send_start(int agent, const struct lease *lease) {
     memcpy(payload.start.token, lease->token, sizeof lease->token);
     payload.start.nstd = (uint16_t)n;
     caller_describe(&payload.start);
-    grants_open(lease, fds + n);
+    if (!grants_open(lease, fds + n))
+        return NO_GRANTS;
     int rc = frame_send(agent, DX_START, &payload, sizeof payload.start + length, fds, n + lease->ngrants);
     close_all(fds + n, lease->ngrants);
-    return rc;
+    return rc == 0 ? SENT : LOST;
 }
 
 static void take_failed(const char *payload, size_t length) __attribute__((noreturn));
@@ -273,12 +275,27 @@ static void attend(int agent, int signals, struct request *request, struct lease
     }
 }
 
+/* This machine does not let us open grants: have a lease of a container that was begun with them. */
+static void ask_bound(struct request *request, struct lease *lease) {
+    if (request->bind)
+        die(EXIT_DX, "this machine refuses user namespaces to you, so %s cannot be granted; see: dx doctor",
+            lease->grants[0].path);
+    request->bind = lease->run;
+    request->late = 0;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    lease_ask(request, lease);
+    sigprocmask(SIG_BLOCK, &forwarded, NULL);
+}
+
 void relay(struct request *request, struct lease *lease) {
     int signals = hold_signals();
     for (int lost = 0;;) {
         int agent = connect_agent(lease->agent);
-        if (agent >= 0 && send_start(agent, lease) == 0) {
+        enum outcome outcome = agent >= 0 ? send_start(agent, lease) : LOST;
+        if (outcome == SENT) {
             attend(agent, signals, request, lease);
+        } else if (outcome == NO_GRANTS) {
+            ask_bound(request, lease);
         } else if (++lost > 3) {
             die(EXIT_DX, "cannot reach the container: %s; run: dx stop --all", strerror(errno));
         } else if (!ask_again(request, lease)) {

@@ -53,6 +53,7 @@ struct strings {
 
 struct grant {
     uint32_t flags;
+    uint64_t device, inode; /* with HERE; 0 where they are not known */
     const char *path;
 };
 

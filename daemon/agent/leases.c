@@ -62,8 +62,17 @@ static int read_path(const char *at, size_t length, const char **path) {
 
 static int read_grant(const char *at, size_t length, struct lease *lease) {
     struct grant *grant = &lease->grants[lease->ngrants];
-    if (length < 4 || lease->ngrants == MAX_GRANTS || read_u32(at, 4, &grant->flags) < 0 ||
-        read_path(at + 4, length - 4, &grant->path) < 0 || grant->path[0] != '/')
+    size_t head = 4;
+    if (length < head || lease->ngrants == MAX_GRANTS || read_u32(at, 4, &grant->flags) < 0)
+        return -1;
+    if (grant->flags & DX_GRANT_HERE) {
+        if (length < head + 2 * sizeof(uint64_t))
+            return -1;
+        memcpy(&grant->device, at + head, sizeof grant->device);
+        memcpy(&grant->inode, at + head + sizeof grant->device, sizeof grant->inode);
+        head += 2 * sizeof(uint64_t);
+    }
+    if (read_path(at + head, length - head, &grant->path) < 0 || grant->path[0] != '/')
         return -1;
     lease->ngrants++;
     return 0;

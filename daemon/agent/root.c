@@ -245,14 +245,18 @@ static int open_caches(const struct lease *lease, int *trees, struct failure *f)
 static int open_grants(const struct lease *lease, const int *mounts, int *trees, struct failure *f) {
     char path[64];
     for (size_t i = 0, here = 0; i < lease->ngrants; i++) {
-        if (!(lease->grants[i].flags & DX_GRANT_HERE)) {
+        const struct grant *grant = &lease->grants[i];
+        struct stat st;
+        if (!(grant->flags & DX_GRANT_HERE)) {
             trees[i] = *mounts++;
             continue;
         }
         snprintf(path, sizeof path, GRANTS_DIR "/%zu", here++);
-        if ((trees[i] = tree_clone(path, AT_RECURSIVE)) < 0)
-            return fail(f, 125, "%s cannot be granted: the container does not have it: %s", lease->grants[i].path,
-                        strerror(errno));
+        if ((trees[i] = tree_clone(path, AT_RECURSIVE)) < 0 || fstat(trees[i], &st) < 0)
+            return fail(f, 125, "%s cannot be granted: the container does not have it: %s", grant->path, strerror(errno));
+        /* The engine looked the path up after the daemon had, and with more rights. */
+        if (grant->inode && (st.st_dev != grant->device || st.st_ino != grant->inode))
+            return fail(f, 125, "%s became something else while it was granted; try again", grant->path);
     }
     return 0;
 }

@@ -107,7 +107,8 @@ enum {
 enum { DX_ROOT_KEPT = 1, DX_ROOT_DISK = 2 };
 
 /* NEW: the path is of something to be made, the mount the directory for it; what the image has there is kept.
- * HERE: the container has it from its start, and no descriptor comes for it. */
+ * HERE: the container has it from its start, and no descriptor comes for it; its device and its inode, uint64_t each,
+ * stand before the path. */
 enum { DX_GRANT_RO = 1, DX_GRANT_DIR = 2, DX_GRANT_NEW = 4, DX_GRANT_HERE = 16 };
 
 /* Records of the lease request and of its answer. */
@@ -120,6 +121,7 @@ enum {
     DX_Q_OPTION = 69,   /* text "key=value": an option of `dx run`; repeatable */
     DX_Q_SHIM = 70,     /* empty: called through a shim, so COMMAND is only ever a command */
     DX_Q_LATE = 71,     /* uint64_t: this run was leased and its agent stays silent */
+    DX_Q_BIND = 72,     /* uint64_t: this run was leased, and its grants cannot be opened here */
     DX_Q_FRAMED = 75,   /* empty: a run link of frames alone will do too */
     DX_A_RUN = 96,      /* uint64_t: number of the run */
     DX_A_TOKEN = 97,    /* DX_TOKEN_BYTES */

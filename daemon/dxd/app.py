@@ -84,6 +84,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         scratch_bytes=settings.scratch_bytes,
         volumes=volumes,
         private=private,
+        force_bind="bind" in os.environ.get(FORCE, "").split(","),
     )
     watch = EngineWatch(engine=engine, images=images, pool=pool)
     stop = Stop()

@@ -13,7 +13,7 @@ from tests.house import PEOPLE, House, Person
 def home(request: pytest.FixtureRequest, image: str) -> Iterator[House]:
     """A dx that all tests of this directory share."""
     person: Person = request.param
-    rung: str = request.config.getoption("--rung")
+    rung: str | None = request.config.getoption("--rung")
     with House(person, **({"DX_FORCE": rung} if rung else {})) as house:
         house.define(tool(image))
         house.start()

@@ -62,6 +62,15 @@ def enter_namespace(path: bytes) -> None:
         raise NoNamespace(number, os.strerror(number), path)
 
 
+def _clone_inside(path: bytes) -> list[int]:
+    try:
+        return [clone_tree(path)]
+    except NotGranted as error:
+        if error.errno != errno.EPERM:
+            raise
+        raise NoNamespace(error.errno, error.strerror, path) from None
+
+
 def open_here(paths: list[bytes], mounts: list[int]) -> None:
     """Open all paths that `mounts` lacks, and add them; enters a namespace where that is needed.
 
@@ -72,11 +81,13 @@ def open_here(paths: list[bytes], mounts: list[int]) -> None:
         try:
             mounts.append(clone_tree(path))
         except NotGranted as error:
-            if error.errno != errno.EPERM or entered:
+            if error.errno != errno.EPERM:
                 raise
+            if entered:  # some machines refuse a namespace, and some its rights
+                raise NoNamespace(error.errno, error.strerror, path) from None
             enter_namespace(path)
             entered = True
-            mounts.append(clone_tree(path))
+            mounts += _clone_inside(path)
 
 
 def main() -> None:

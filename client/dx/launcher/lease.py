@@ -50,6 +50,8 @@ class Request:
         """Only a command of a tool will do."""
         self.framed = framed
         """A run link of frames alone will do."""
+        self.bind: int | None = None
+        """The run that was leased before and whose grants cannot be opened here."""
 
     def body(self, late: int | None = None) -> bytes:
         """The request's records; `late` is a run that was leased and whose agent stays silent."""
@@ -61,6 +63,7 @@ class Request:
             *([record(protocol.Q_LATE, protocol.U64.pack(late))] if late is not None else []),
             *([record(protocol.Q_SHIM)] if self.shim else []),
             *([record(protocol.Q_FRAMED)] if self.framed else []),
+            *([record(protocol.Q_BIND, protocol.U64.pack(self.bind))] if self.bind is not None else []),
             *(record(protocol.Q_OPTION, each) for each in self.options),
             record(protocol.Q_ARGV, strings(self.args)),
             record(protocol.Q_ENV, strings(self.env)),

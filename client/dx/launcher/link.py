@@ -10,7 +10,7 @@ from dx import protocol
 from dx.errors import RunFailed
 from dx.launcher import unix
 from dx.launcher.caller import State
-from dx.launcher.grants import NoNamespace, NotGranted
+from dx.launcher.grants import NotGranted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -174,14 +174,9 @@ def gone(*, started: bool) -> RunFailed:
     return RunFailed("the container went away before the run began; try again; see: dx ps")
 
 
-def not_granted(error: NotGranted | NoNamespace) -> RunFailed:
+def not_granted(error: NotGranted) -> RunFailed:
     """Why there is no mount for a path."""
     path = os.fsdecode(error.filename)
-    if isinstance(error, NoNamespace):
-        return RunFailed(
-            f"this machine refuses user namespaces to you ({error.strerror}), so {path} cannot be granted; "
-            "see sysctl kernel.unprivileged_userns_clone and user.max_user_namespaces"
-        )
     if error.errno == errno.ELOOP:
         return RunFailed(f"{path} changed while it was granted: there is a link on the way to it now; try again")
     return RunFailed(f"{path} cannot be granted: {error.strerror}")

@@ -80,7 +80,8 @@ def run(options: list[bytes], line: list[bytes], closed: frozenset[int], *, shim
     request = lease.Request(line[0], line[1:], env, caller.directory(), options, shim=shim, framed=True)
     screen = Screen()
 
-    def ask(late: int | None = None) -> lease.Lease:
+    def ask(late: int | None = None, bind: int | None = None) -> lease.Lease:
+        request.bind = request.bind if bind is None else bind
         try:
             return lease.ask(request, daemon.connect, screen.tell, late)
         finally:

@@ -18,7 +18,7 @@ _MAX_ANSWER = 8192
 
 
 def open_grants(paths: list[bytes]) -> list[int]:
-    """A detached mount for each path, which the caller closes; raises `RunFailed`.
+    """A detached mount for each path, which the caller closes; raises `RunFailed` or `grants.NoNamespace`.
 
     Takes no time for root, and that of a start of Python for everybody else.
     """
@@ -51,8 +51,10 @@ def _by_program(paths: list[bytes]) -> list[int]:
         raise RunFailed(f"{sys.executable} does not open the paths that the run needs; see above")
     number, namespace = _ANSWER.unpack_from(data)
     if number:
-        kind = grants.NoNamespace if namespace else grants.NotGranted
-        raise link.not_granted(kind(number, os.strerror(number), data[_ANSWER.size :]))
+        path = data[_ANSWER.size :]
+        if namespace:
+            raise grants.NoNamespace(number, os.strerror(number), path)
+        raise link.not_granted(grants.NotGranted(number, os.strerror(number), path))
     mounts = array.array("i")
     for _, _, rights in ancillary:
         mounts.frombytes(rights)

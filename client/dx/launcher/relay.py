@@ -27,9 +27,11 @@ _MAX_LOST = 3
 
 
 class Relay:
-    """One run and its launcher. `ask` gets another lease; with the number of a late run it may say `still_alive`."""
+    """One run and its launcher. `ask` gets another lease; with the number of a late run it may say `still_alive`,
+    with that of one whose grants cannot be opened here it is one without.
+    """
 
-    def __init__(self, lease: Lease, ask: Callable[[int], Lease], closed: frozenset[int]) -> None:
+    def __init__(self, lease: Lease, ask: Callable[[int | None, int | None], Lease], closed: frozenset[int]) -> None:
         self._lease = lease
         self._ask = ask
         self._closed = closed
@@ -58,6 +60,10 @@ class Relay:
                 continue
             try:
                 self._start(agent)
+            except grants.NoNamespace:
+                agent.close()
+                self._lease = self._ask_unheld(None, self._lease.run)
+                continue
             except OSError as error:
                 agent.close()
                 lost = self._lose(lost, error)
@@ -93,7 +99,7 @@ class Relay:
         try:
             grants.open_here(self._lease.grants, mounts)
             agent.start(self._state, [(fd, fd) for fd in fds], mounts, which=which, terminal=about)
-        except (grants.NotGranted, grants.NoNamespace) as error:
+        except grants.NotGranted as error:
             raise link.not_granted(error) from error
         finally:
             for fd in mounts:
@@ -122,13 +128,17 @@ class Relay:
 
     def _ask_again(self) -> bool:
         """Whether the daemon gave up on a silent agent; then there is a new lease."""
-        kernel.unblock(self._held)  # nothing has begun: a signal may end the waiting
-        lease = self._ask(self._lease.run)
-        kernel.block(self._held)
+        lease = self._ask_unheld(self._lease.run, None)
         if lease.still_alive:
             return False
         self._lease = lease
         return True
+
+    def _ask_unheld(self, late: int | None, bind: int | None) -> Lease:
+        kernel.unblock(self._held)  # nothing has begun: a signal may end the waiting
+        lease = self._ask(late, bind)
+        kernel.block(self._held)
+        return lease
 
     def _attend(self, agent: Link, signals: int) -> None:
         """Until the run has ended; returns only where the agent has to be given up before it began."""

@@ -25,6 +25,9 @@ from dxd.telemetry import get_logger
 
 log = get_logger("api")
 
+_ONCE = {*range(protocol.Q_VERSION, protocol.Q_BIND + 1), protocol.Q_FRAMED}
+"""Records that may come once."""
+
 _DECODER = msgspec.json.Decoder(types.LeaseBody)
 
 
@@ -97,7 +100,7 @@ def parse_records(body: bytes, peer: Peer) -> LeaseRequest:
             if kind == protocol.Q_OPTION:
                 key, _, value = payload.decode().partition("=")
                 options.append((key, value))
-            elif (protocol.Q_VERSION <= kind <= protocol.Q_LATE or kind == protocol.Q_FRAMED) and kind not in fields:
+            elif kind in _ONCE and kind not in fields:
                 fields[kind] = payload
             else:
                 raise ProtocolError(f"a record {kind} that is not known, or is there twice")
@@ -105,7 +108,7 @@ def parse_records(body: bytes, peer: Peer) -> LeaseRequest:
         command, cwd = fields.get(protocol.Q_COMMAND, b""), fields.get(protocol.Q_CWD, b"")
         if not command or not cwd.startswith(b"/") or b"\0" in command or b"\0" in cwd:
             raise ProtocolError("no command, or no absolute current directory")
-        late = fields.get(protocol.Q_LATE)
+        late, bind = fields.get(protocol.Q_LATE), fields.get(protocol.Q_BIND)
         return LeaseRequest(
             command=command,
             args=tuple(protocol.split_strings(fields.get(protocol.Q_ARGV, b""))),
@@ -115,6 +118,7 @@ def parse_records(body: bytes, peer: Peer) -> LeaseRequest:
             options=tuple(options),
             shim=protocol.Q_SHIM in fields,
             framed=protocol.Q_FRAMED in fields,
+            bind=None if bind is None else RunId(protocol.U64.unpack(bind)[0]),
             late=None if late is None else RunId(protocol.U64.unpack(late)[0]),
         )
     except (ProtocolError, UnicodeDecodeError, struct.error) as error:

@@ -45,6 +45,8 @@ class LeaseRequest:
     """Called through a shim, so `command` is only ever a command of a tool."""
     framed: bool = False
     """A run link of frames alone, through the daemon, will do too."""
+    bind: RunId | None = None
+    """The run that was leased before for the same call, and whose grants its launcher cannot open."""
     late: RunId | None = None
     """The run that was leased before for the same call, and whose agent stays silent."""
 

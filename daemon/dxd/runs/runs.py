@@ -35,7 +35,7 @@ from dxd.tools.model import Network, Root, Share, Tool, ToolName, User
 from dxd.tools.parse import parse_tool
 from dxd.tools.ulimits import NUMBERS
 from dxd.warm.link import Ended
-from dxd.warm.model import Key, VolumeKind, VolumeUse
+from dxd.warm.model import Bind, Key, VolumeKind, VolumeUse
 from dxd.warm.pool import Pool, Warm, Watcher
 from dxd.warm.volumes import Volumes
 
@@ -104,7 +104,7 @@ class Runs:
 
     def __init__(
         self, *, catalogue: Catalogue, images: Images, pool: Pool, hub: Hub, home: str, scratch_bytes: int,
-        volumes: Volumes,         private: Sequence[bytes],
+        volumes: Volumes,         private: Sequence[bytes], force_bind: bool = False,
     ) -> None:  # fmt: skip
         self._catalogue = catalogue
         self._images = images
@@ -113,6 +113,7 @@ class Runs:
         self._home = os.fsencode(home)
         self._scratch_bytes = scratch_bytes
         self._volumes = volumes
+        self._force_bind = force_bind
         self._private = tuple(dict.fromkeys(path for each in private for path in (each, os.path.realpath(each))))
         self._live: dict[int, _Record] = {}
         self._ended: OrderedDict[int, _Record] = OrderedDict()
@@ -123,6 +124,8 @@ class Runs:
         """Work out a lease; see `api.ports.Runs`."""
         if request.late is not None and await self._vouch(request.late):
             return StillAlive()
+        if request.bind is not None and (void := self._live.get(request.bind)) and void.state is RunState.LEASED:
+            self._finish(void, RunState.LOST)
         tool, chosen = await self._find(request)
         if request.options:
             tool = _with_options(tool, request.options, request.cwd)
@@ -147,7 +150,7 @@ class Runs:
         grants.check_caches(tool.caches, plan.grants)
         devices.check(tool.devices)
         key = _key(image, tool)
-        if portable:
+        if portable or self._force_bind or request.bind is not None:
             key = replace(key, binds=_binds(plan.grants))
         if tool.root is Root.KEPT and not self._pool.has(key):
             await self._keep(key, progress)
@@ -289,14 +292,18 @@ class Runs:
             parts.append(record(protocol.R_RLIMIT, b"".join(map(U64.pack, numbers))))
         for path, target in plan.links:
             parts.append(record(protocol.R_LINK, path + b"\0" + target + b"\0"))
-        for each in plan.grants:
+        binds = run.warm.key.binds
+        for index, each in enumerate(plan.grants):
             flags = protocol.GRANT_RO * each.readonly | protocol.GRANT_DIR * each.directory
             target = each.target
-            if run.warm.key.binds:
-                flags |= protocol.GRANT_HERE
             if each.new:
                 flags, target = flags | protocol.GRANT_NEW, target + b"/" + each.new
-            parts.append(record(protocol.R_GRANT, U32.pack(flags) + target + b"\0"))
+            which = b""
+            if binds:
+                flags |= protocol.GRANT_HERE
+                known = not self._pool.portable  # else they may be another machine's
+                which = U64.pack(binds[index].device * known) + U64.pack(binds[index].inode * known)
+            parts.append(record(protocol.R_GRANT, U32.pack(flags) + which + target + b"\0"))
         # Parents first, so that one does not hide another.
         for index, use in sorted(enumerate(run.warm.key.volumes), key=lambda each: len(each[1].path)):
             if use.kind is VolumeKind.CACHE:
@@ -376,17 +383,31 @@ def _key(image: Image, tool: Tool) -> Key:
     )
 
 
-def _binds(placed: Sequence[grants.PlacedGrant]) -> tuple[str, ...]:
+def _binds(placed: Sequence[grants.PlacedGrant]) -> tuple[Bind, ...]:
     """What a container has to have from its start; raises `CannotGrant` for what the engine cannot be told."""
-    paths = []
+    binds = []
     for each in placed:
+        name = os.fsdecode(each.source)
         try:
-            paths.append(each.source.decode())
+            binds.append(_bind(name, each.source.decode()))
+        except OSError as error:
+            raise CannotGrant(f"{name} cannot be granted: {error.strerror}", "it was there a moment ago") from None
         except UnicodeDecodeError:
-            name = os.fsdecode(each.source)
-            hint = "the engine that is in use knows only names in UTF-8; rename it"
+            hint = "here the engine has to mount it, which knows only names in UTF-8; see: dx doctor"
             raise CannotGrant(f"{name} cannot be granted", hint) from None
-    return tuple(paths)
+    return tuple(binds)
+
+
+def _bind(name: str, source: str) -> Bind:
+    place = os.open(name, os.O_PATH | os.O_CLOEXEC)
+    try:
+        # What was decided has no link on its way: one that is there now was not then.
+        if str(Path(f"/proc/self/fd/{place}").readlink()) != name:
+            raise CannotGrant(f"{name} changed while it was granted: there is a link on the way to it now", "try again")
+        found = os.fstat(place)
+    finally:
+        os.close(place)
+    return Bind(source, found.st_dev, found.st_ino)
 
 
 def _home_of(env: Sequence[bytes]) -> bytes:

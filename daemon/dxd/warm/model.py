@@ -60,6 +60,16 @@ class VolumeUse:
 
 
 @dataclass(frozen=True, slots=True)
+class Bind:
+    """A path of the host that a container has from its start. One that was made anew is another."""
+
+    source: str
+    """Absolute."""
+    device: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
     """What runs must have in common to share a container."""
 
@@ -79,8 +89,8 @@ class Key:
     """Where a fresh root is written to: `memory` or `disk`."""
     user: str = ""
     """Who runs are, as an image's USER; empty is their caller."""
-    binds: tuple[str, ...] = ()
-    """Paths of the host that the container has from its start, where a launcher cannot pass grants on."""
+    binds: tuple[Bind, ...] = ()
+    """What runs are granted, in their order, where launchers cannot pass it on."""
 
     def to_label(self) -> str:
         """The key as the container's label keeps it."""

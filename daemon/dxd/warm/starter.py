@@ -240,7 +240,7 @@ class Starter:
             ),
             anonymous=("/.dx/s",) if key.scratch == "disk" else (),
             binds=((str(self._agent_dir), "/.dx/bin"), (str(meeting), "/.dx/run")) if meeting else (),
-            writable=tuple((source, f"/.dx/g/{index}") for index, source in enumerate(key.binds)),
+            writable=tuple((each.source, f"/.dx/g/{index}") for index, each in enumerate(key.binds)),
             memory_bytes=key.memory_bytes,
             cpus=key.cpus,
             pids=key.pids,
