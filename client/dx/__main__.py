@@ -26,7 +26,7 @@ def launch() -> int:
 def _end_by_interrupts() -> None:
     """Let Ctrl-C end this process as any other, without a traceback; who ignores it goes on doing so."""
     # The part in C is there anyway, `signal` itself would take 4 ms to import.
-    from _signal import SIG_DFL, SIGINT, default_int_handler, getsignal, signal  # type: ignore[import-not-found]
+    from _signal import SIG_DFL, SIGINT, default_int_handler, getsignal, signal  # type: ignore[import-not-found]  # has no stub
 
     if getsignal(SIGINT) is default_int_handler:
         signal(SIGINT, SIG_DFL)

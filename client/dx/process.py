@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import IO, Self
 
 from dx import protocol
@@ -218,7 +219,7 @@ def _begin(ask: Callable[[int | None, int | None], Lease], descriptors: list[tup
             continue
         try:
             _hand_over(agent, state, descriptors)
-            if not (other := _await_start(agent, lambda run=lease.run: ask(run, None))):  # type: ignore[misc]
+            if not (other := _await_start(agent, partial(ask, lease.run, None))):
                 return agent
         except grants.NoNamespace:
             other = ask(None, lease.run)

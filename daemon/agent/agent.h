@@ -11,7 +11,8 @@
  *   layers.c   where what a run writes to its root goes
  *   filter.c   the system calls that a run may not make
  *   notes.c    why a run failed, where only its container knows
- *   attach.c   other uses of the program, where the agent's sockets are out of reach
+ *   link.c     in the daemon's place, where the agent's sockets are out of reach
+ *   attach.c   in a launcher's place there
  *   command.c  from the monitor to the command: identity, descriptors, exec
  */
 #ifndef DX_AGENT_H
@@ -125,9 +126,11 @@ struct setup {
 /* Connect to the daemon, prepare the container; does not return unless all of it worked. */
 void set_up(struct setup *setup);
 
-/* attach.c: whole programs of their own; the exit status. */
+/* link.c and attach.c: whole programs of their own; the exit status. */
 int link_daemon(void);
 int attach_launcher(void);
+/* Connect to one of the agent's own sockets; -1 and errno. */
+int agent_reach(const char *path);
 
 /* Whether the peer is a process of root's in the container, and in no run of it. */
 bool is_beside(int fd);

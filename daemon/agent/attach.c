@@ -1,10 +1,7 @@
-/* Two more uses of this program, where the agent's sockets are out of reach from outside: the engine begins it beside the
- * agent (`exec`), and it stands in for whoever is at the other end of its standard streams.
+/* `agent attach`: this program stands in for a launcher, where the agent's socket is out of reach from outside.
  *
- *   agent link    for the daemon: bytes between those streams and the control socket
- *   agent attach  for a launcher: what the run reads and writes goes through pipes of this process, and in frames to and
- *                 from the launcher. Neither side sends more than the other has room for, so neither ever waits for the
- *                 other before it reads. */
+ * What the run reads and writes goes through pipes of this process, and in frames to and from the launcher. Neither side
+ * sends more than the other has room for, so neither ever waits for the other before it reads. */
 #include "agent.h"
 
 #include <errno.h>
@@ -15,12 +12,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
-#define CONNECT_NS 15000000000ULL
 #define LINGER_NS 5000000000ULL
 #define MAX_STREAMS 4
 #define PIECE (DX_MAX_RUN_FRAME - sizeof(uint32_t))
@@ -94,46 +88,6 @@ static void give_up(const char *what) {
     say_last(DX_FAILED, payload, sizeof failed + (size_t)n);
 }
 
-/* Beside a container that has just begun, the agent may need a moment. */
-static int reach(const char *path) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    uint64_t deadline = now_ns() + CONNECT_NS;
-    strcpy(address.sun_path, path);
-    int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    while (sock >= 0 && connect(sock, (struct sockaddr *)&address, sizeof address) < 0) {
-        if ((errno != ENOENT && errno != ECONNREFUSED) || now_ns() > deadline) {
-            close(sock);
-            return -1;
-        }
-        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
-    }
-    return sock;
-}
-
-static bool pass(int from, int to) {
-    static char bytes[65536];
-    ssize_t n = read(from, bytes, sizeof bytes);
-    for (ssize_t at = 0, done; at < n; at += done)
-        if ((done = write(to, bytes + at, (size_t)(n - at))) < 0)
-            return false;
-    return n > 0;
-}
-
-int link_daemon(void) {
-    int sock = reach(PORTABLE_CONTROL);
-    if (sock < 0) {
-        fprintf(stderr, "dx agent: cannot reach the agent: %s\n", strerror(errno));
-        return 1;
-    }
-    struct pollfd fds[] = {{.fd = 0, .events = POLLIN}, {.fd = sock, .events = POLLIN}};
-    for (;;) {
-        if (poll(fds, 2, -1) < 0)
-            return 1;
-        if ((fds[0].revents && !pass(0, sock)) || (fds[1].revents && !pass(sock, 1)))
-            return 0;
-    }
-}
-
 static struct stream *find(uint32_t number, bool input) {
     for (size_t i = 0; i < nstreams; i++)
         if (streams[i].number == number && streams[i].input == input)
@@ -191,7 +145,7 @@ static void begin(const char *payload, size_t length) {
         give_up("the launcher's request");
     open_streams(theirs);
     terminal = start.terminal != 0;
-    if ((agent = reach(PORTABLE_RUNS)) < 0 || frame_send(agent, DX_START, payload, length, theirs, ndescribed) < 0)
+    if ((agent = agent_reach(PORTABLE_RUNS)) < 0 || frame_send(agent, DX_START, payload, length, theirs, ndescribed) < 0)
         give_up("the agent cannot be reached");
     for (size_t i = 0; i < ndescribed; i++) {
         size_t same = 0;

@@ -31,6 +31,12 @@ def twin(request: pytest.FixtureRequest, home: House, image: str) -> Twin:
     return Twin(Native("native", home), sides[request.param])
 
 
+@pytest.fixture
+def place(twin: Twin) -> bytes:
+    """A directory for `named.tree`, below which no marker makes a project."""
+    return twin.house.place("top")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A difference that is known has to be there."""
     for item in items:

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -137,6 +136,9 @@ def test_an_answer_that_is_none(answer: bytes, words: str) -> None:
 def test_too_much_to_ask() -> None:
     """Before anything is sent."""
     huge = lease.Request(b"x", [bytes(1)] * 10, [b"A=" + b"x" * (8 << 20)], b"/")
-    refuse: Callable[[], socket.socket] = lambda: pytest.fail("it was connected")  # noqa: E731
+
+    def refuse() -> socket.socket:
+        pytest.fail("it was connected")
+
     with pytest.raises(RunFailed, match="8 MiB"):
         lease.ask(huge, refuse, lambda text, passing: None)

@@ -13,7 +13,7 @@ import pytest
 
 import dx
 from tests.contract.twin import tool
-from tests.house import DEADLINE_S, ME, PEOPLE, House
+from tests.house import DEADLINE_S, ME, PEOPLE, House, Person
 from tests.waiting import until
 
 
@@ -241,7 +241,7 @@ def test_events(client: dx.Client) -> None:
 
 
 @pytest.mark.parametrize("person", PEOPLE, ids=lambda person: person.name)
-def test_a_client_of_ones_own_daemon(image: str, person: object) -> None:
+def test_a_client_of_ones_own_daemon(image: str, person: Person) -> None:
     """Without a word where it is: found by the environment, and started; with threads, which a namespace refuses."""
     script = (
         "import sys, threading, dx\n"
@@ -251,7 +251,7 @@ def test_a_client_of_ones_own_daemon(image: str, person: object) -> None:
         "print(client.run(line, capture_output=True, check=True).stdout.decode(), end='')\n"
         "print(client.status()['pid'], len(client.containers()))\n"
     )
-    with House(person) as house:  # type: ignore[arg-type]
+    with House(person) as house:
         place = house.place()
         done = subprocess.run(
             [*house.python[:-2], "-c", script, image],
@@ -271,4 +271,4 @@ def test_importing_the_package_imports_little() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False True\n"
     with pytest.raises(AttributeError):
-        dx.no_such_name  # noqa: B018
+        dx.no_such_name  # noqa: B018 - looking it up is what fails

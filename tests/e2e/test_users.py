@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,9 +41,9 @@ def described(image: str) -> Iterator[str]:
     docker("image", "rm", "--force", name)
 
 
-def shell(house: House, name: str, script: str, **options: object) -> str:
+def shell(house: House, name: str, script: str, **options: Any) -> str:
     """What a script in the tool or image prints; it has to succeed without a complaint."""
-    done = house.run([*options.pop("before", ()), name, "sh", "-ec", script], **options)  # type: ignore[misc]
+    done = house.run([*options.pop("before", ()), name, "sh", "-ec", script], **options)
     assert (done.returncode, done.stderr) == (0, b""), done
     return done.stdout.decode()
 

@@ -69,7 +69,7 @@ def _start(path: bytes) -> socket:
                 raise NotStarted(f"the daemon did not start: {_last_words(log)}")
             if time.monotonic() > deadline:
                 raise NotStarted(f"the daemon did not answer within {START_S:.0f} s: {_last_words(log)}", f"see {log}")
-            time.sleep(0.02)
+            time.sleep(0.02)  # that somebody listens now is no event that one could wait for
         return sock
     finally:
         os.close(lock)

@@ -91,4 +91,4 @@ def _put_back(before: bytes, during: bytes, group: int) -> None:
     if os.tcgetpgrp(0) != group:
         select.poll().poll(_SHELLS_TURN_MS)
     if pack(termios.tcgetattr(0)) == during:
-        termios.tcsetattr(0, termios.TCSANOW, unpack(before))  # type: ignore[arg-type]
+        termios.tcsetattr(0, termios.TCSANOW, unpack(before))  # type: ignore[arg-type]  # a mixed list

@@ -266,14 +266,14 @@ class Terminal:
             return
         try:
             if pack(termios.tcgetattr(self._master)) == self._given:
-                termios.tcsetattr(self._master, termios.TCSANOW, unpack(self._saved))  # type: ignore[arg-type]
+                termios.tcsetattr(self._master, termios.TCSANOW, unpack(self._saved))  # type: ignore[arg-type]  # a mixed list
                 self._given = self._saved
         except termios.error:
             return  # its end is about to be told
 
     def _set(self, modes: bytes) -> bool:
         try:
-            termios.tcsetattr(self._terminal, termios.TCSANOW, unpack(modes))  # type: ignore[arg-type]
+            termios.tcsetattr(self._terminal, termios.TCSANOW, unpack(modes))  # type: ignore[arg-type]  # a mixed list
         except termios.error:
             return False
         return True

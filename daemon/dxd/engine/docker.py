@@ -191,7 +191,7 @@ class Engine:
 
     async def put(self, container: ContainerId, archive: bytes) -> None:
         """Unpack a tar archive at the root of a container, which need not run."""
-        await self._call(lambda docker: docker.containers.container(container).put_archive("/", archive))  # type: ignore[no-untyped-call]
+        await self._call(lambda docker: docker.containers.container(container).put_archive("/", archive))  # type: ignore[no-untyped-call]  # has no types
 
     async def execute(self, container: str, argv: Sequence[str], inner: asyncio.Protocol) -> None:
         """Begin a program beside a container's own, as root; the id or the name will do.
@@ -242,7 +242,7 @@ class Engine:
         wanted = [f"{key}={value}" if value else key for key, value in labels.items()]
 
         async def find(docker: "Docker") -> list[Volume]:
-            found = await docker.volumes.list(filters={"label": wanted})  # type: ignore[no-untyped-call]
+            found = await docker.volumes.list(filters={"label": wanted})  # type: ignore[no-untyped-call]  # no types
             return [raw.volume(each) for each in found.get("Volumes") or ()]
 
         return await self._call(find)
@@ -376,7 +376,7 @@ async def _remove_volume(docker: "Docker", name: str) -> None:
     from aiodocker.volumes import DockerVolume  # noqa: PLC0415 - brings aiodocker
 
     # A text, because the library hands it to a query that knows no bool.
-    await DockerVolume(docker, name).delete(force="false")  # type: ignore[no-untyped-call]
+    await DockerVolume(docker, name).delete(force="false")  # type: ignore[no-untyped-call]  # has no types
 
 
 async def _create(docker: "Docker", config: dict[str, Any], name: str | None) -> ContainerId:

@@ -1,41 +1,35 @@
 """Leases, and what becomes of them: the owner of the table of runs.
 
-A lease is worked out here, from definition, image, caller and file system; its finished spec goes to the agent
-over the control
-link before the launcher is told, so that the launcher carries nothing but a token. What agents report ends up in one
-canonical log line per run. History is a bounded part of memory.
+A lease is worked out here, from definition, image, caller and file system; its finished spec goes to the agent over the
+control link before the launcher is told, so that the launcher carries nothing but a token. What agents report ends up
+in one canonical log line per run. History is a bounded part of memory.
 """
 
 import asyncio
 import os
 import secrets
-import socket
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 from dx import protocol
-from dx.protocol import U32, U64, record, strings
-from dxd.engine.model import Image
-from dxd.errors import AgentFailed, BadRequest, CannotGrant, Conflict, NotFound, UnknownTool
+from dxd.errors import AgentFailed, Conflict, NotFound, UnknownTool
 from dxd.images.images import Images
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress
 from dxd.runs import command, devices, environment, explain, grants, session
-from dxd.runs.closed import SYSTEM, is_in
-from dxd.runs.explain import EXPLAIN
-from dxd.runs.model import Elsewhere, Grant, Lease, LeaseRequest, Peer, Run, RunId, RunState, StillAlive
+from dxd.runs.model import Elsewhere, Grant, Lease, LeaseRequest, Run, RunId, RunState, StillAlive
+from dxd.runs.options import with_options
+from dxd.runs.sharing import binds_of, key_of
+from dxd.runs.spec import Spec
 from dxd.telemetry import get_logger
 from dxd.tools.catalogue import Catalogue
-from dxd.tools.model import Network, Root, Share, Tool, ToolName, User
-from dxd.tools.parse import parse_tool
-from dxd.tools.ulimits import NUMBERS
+from dxd.tools.model import Root, Tool, ToolName
 from dxd.warm.link import Ended
-from dxd.warm.model import Bind, Key, VolumeKind, VolumeUse
+from dxd.warm.model import Key, VolumeKind
 from dxd.warm.pool import Pool, Warm, Watcher
 from dxd.warm.volumes import Volumes
 
@@ -43,8 +37,6 @@ LEASE_S = 60.0
 """How long a launcher may take to claim its lease; more than it waits for a busy agent."""
 KEPT_RUNS = 1000
 """Runs that have ended and are still listed; about 0.5 MiB."""
-OPTIONS = ("env", "mount", "network", "port", "device", "share", "user", "paths", "git", EXPLAIN)
-"""Of `dx run`, before the tool's name."""
 MANY_ARGUMENTS = 256
 """From here on a thread looks at what they name; each takes about 3 µs."""
 TRIES = 3
@@ -128,7 +120,7 @@ class Runs:
             self._finish(void, RunState.LOST)
         tool, chosen = await self._find(request)
         if request.options:
-            tool = _with_options(tool, request.options, request.cwd)
+            tool = with_options(tool, request.options, request.cwd)
         image = await self._images.resolve(tool, progress)
         portable = self._pool.portable
         if portable and not request.framed:
@@ -149,18 +141,29 @@ class Runs:
         env = environment.compose(image.env, request.env, wanted, cwd=plan.pwd, home=home)
         grants.check_caches(tool.caches, plan.grants)
         devices.check(tool.devices)
-        key = _key(image, tool)
+        key = key_of(image, tool)
         if portable or self._force_bind or request.bind is not None:
-            key = replace(key, binds=_binds(plan.grants))
+            key = replace(key, binds=binds_of(plan.grants))
         if tool.root is Root.KEPT and not self._pool.has(key):
             await self._keep(key, progress)
+        spec = Spec(
+            peer=request.peer,
+            what=what,
+            env=env,
+            plan=plan,
+            home=home,
+            scratch_bytes=self._scratch_bytes if tool.scratch_bytes is None else tool.scratch_bytes,
+            ulimits=tool.ulimits,
+            key=key,
+            portable=portable,
+        )
         for _ in range(TRIES):
             warm = await self._pool.take(key, image=tool.image or f"{tool.name} (build)", tool=tool.name)
             assert warm.link is not None
             run = self._enter(warm, tool.name, os.fsdecode(what.argv[0]), request.peer.pid)
             token = secrets.token_bytes(protocol.TOKEN_BYTES)
             try:
-                await warm.link.send(self._frame(run, token, request.peer, tool, what, env, plan, home))
+                await warm.link.send(spec.frame(run.id, token, run.expires))
             except ConnectionError:
                 self._forget(run)
                 continue
@@ -259,60 +262,6 @@ class Runs:
         self._pool.begin(warm, run.id)
         return run
 
-    def _frame(
-        self,
-        run: _Record,
-        token: bytes,
-        peer: Peer,
-        tool: Tool,
-        what: command.Command,
-        env: tuple[bytes, ...],
-        plan: grants.Plan,
-        home: bytes,
-    ) -> bytes:
-        scratch_bytes = self._scratch_bytes if tool.scratch_bytes is None else tool.scratch_bytes
-        parts = [
-            record(protocol.R_RUN, U64.pack(run.id)),
-            record(protocol.R_TOKEN, token),
-            record(protocol.R_UID, U32.pack(peer.uid)),
-            record(protocol.R_GID, U32.pack(peer.gid)),
-            record(protocol.R_GROUPS, b"".join(map(U32.pack, peer.groups[:256]))),
-            record(protocol.R_FILE, what.file + b"\0"),
-            record(protocol.R_ARGV, strings(what.argv)),
-            record(protocol.R_ENV, strings(env)),
-            record(protocol.R_CWD, plan.cwd + b"\0"),
-            record(protocol.R_SCRATCH, U64.pack(scratch_bytes)),
-        ]
-        if not self._pool.portable:  # there the agent's clock may be another machine's
-            parts.append(record(protocol.R_DEADLINE, U64.pack(int(run.expires * 1e9))))
-        if home and home != b"/" and not is_in(home, SYSTEM):
-            parts.append(record(protocol.R_HOME, home + b"\0"))
-        for limit in tool.ulimits:
-            numbers = (NUMBERS[limit.name], *(2**64 - 1 if each is None else each for each in (limit.soft, limit.hard)))
-            parts.append(record(protocol.R_RLIMIT, b"".join(map(U64.pack, numbers))))
-        for path, target in plan.links:
-            parts.append(record(protocol.R_LINK, path + b"\0" + target + b"\0"))
-        binds = run.warm.key.binds
-        for index, each in enumerate(plan.grants):
-            flags = protocol.GRANT_RO * each.readonly | protocol.GRANT_DIR * each.directory
-            target = each.target
-            if each.new:
-                flags, target = flags | protocol.GRANT_NEW, target + b"/" + each.new
-            which = b""
-            if binds:
-                flags |= protocol.GRANT_HERE
-                known = not self._pool.portable  # else they may be another machine's
-                which = U64.pack(binds[index].device * known) + U64.pack(binds[index].inode * known)
-            parts.append(record(protocol.R_GRANT, U32.pack(flags) + which + target + b"\0"))
-        # Parents first, so that one does not hide another.
-        for index, use in sorted(enumerate(run.warm.key.volumes), key=lambda each: len(each[1].path)):
-            if use.kind is VolumeKind.CACHE:
-                parts.append(record(protocol.R_CACHE, U32.pack(index) + os.fsencode(use.path) + b"\0"))
-        body = b"".join(parts)
-        if len(body) > protocol.MAX_CONTROL_FRAME:
-            raise BadRequest("the arguments and the environment are too long", "8 MiB at most")
-        return protocol.frame(protocol.LEASE, body)
-
     def _record(self, run: RunId) -> _Record:
         found = self._live.get(run) or self._ended.get(run)
         if found is None:
@@ -362,54 +311,6 @@ class Runs:
         self._pool.end(run.warm, run.id)
 
 
-def _key(image: Image, tool: Tool) -> Key:
-    """What the tool's runs share a container by."""
-    limits = tool.limits
-    # The cookies of X11 are known by the name of the machine, so it has to be the same one inside.
-    same_name = Share.X11 in tool.share and tool.network is not Network.HOST
-    return Key(
-        image=image.id,
-        network=tool.network.value,
-        memory_bytes=limits.memory_bytes,
-        cpus=limits.cpus,
-        pids=limits.pids,
-        volumes=_volumes(image, tool),
-        scratch=tool.scratch.value,
-        ports=tool.ports,
-        devices=tool.devices,
-        gpus=tool.gpus,
-        hostname=socket.gethostname() if same_name else None,
-        user=_user(tool, image),
-    )
-
-
-def _binds(placed: Sequence[grants.PlacedGrant]) -> tuple[Bind, ...]:
-    """What a container has to have from its start; raises `CannotGrant` for what the engine cannot be told."""
-    binds = []
-    for each in placed:
-        name = os.fsdecode(each.source)
-        try:
-            binds.append(_bind(name, each.source.decode()))
-        except OSError as error:
-            raise CannotGrant(f"{name} cannot be granted: {error.strerror}", "it was there a moment ago") from None
-        except UnicodeDecodeError:
-            hint = "here the engine has to mount it, which knows only names in UTF-8; see: dx doctor"
-            raise CannotGrant(f"{name} cannot be granted", hint) from None
-    return tuple(binds)
-
-
-def _bind(name: str, source: str) -> Bind:
-    place = os.open(name, os.O_PATH | os.O_CLOEXEC)
-    try:
-        # What was decided has no link on its way: one that is there now was not then.
-        if str(Path(f"/proc/self/fd/{place}").readlink()) != name:
-            raise CannotGrant(f"{name} changed while it was granted: there is a link on the way to it now", "try again")
-        found = os.fstat(place)
-    finally:
-        os.close(place)
-    return Bind(source, found.st_dev, found.st_ino)
-
-
 def _home_of(env: Sequence[bytes]) -> bytes:
     home = _value(env, b"HOME")
     return os.path.normpath(home) if home.startswith(b"/") else b""
@@ -419,42 +320,3 @@ def _value(env: Sequence[bytes], name: bytes) -> bytes:
     """The first value of a variable, as getenv(3) has it; empty where it is not set."""
     start = name + b"="
     return next((entry[len(start) :] for entry in env if entry.startswith(start)), b"")
-
-
-def _volumes(image: Image, tool: Tool) -> tuple[VolumeUse, ...]:
-    caches = tuple(VolumeUse(VolumeKind.CACHE, tool.name, path) for path in tool.caches)
-    return (*caches, VolumeUse(VolumeKind.ROOT, tool.name, "/", image.id)) if tool.root is Root.KEPT else caches
-
-
-def _user(tool: Tool, image: Image) -> str:
-    """Who runs are, as the key of a container has it."""
-    if tool.user is User.ME:
-        return ""
-    return "0:0" if tool.user is User.ROOT or image.user in ("", "0", "root") else image.user
-
-
-def _with_options(tool: Tool, options: Sequence[tuple[str, str]], cwd: bytes) -> Tool:
-    """The tool with the options of one `dx run` on top; they are read as the same keys of dx.toml are."""
-    given_by = {key: [value for name, value in options if name == key] for key in OPTIONS}
-    if unknown := {key for key, _ in options} - given_by.keys():
-        raise BadRequest(f"dx run has no option {min(unknown)!r}", "see: dx run --help")
-    lists = {"env": "env", "mount": "mounts", "port": "ports", "device": "devices", "share": "share"}
-    table: dict[str, object] = {"image": "any", **{key: given_by[option] for option, key in lists.items()}}
-    table |= {key: given_by[key][-1] for key in ("network", "user", "paths", "git") if given_by[key]}
-    given = parse_tool("run", table, base=Path(os.fsdecode(cwd)))
-    network = given.network if "network" in table else tool.network
-    ports = (*tool.ports, *(each for each in given.ports if each not in tool.ports))
-    if ports and network is not Network.BRIDGE:
-        raise BadRequest(f"{tool.name} has ports, which need the network bridge", f"not {network.value}")
-    return replace(
-        tool,
-        env=(*tool.env, *given.env),
-        mounts=(*tool.mounts, *given.mounts),
-        network=network,
-        user=given.user if "user" in table else tool.user,
-        paths=given.paths if "paths" in table else tool.paths,
-        git=given.git if "git" in table else tool.git,
-        ports=ports,
-        devices=(*tool.devices, *(each for each in given.devices if each not in tool.devices)),
-        share=tuple(each for each in Share if each in tool.share or each in given.share),
-    )
