@@ -138,7 +138,9 @@ class House:
     def __init__(self, person: Person = ME, **environ: str) -> None:
         self.person = person
         # Short, because the paths of sockets are short; not below pytest's own, which only its user can enter.
-        self.root = Path(tempfile.mkdtemp(prefix="dx", dir="/tmp"))
+        # In hexadecimal: it becomes part of images' names, which may not end as mkdtemp's may.
+        self.root = Path(f"/tmp/dx{secrets.token_hex(5)}")
+        self.root.mkdir(mode=0o700)
         self.own(self.root)
         self.config, self.state, self.data, self.runtime, self.home, self.shims, self.work = (
             self.own(self._made(name)) for name in ("c", "s", "d", "r", "home", "shims", "w")
