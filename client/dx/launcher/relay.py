@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dx.launcher.terminal import Terminal
 
 _HUP, _INT, _QUIT, _USR1, _USR2, _ALRM, _TERM = 1, 2, 3, 10, 12, 14, 15
-_HUP, _CONT, _STOP, _TSTP, _WINCH = 1, 18, 19, 20, 28
+_CONT, _STOP, _TSTP, _WINCH = 18, 19, 20, 28
 _FORWARDED = (_INT, _TERM, _HUP, _QUIT, _USR1, _USR2, _ALRM, _CONT, _TSTP, _WINCH)
 _MAX_LOST = 3
 
@@ -145,6 +145,9 @@ class Relay:
         patience = time.monotonic() + link.PATIENCE_S
         late = 0
         while True:
+            if self._terminal and self._terminal.has_gone and _HUP in self._held:
+                # The agent hangs up on the run, and sees that it ends; under nohup it goes on.
+                self._end_like(_HUP)
             left = None if self._started else max(0.0, patience - time.monotonic()) * 1000
             poll = select.poll()
             poll.register(agent.fileno(), select.POLLIN)
@@ -182,6 +185,8 @@ class Relay:
             number, _, code = kernel.SIGNAL_INFO.unpack(data)
             # The kernel's own come from a terminal and mean the whole group; what a process sent means the command.
             from_kernel = code == kernel.SI_KERNEL
+            if number == _HUP and from_kernel:
+                self._end_like(_HUP)  # the terminal's, or that of its session's leader: as where it has gone
             if number in (_CONT, _HUP) and self._terminal:
                 self._terminal.look(agent)
             if number == _WINCH and from_kernel and self._terminal and self._terminal.is_on:
@@ -198,7 +203,7 @@ class Relay:
             kind, payload, fds = agent.receive()
         except (OSError, EOFError):
             if self._terminal:
-                self._terminal.drain(signals)
+                self._terminal.drain(signals, killed=True)
             raise link.gone(started=self._started) from None
         if not kind:
             return
@@ -208,27 +213,28 @@ class Relay:
                 self._terminal.begin(agent, fds[0])
         elif kind == protocol.STOPPED:
             if self._lease.framed and self._terminal:
-                self._drain(agent, signals)  # what was shown before the stop comes before the shell's word of it
+                # What was shown before the stop comes before the shell's word of it.
+                self._drain(agent, signals, killed=False)
             self._stop_like(agent, link.stopping_signal(payload) or _STOP)
         elif kind == protocol.FAILED:
             raise link.failed(payload)
         elif kind == protocol.NOTE:
             self._notes.append(payload.decode(errors="replace"))
         elif kind == protocol.EXIT:
-            self._drain(agent, signals)
+            status = link.exit_status(payload)
+            self._drain(agent, signals, killed=bool(status & 0x7F))
             self._notes += getattr(agent, "trouble", [])
-            self._end_like(link.exit_status(payload))
+            self._end_like(status)
         else:
             raise RunFailed("the agent speaks another version; run: dx stop --all")
 
-    def _drain(self, agent: Link, signals: int) -> None:
-        """The run has ended: show what it still wrote."""
+    def _drain(self, agent: Link, signals: int, *, killed: bool) -> None:
+        """The run has ended, or stopped: show what it still wrote; what a killed one did, only if somebody takes it."""
         more = True
         while more:
             more = agent.flush(signals)
             if self._terminal:
-                self._terminal.drain(signals)
-                more = more and self._terminal.is_on
+                more = self._terminal.drain(signals, killed=killed) and more
 
     def _tell_group(self, number: int) -> None:
         """A key of the terminal means all of the foreground; natively a script that waits for it hears of it too."""

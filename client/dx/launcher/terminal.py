@@ -32,6 +32,8 @@ _KEYS = ((termios.VINTR, 2), (termios.VQUIT, 3), (termios.VSUSP, 20))
 _DISABLED = b"\0"
 _MODES = struct.Struct("=IIIIII32s")
 _READ, _WRITE = select.POLLIN, select.POLLOUT
+_STUCK_MS = 1000
+"""That a terminal takes nothing, before a killed run's output is given up."""
 
 
 def pack(modes: list[object]) -> bytes:
@@ -111,6 +113,8 @@ class Terminal:
         self._master = -1
         self._raw = False
         """The terminal is in our modes."""
+        self.has_gone = False
+        """It has hung up."""
         self._told = False
         """What the agent knows of `_is_foreground`."""
         self._held_back = b""
@@ -214,8 +218,10 @@ class Terminal:
         if self.is_on and (at_master or at_terminal & _WRITE):
             self._bring_out()
 
-    def drain(self, signals: int) -> None:
-        """The run has ended: show what it still wrote, unless a signal comes meanwhile."""
+    def drain(self, signals: int, *, killed: bool) -> bool:
+        """The run has ended: show what it still wrote, unless a signal comes meanwhile, or nobody takes it of a run
+        that was killed; whether all was shown.
+        """
         while self.is_on:
             more = self._bring_out()
             if not self._out and not more:
@@ -224,11 +230,13 @@ class Terminal:
                 poll = select.poll()
                 poll.register(self._terminal, _WRITE)
                 poll.register(signals, _READ)
-                if signals in dict(poll.poll()):
-                    break  # nobody looks at the terminal, and somebody wants this to end
+                events = dict(poll.poll(_STUCK_MS if killed else None))
+                if not events or signals in events:
+                    return False  # nobody looks at the terminal, and somebody wanted this to end
         if self._held_back and self.is_on:
             _write(self._terminal, self._held_back)
         self._held_back = b""
+        return self.is_on
 
     def _size(self) -> bytes:
         try:
@@ -282,7 +290,7 @@ class Terminal:
         """The terminal is gone: to the run it is as if its own were."""
         if self.is_on:
             os.close(self._master)
-        self._master, self._raw = -1, False
+        self._master, self._raw, self.has_gone = -1, False, True
         self._in = self._out = b""
 
     def _note_keys(self, data: bytes) -> None:
