@@ -158,6 +158,17 @@ class Engine(TypedDict):
     reason: str | None
 
 
+class Step(TypedDict):
+    """How one step of a run is done on this machine."""
+
+    step: str
+    way: str
+    """Empty where nothing has been tried yet."""
+    reason: str
+    """Why it is not the first choice; empty where it is."""
+    cure: str
+
+
 class Status(TypedDict):
     """The daemon as a whole."""
 
@@ -167,6 +178,7 @@ class Status(TypedDict):
     uptime_s: float
     ready: bool
     engine: Engine
+    ladder: list[Step]
     tools: int
     problem: str | None
     containers: int

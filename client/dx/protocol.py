@@ -35,7 +35,8 @@ R_OWNER, R_HOME, R_PASSWD, R_GROUP, R_DRIVERS = 1, 2, 3, 4, 5
 R_RUN, R_TOKEN, R_DEADLINE, R_UID, R_GID, R_GROUPS = 16, 17, 18, 19, 20, 21
 R_ARGV, R_ENV, R_CWD, R_FILE, R_GRANT, R_SCRATCH = 23, 24, 25, 26, 27, 28
 R_LINK, R_CACHE, R_ROOT, R_MEMORY, R_USER, R_RLIMIT = 29, 30, 31, 33, 34, 35
-ROOT_KEPT, ROOT_DISK = 1, 2
+ROOT_KEPT, ROOT_DISK, ROOT_ONCE = 1, 2, 3
+ONCE_NOT, ONCE_FRESH, ONCE_USED = 0, 1, 2
 GRANT_RO, GRANT_DIR, GRANT_NEW, GRANT_HERE = 1, 2, 4, 16
 # Records of the lease request and of its answer.
 Q_VERSION, Q_COMMAND, Q_ARGV, Q_ENV, Q_CWD, Q_OPTION, Q_SHIM, Q_LATE = 64, 65, 66, 67, 68, 69, 70, 71
@@ -54,7 +55,7 @@ TAKEN_BODY = struct.Struct("=IIQ")
 SIGNAL_BODY = struct.Struct("=II")
 RUN_SIGNAL_BODY = struct.Struct("=QII")
 EXIT_BODY = struct.Struct("=iIQQQ")
-READY_BODY = struct.Struct("=II")
+READY_BODY = struct.Struct("=IHH")
 RUN_STARTED_BODY = struct.Struct("=QQ")
 RUN_EXITED_BODY = struct.Struct("=QQIIiIQQQ")
 

@@ -42,14 +42,17 @@ static struct dx_head in_head;
 static char *in_body;
 static size_t in_got;
 static bool synced;
+static struct dx_ready ready = {.version = DX_WIRE_VERSION};
 static uint64_t alone_since_ns;
 
 int fail(struct failure *f, uint32_t code, const char *format, ...) {
     va_list args;
     va_start(args, format);
+    int saved = errno;
     f->code = code;
     vsnprintf(f->text, sizeof f->text, format, args);
     va_end(args);
+    errno = saved;
     return -1;
 }
 
@@ -84,7 +87,6 @@ static void tell_news(void) {
     if (control < 0)
         return;
     if (!synced) {
-        struct dx_ready ready = {.version = DX_WIRE_VERSION};
         if (!tell(DX_READY, &ready, sizeof ready))
             return;
         for (size_t i = 0; i < runs_end; i++)
@@ -182,10 +184,13 @@ static void take_frame(void) {
     in_body = NULL;
     in_got = 0;
     if (in_head.type == DX_LEASE && body) {
-        leases_add(body, in_head.length);
-        return;
-    }
-    if (in_head.type == DX_PING) {
+        if (ready.once != DX_ONCE_USED) { /* else nobody may claim it */
+            leases_add(body, in_head.length);
+            body = NULL;
+        }
+        if (ready.once == DX_ONCE_FRESH)
+            ready.once = DX_ONCE_USED;
+    } else if (in_head.type == DX_PING) {
         tell(DX_PONG, body, body && in_head.length <= 8 ? in_head.length : 0);
     } else if (in_head.type == DX_RUN_SIGNAL && in_head.length == sizeof(struct dx_run_signal)) {
         struct dx_run_signal wanted;
@@ -360,6 +365,8 @@ int main(int argc, char **argv) {
     sigprocmask(SIG_SETMASK, &all, NULL);
     umask(0);
     set_up(&setup);
+    ready.once = setup.layer == DX_ROOT_ONCE ? DX_ONCE_FRESH : DX_ONCE_NOT;
+    ready.error = (uint16_t)setup.refused;
     filter_prepare();
     int signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals < 0 || leases_open() < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)

@@ -122,6 +122,7 @@ struct setup {
     uint64_t memory_bytes; /* what the container may use, or 0 */
     uint32_t layer;        /* DX_ROOT_*, or 0: in memory */
     uint32_t root[2];      /* DX_R_ROOT as it came */
+    int refused;           /* why there is no other layer than DX_ROOT_ONCE, as in errno(3), or 0 */
 };
 /* Connect to the daemon, prepare the container; does not return unless all of it worked. */
 void set_up(struct setup *setup);
@@ -172,6 +173,8 @@ int tree_attach(int tree, const char *path);
 const char *layer_mount(const struct setup *setup, const struct lease *lease, struct failure *f);
 /* Once in a container: have the layer on this volume kept for all runs; why not, or NULL. */
 const char *layer_keep(uint32_t volume);
+/* Once in a container: whether the kernel lets a run have its layer; 0, or why not as in errno(3). */
+int layer_try(const struct setup *setup);
 /* The state of the file system of a layer that goes with the run; -1 where there is none. */
 struct statfs;
 int layer_state(struct statfs *st);

@@ -2,6 +2,7 @@
  *
  *   in memory   a tmpfs that ends with the run's mount namespace; what a run has unless the tool says otherwise
  *   on disk     a directory for each run on a volume that goes with the container; the monitor removes it in the end
+ *   once        none: where the kernel refuses an overlay the container's own root is that of one run, and goes with it
  *   kept        one layer on a volume of the tool's, mounted once. Each run has that very mount, so all of them see what
  *               one writes at once, as on any machine. The layer is locked, for two mounts with one upper layer are none
  */
@@ -10,11 +11,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PLACE "/proc" /* the old one is of no use to a run */
@@ -52,7 +57,7 @@ const char *layer_keep(uint32_t volume) {
     if (mkdir(KEPT, 0755) < 0 || make_layer(directory, options, sizeof options) < 0)
         return "the tool's kept root cannot be prepared; is its disk full?";
     if (mount("root", KEPT, "overlay", MS_NODEV, options) < 0)
-        return "the tool's kept root was refused by the kernel as a layer of an overlay";
+        return "the kernel refuses the overlay that a kept root needs; set the tool's root to fresh";
     return NULL;
 }
 
@@ -98,8 +103,38 @@ static const char *use_memory(uint64_t bytes, struct failure *f) {
     return PLACE "/r";
 }
 
+/* Nothing else shall write to it, which the agent sees to: it takes no second lease. */
+static const char *use_own(struct failure *f) {
+    int tree = tree_clone("/", 0);
+    scratch = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (tree < 0 || scratch < 0 || tree_attach(tree, PLACE) < 0 ||
+        mount(NULL, PLACE, NULL, MS_REMOUNT | MS_BIND | MS_NODEV, NULL) < 0 ||
+        (access(PLACE "/.dx", F_OK) == 0 && mount("hidden", PLACE "/.dx", "tmpfs", MS_RDONLY, "mode=0,size=4k") < 0)) {
+        fail(f, 125, "the container's root cannot be the run's: %s", strerror(errno));
+        return NULL;
+    }
+    return PLACE;
+}
+
+int layer_try(const struct setup *setup) {
+    static const struct lease none;
+    struct failure f;
+    int status;
+    long pid = syscall(SYS_clone, CLONE_NEWNS | SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0) {
+        int error = layer_mount(setup, &none, &f) ? 0 : errno;
+        layer_discard();
+        _exit(error);
+    }
+    if (pid < 0 || waitpid((pid_t)pid, &status, 0) < 0)
+        return errno;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+}
+
 const char *layer_mount(const struct setup *setup, const struct lease *lease, struct failure *f) {
     switch (setup->layer) {
+    case DX_ROOT_ONCE:
+        return use_own(f);
     case DX_ROOT_KEPT:
         return use_kept(f);
     case DX_ROOT_DISK:

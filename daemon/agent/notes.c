@@ -70,7 +70,7 @@ void notes_end(const struct setup *setup, const struct lease *lease, int status,
     }
     if (layer_state(&scratch) == 0 && (scratch.f_bavail == 0 || (scratch.f_files && scratch.f_ffree == 0))) {
         uint64_t bytes = lease->scratch_bytes ? lease->scratch_bytes : scratch.f_blocks * (uint64_t)scratch.f_bsize;
-        if (setup->layer == DX_ROOT_DISK)
+        if (setup->layer == DX_ROOT_DISK || setup->layer == DX_ROOT_ONCE)
             snprintf(text, sizeof text, "the run's scratch layer is full: no room is left on the engine's disk");
         else
             snprintf(text, sizeof text, "the run's scratch layer is full (%s%s); raise the tool's scratch_size",

@@ -293,6 +293,8 @@ void set_up(struct setup *setup) {
     const char *why = setup->layer == DX_ROOT_KEPT ? layer_keep(setup->root[1]) : NULL;
     if (why)
         break_off(why);
+    if (setup->layer != DX_ROOT_KEPT && setup->layer != DX_ROOT_ONCE && (setup->refused = layer_try(setup)))
+        setup->layer = DX_ROOT_ONCE;
     setup->control = control;
     setup->run_listener = setup->portable ? own[0] : fds[0];
     setup->control_listener = setup->portable ? own[1] : fds[1];

@@ -98,13 +98,15 @@ enum {
     DX_R_SCRATCH = 28,   /* uint64_t: bytes of the scratch layer, 0 for the kernel's default */
     DX_R_LINK = 29,      /* path, then what is written in the link made there; nothing: a directory; repeatable */
     DX_R_CACHE = 30,     /* uint32_t, the number of a volume of the container; then the path it gets; repeatable */
-    DX_R_ROOT = 31,      /* uint32_t DX_ROOT_KEPT or DX_ROOT_DISK, uint32_t the number of its volume; in SETUP only */
+    DX_R_ROOT = 31,      /* uint32_t DX_ROOT_*, uint32_t the number of its volume; in SETUP only */
     DX_R_MEMORY = 33,    /* uint64_t: bytes that the container may use; in SETUP only */
     DX_R_USER = 34,      /* text, as an image's USER: who runs are, if not their caller; in SETUP only */
     DX_R_RLIMIT = 35,    /* uint64_t each: number of a resource, soft and hard limit, in place of START's; repeatable */
 };
 
-enum { DX_ROOT_KEPT = 1, DX_ROOT_DISK = 2 };
+enum { DX_ROOT_KEPT = 1, DX_ROOT_DISK = 2, DX_ROOT_ONCE = 3 };
+
+enum { DX_ONCE_NOT = 0, DX_ONCE_FRESH = 1, DX_ONCE_USED = 2 };
 
 /* NEW: the path is of something to be made, the mount the directory for it; what the image has there is kept.
  * HERE: the container has it from its start, and no descriptor comes for it; its device and its inode, uint64_t each,
@@ -193,7 +195,8 @@ struct dx_failed {
 
 struct dx_ready {
     uint32_t version;
-    uint32_t reserved;
+    uint16_t once;  /* DX_ONCE_*: whether the container takes one lease only, whose run has the container's own root */
+    uint16_t error; /* of errno(3): why the kernel refuses the layer of a fresh root; 0 where it was not asked */
 };
 
 struct dx_run_started {

@@ -29,6 +29,8 @@ from dxd.settings import Settings
 from dxd.telemetry import get_logger
 from dxd.tools import shims
 from dxd.tools.catalogue import Catalogue
+from dxd.warm import ladder
+from dxd.warm.ladder import Rung
 from dxd.warm.model import Identity
 from dxd.warm.pool import Pool
 from dxd.warm.starter import Starter
@@ -36,9 +38,6 @@ from dxd.warm.volumes import Volumes
 
 AGENT_DIR = "DX_AGENT_DIR"
 """A directory with another agent in it, for tests with a sanitizer's build."""
-
-FORCE = "DX_FORCE"
-"""Rungs of the ladder to take though a better one would do, for tests."""
 
 log = get_logger("app")
 
@@ -57,6 +56,7 @@ def main(places: Places, *, listener: Listener, notifier: Notifier) -> int:
 async def _serve(places: Places, settings: Settings, listener: Listener, notifier: Notifier) -> int:
     home = Path(os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
     agent_dir = find_agent(os.environ)
+    force = ladder.forced(os.environ.get(ladder.FORCE, ""))
     hub = Hub()
     catalogue = Catalogue(places.tools_file)
     engine = Engine(partial(find_address, os.environ, home), deadline_s=settings.engine_deadline_s)
@@ -68,7 +68,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         agent_version=hashlib.sha256((agent_dir / "agent").read_bytes()).hexdigest()[:12],
         instance=hashlib.sha256(f"{os.getuid()}:{places.runtime_dir}".encode()).hexdigest()[:16],
         identity=identity(home),
-        force_portable="portable" in os.environ.get(FORCE, "").split(","),
+        force=force,
     )
     pool = Pool(engine=engine, starter=starter, hub=hub, idle_s=settings.idle_s, max_warm=settings.max_warm)
     volumes = Volumes(engine=engine, release=pool.release, instance=starter.instance)
@@ -84,9 +84,9 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         scratch_bytes=settings.scratch_bytes,
         volumes=volumes,
         private=private,
-        force_bind="bind" in os.environ.get(FORCE, "").split(","),
+        force_bind=Rung.BIND in force,
     )
-    watch = EngineWatch(engine=engine, images=images, pool=pool)
+    watch = EngineWatch(engine=engine, images=images, pool=pool, force=force)
     stop = Stop()
     app = create_app(
         version=__version__,
@@ -118,8 +118,9 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
 class EngineWatch:
     """Follows the engine's events, and knows what `/v1/status` says of it."""
 
-    def __init__(self, *, engine: Engine, images: Images, pool: Pool) -> None:
+    def __init__(self, *, engine: Engine, images: Images, pool: Pool, force: frozenset[Rung]) -> None:
         self._engine = engine
+        self._force = force
         self._images = images
         self._pool = pool
         self._adopted = asyncio.Event()
@@ -132,6 +133,11 @@ class EngineWatch:
     def engine(self) -> EngineStatus:
         """What the last call found."""
         return self._engine.status()
+
+    def ladder(self) -> tuple[ladder.Step, ...]:
+        """How each step of a run is done here."""
+        root, reach = self._pool.ladder()
+        return root, ladder.grants(bind=Rung.BIND in self._force, portable=bool(reach.reason)), reach
 
     async def follow(self) -> None:
         """An eternal job: from the first adoption on, every event, and the whole again after each gap."""

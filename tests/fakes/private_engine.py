@@ -21,7 +21,10 @@ SUDO = [] if os.geteuid() == 0 else ["sudo", "-n"]
 class PrivateEngine:
     """One dockerd with its own directory, socket and containerd."""
 
-    def __init__(self) -> None:
+    def __init__(self, prepare: str = "", *options: str) -> None:
+        """`prepare` is a script that runs before it in its mount namespace, in its directory; `options` are dockerd's."""
+        self._prepare = prepare or ":"
+        self._options = options
         self.root = Path(tempfile.mkdtemp(prefix="dxe", dir="/tmp"))
         self.socket = self.root / "d.sock"
         self.address = f"unix://{self.socket}"
@@ -59,12 +62,13 @@ class PrivateEngine:
         """Start it, and wait until it answers."""
         place = self.root
         options = ["--data-root", f"{place}/data", "--exec-root", f"{place}/exec", "--pidfile", f"{place}/pid"]
-        more = ["--group", str(os.getegid()), "--bridge", "none", "--iptables=false", "--live-restore"]
+        more = ["--group", str(os.getegid()), "--bridge", "none", "--iptables=false", "--live-restore", *self._options]
+        # In a network of its own: with `--bridge none` dockerd removes docker0, which is another engine's here.
+        apart = ["unshare", "--net", "--mount", "sh", "-ec", f'{self._prepare}; exec "$@"', "sh"]
         with (place / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                # In a network of its own: with `--bridge none` dockerd removes docker0, which is another engine's here.
-                [*SUDO, "unshare", "--net", "dockerd", "--host", self.address, *options, *more],
-                env=os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
+                [*SUDO, *apart, "dockerd", "--host", self.address, *options, *more],
+                cwd=place, env=os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         until(self._answers, f"an engine in {place} answers", deadline_s=START_S)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from dx import __version__
-from dx.api import Status, compatible
+from dx.api import Status, Step, compatible
 from dx.cli import link, screen, search_path
 from dx.cli.daemon import until_ready
 from dx.cli.verb import EXIT_DX, Namespace, Verb, add_json
@@ -33,16 +33,18 @@ class Finding(NamedTuple):
 def doctor(given: Namespace) -> int:
     """Check everything; 0 only if nothing failed."""
     places = link.places()
+    status, found = check_daemon()
+    steps = ladder(status) if status else []
     findings = [
         check_launcher(),
         check_runtime_dir(places),
-        *check_daemon(),
+        *found,
         check_agent(),
-        check_namespaces(),
+        *(finding_of(step) for step in steps if step["step"] != "launcher" or step["reason"]),
         *check_shims(places),
     ]
     if given.json:
-        screen.print_json({"checks": [finding._asdict() for finding in findings]})
+        screen.print_json({"checks": [finding._asdict() for finding in findings], "ladder": steps})
     else:
         colours: dict[str, screen.Colour] = {"ok": "green", "warn": "yellow", "fail": "red"}
         for finding in findings:
@@ -89,20 +91,20 @@ def check_runtime_dir(places: Places) -> Finding:
     return Finding("runtime", "ok", str(directory))
 
 
-def check_daemon() -> list[Finding]:
+def check_daemon() -> tuple[Status | None, list[Finding]]:
     """The daemon, started where it does not run, and what it knows: the engine, dx.toml."""
     try:
         status = until_ready(link.client())
     except Unreachable as error:
-        return [Finding("daemon", "fail", error.message, error.hint)]
+        return None, [Finding("daemon", "fail", error.message, error.hint)]
     except ClientError as error:
-        return [Finding("daemon", "fail", error.message, error.hint or "dx daemon logs")]
+        return None, [Finding("daemon", "fail", error.message, error.hint or "dx daemon logs")]
     findings = [_daemon_finding(status), _engine_finding(status)]
     if status["problem"]:
         findings.append(Finding("dx.toml", "fail", status["problem"], "dx edit"))
     else:
         findings.append(Finding("dx.toml", "ok", f"{status['tools']} tool{'s' * (status['tools'] != 1)}"))
-    return findings
+    return status, findings
 
 
 def _daemon_finding(status: Status) -> Finding:
@@ -140,15 +142,34 @@ def check_agent() -> Finding:
     return Finding("agent", "ok", str(path))
 
 
-def check_namespaces() -> Finding:
-    """A launcher that is not root needs a user namespace of its own to pass directories on."""
-    if os.geteuid() == 0:
-        return Finding("namespaces", "ok", "not needed by root")
-    error = _try_unshare()
-    if error == 0:
-        return Finding("namespaces", "ok", "users may make their own")
-    refused = f"users may not make namespaces of their own: {os.strerror(error)}"
-    detail = f"{refused}; so the engine mounts what runs see, with a container for each set of paths"
+def ladder(status: Status) -> list[Step]:
+    """How each step of a run is done here: what the daemon knows, and what only who runs things can try."""
+    steps = {step["step"]: step for step in status["ladder"]}
+    portable = steps["reach"]["way"] == "portable"
+    if not steps["grants"]["reason"] and os.geteuid() != 0 and (error := _try_unshare()):
+        refused = f"users may not make namespaces of their own: {os.strerror(error)}"
+        detail = f"{refused}; so the engine mounts what runs see, with a container for each set of paths"
+        steps["grants"] = {"step": "grants", "way": "bind", "reason": detail, "cure": _allow_namespaces()}
+    by_python = "it speaks to agents that are out of a launcher's reach"
+    steps["launcher"] = {
+        "step": "launcher",
+        "way": "python" if portable else "c",
+        "reason": by_python if portable else "",
+        "cure": "",
+    }
+    return list(steps.values())
+
+
+def finding_of(step: Step) -> Finding:
+    """The step as a check; whatever is in use works."""
+    if not step["way"]:
+        return Finding(step["step"], "ok", "not tried yet; the first run does")
+    if not step["reason"]:
+        return Finding(step["step"], "ok", step["way"])
+    return Finding(step["step"], "warn", f"{step['way']}: {step['reason']}", step["cure"])
+
+
+def _allow_namespaces() -> str:
     for setting, bad, cure in (
         ("kernel/apparmor_restrict_unprivileged_userns", "1", "sysctl kernel.apparmor_restrict_unprivileged_userns=0"),
         ("kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1"),
@@ -156,10 +177,10 @@ def check_namespaces() -> Finding:
     ):
         try:
             if Path("/proc/sys", setting).read_text().strip() == bad:
-                return Finding("namespaces", "warn", detail, f"as root: {cure}")
+                return f"as root: {cure}"
         except OSError:
             continue
-    return Finding("namespaces", "warn", detail, "ask who runs this machine to allow them")
+    return "ask who runs this machine to allow them"
 
 
 def _try_unshare() -> int:

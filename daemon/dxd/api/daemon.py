@@ -107,6 +107,7 @@ class DaemonRoutes:
             uptime_s=round(time.monotonic() - self._began, 3),
             ready=self._status.ready() and not self.ending.is_set(),
             engine=types.Engine(engine.state, engine.address, engine.version, engine.reason),
+            ladder=[types.Step(each.step, each.way, each.reason, each.cure) for each in self._status.ladder()],
             tools=len(self._catalogue.all()),
             problem=self._catalogue.problem,
             containers=len(self._containers.all()),

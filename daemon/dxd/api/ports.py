@@ -12,6 +12,7 @@ from dxd.kit.progress import Progress
 from dxd.runs.model import Elsewhere, Lease, LeaseRequest, Run, RunId, StillAlive
 from dxd.tools.model import Tool
 from dxd.tools.shims import Changes
+from dxd.warm.ladder import Step
 from dxd.warm.model import ContainerView, VolumeKind
 from dxd.warm.volumes import VolumeView
 
@@ -79,6 +80,9 @@ class Status(Protocol):
 
     def engine(self) -> EngineStatus:
         """What is known of the engine; does not ask it."""
+
+    def ladder(self) -> Sequence[Step]:
+        """How each step of a run is done here."""
 
 
 Stop = Callable[[str], None]

@@ -58,6 +58,15 @@ class Engine(Struct, frozen=True):
     reason: Annotated[str | None, Meta(description="Why it is down")]
 
 
+class Step(Struct, frozen=True):
+    """How one step of a run is done here."""
+
+    step: Annotated[str, Meta(description="`root`, `grants` or `reach`: a fresh root, paths, reaching the agent")]
+    way: Annotated[str, Meta(description="By the name in the reference; empty where nothing has been tried yet")]
+    reason: Annotated[str, Meta(description="Why it is not the first choice; empty where it is")]
+    cure: str
+
+
 class Status(Struct, frozen=True):
     """The daemon as a whole."""
 
@@ -67,6 +76,7 @@ class Status(Struct, frozen=True):
     uptime_s: float
     ready: bool
     engine: Engine
+    ladder: Annotated[list[Step], Meta(description="How the steps of a run are done on this machine")]
     tools: Annotated[int, Meta(description="How many are defined")]
     problem: Annotated[str | None, Meta(description="What is wrong with dx.toml; the last good definitions serve")]
     containers: Annotated[int, Meta(description="How many are warm")]

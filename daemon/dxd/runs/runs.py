@@ -30,7 +30,9 @@ from dxd.tools.catalogue import Catalogue
 from dxd.tools.model import Root, Tool, ToolName
 from dxd.warm.link import Ended
 from dxd.warm.model import Key, VolumeKind
-from dxd.warm.pool import Pool, Warm, Watcher
+from dxd.warm.offers import Warm
+from dxd.warm.pool import Pool, Watcher
+from dxd.warm.starter import OutOfReach
 from dxd.warm.volumes import Volumes
 
 LEASE_S = 60.0
@@ -158,7 +160,10 @@ class Runs:
             portable=portable,
         )
         for _ in range(TRIES):
-            warm = await self._pool.take(key, image=tool.image or f"{tool.name} (build)", tool=tool.name)
+            try:
+                warm = await self._pool.take(key, image=tool.image or f"{tool.name} (build)", tool=tool.name)
+            except OutOfReach:
+                return await self.lease(request, progress)
             assert warm.link is not None
             run = self._enter(warm, tool.name, os.fsdecode(what.argv[0]), request.peer.pid)
             token = secrets.token_bytes(protocol.TOKEN_BYTES)

@@ -54,6 +54,10 @@ class Link(asyncio.Protocol):
         """Done when the agent is ready and has told which runs it has; `ConnectionError` with its reason if it is
         not."""
         self._greeted = False
+        self.once = protocol.ONCE_NOT
+        """Known when it is in sync: whether the container takes one run only, and has had it."""
+        self.refused = 0
+        """Known then, too: why no other container is possible, as errno, or 0."""
         self.live: set[int] = set()
         """The runs that the agent named before it was in sync."""
 
@@ -111,7 +115,7 @@ class Link(asyncio.Protocol):
             if ping is not None and not ping.done():
                 ping.set_result(None)
         elif kind == protocol.READY and len(payload) == protocol.READY_BODY.size:
-            version = protocol.READY_BODY.unpack(payload)[0]
+            version, self.once, self.refused = protocol.READY_BODY.unpack(payload)
             if version != protocol.WIRE_VERSION:
                 self._refuse(f"its agent speaks version {version}, this daemon {protocol.WIRE_VERSION}")
             self._greeted = True

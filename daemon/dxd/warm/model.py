@@ -92,6 +92,11 @@ class Key:
     binds: tuple[Bind, ...] = ()
     """What runs are granted, in their order, where launchers cannot pass it on."""
 
+    @property
+    def has_kept_root(self) -> bool:
+        """Whether runs write to a root that stays."""
+        return any(each.kind is VolumeKind.ROOT for each in self.volumes)
+
     def to_label(self) -> str:
         """The key as the container's label keeps it."""
         return msgspec.json.encode(self).decode()

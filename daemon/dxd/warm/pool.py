@@ -9,10 +9,9 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 from dxd.engine.docker import Engine
 from dxd.engine.model import Container, ContainerId
@@ -20,9 +19,11 @@ from dxd.errors import Conflict, DxError, EngineTrouble, NotFound, PortTaken
 from dxd.kit.hub import Hub
 from dxd.kit.tasks import Tasks
 from dxd.telemetry import get_logger
+from dxd.warm import ladder
 from dxd.warm import starter as at
-from dxd.warm.link import Ended, Link, Listener
+from dxd.warm.link import Ended, Listener
 from dxd.warm.model import ContainerView, Key, State, VolumeUse
+from dxd.warm.offers import Offers, Warm
 from dxd.warm.policy import Picture, plan
 from dxd.warm.ports import clash
 from dxd.warm.starter import Starter
@@ -35,28 +36,6 @@ KEEP_S = 5.0
 PORTS_FREE = "its ports are free again"
 
 log = get_logger("warm")
-
-
-@dataclass(slots=True, eq=False)
-class Warm:
-    """One container; only the pool writes to it."""
-
-    name: str
-    key: Key
-    image: str
-    created_at: datetime
-    id: ContainerId = ContainerId("")
-    state: State = State.STARTING
-    socket: Path = Path()
-    link: Link | None = None
-    agent_pid: int | None = None
-    tools: set[str] = field(default_factory=set)
-    runs: set[int] = field(default_factory=set)
-    idle_since: float = field(default_factory=time.monotonic)
-    ready: "asyncio.Task[None] | None" = None
-    """Its start, or the search for its agent where the link broke; done when runs can be sent to it, or it is gone."""
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the engine has removed it, and its ports are free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +59,7 @@ class Pool:
         self._idle_s = idle_s
         self._max_warm = max_warm
         self._warm: dict[str, Warm] = {}
-        self._by_key: dict[Key, Warm] = {}
+        self._offers = Offers()
         self._leaving: set[Warm] = set()
         """No longer in the table, and not yet removed by the engine."""
         self._tasks = Tasks(lambda name, error: log.error("task failed", task=name, exc_info=error))
@@ -101,24 +80,30 @@ class Pool:
         """A container that is ready for a run of the key. Raises `AgentFailed`, `PortTaken`, `EngineTrouble`."""
         await self._settled.wait()
         while True:
-            warm = self._by_key.get(key)
+            warm = self._offers.find(key)
             if warm is None and await self._make_way(key):
                 continue
             if warm is None:
                 self._retire_others(key, image)
-                warm = Warm(self._starter.new_id(), key, image, datetime.now(UTC))
-                self._warm[warm.name] = self._by_key[key] = warm
-                warm.ready = self._tasks.start(self._start(warm, tool), name=f"start {warm.name}")
+                warm = self._begin(key, image, tool, claimed=self._offers.once)
                 self._make_room()
             if warm.ready is not None and not warm.ready.done():
-                await asyncio.shield(warm.ready)
-            if warm.link is not None and self._by_key.get(key) is warm:
+                try:
+                    await asyncio.shield(warm.ready)
+                except BaseException:
+                    self._offers.give_back(warm)
+                    raise
+            if warm.link is not None and self._offers.takes(warm):
                 warm.tools.add(tool)
                 return warm
 
     def has(self, key: Key) -> bool:
-        """Whether there is a container of the key, starting ones too."""
-        return key in self._by_key
+        """Whether there is a container for a run of the key, starting ones too."""
+        return self._offers.has(key)
+
+    def ladder(self) -> tuple[ladder.Step, ...]:
+        """How runs come by a root, and how their agent is reached."""
+        return ladder.root(self._offers.last), ladder.reach(self._starter.out_of_reach)
 
     @property
     def portable(self) -> bool:
@@ -132,6 +117,11 @@ class Pool:
     def begin(self, warm: Warm, run: int) -> None:
         """A lease was given out: the container is in use until the run ends."""
         warm.runs.add(run)
+        if warm.claimed and warm.state is State.READY:
+            warm.state = State.DRAINING
+            for _ in range(self._offers.missing(warm.key)):
+                self._begin(warm.key, warm.image, min(warm.tools), claimed=False)
+            self._make_room()
 
     def end(self, warm: Warm, run: int) -> None:
         """The run has ended, or its lease ran out."""
@@ -139,7 +129,7 @@ class Pool:
         if not warm.runs:
             warm.idle_since = time.monotonic()
             if warm.state is State.DRAINING:
-                self._remove(warm, "replaced")
+                self._remove(warm, "used" if warm.claimed else "replaced")
             elif warm.key.ports:
                 self._retire(warm, PORTS_FREE)
 
@@ -222,6 +212,14 @@ class Pool:
             if warm.link is not None:
                 warm.link.close()
 
+    def _begin(self, key: Key, image: str, tool: str, *, claimed: bool) -> Warm:
+        warm = Warm(self._starter.new_id(), key, image, datetime.now(UTC), claimed=claimed)
+        warm.tools.add(tool)
+        self._warm[warm.name] = warm
+        self._offers.add(warm)
+        warm.ready = self._tasks.start(self._start(warm, tool), name=f"start {warm.name}")
+        return warm
+
     async def _start(self, warm: Warm, tool: str) -> None:
         begun = time.monotonic()
         try:
@@ -237,6 +235,7 @@ class Pool:
     def _is_ready(self, warm: Warm) -> None:
         if warm.state is State.STARTING:
             warm.state = State.READY
+            self._offers.settle(warm)
         warm.socket = self._starter.socket_path(warm.name)
         warm.idle_since = time.monotonic()
         self._hub.publish("container.ready", id=warm.id, image=warm.image, network=warm.key.network)
@@ -251,8 +250,7 @@ class Pool:
         image = container.labels.get(at.NAME_LABEL, "")
         warm = Warm(name, key, image, container.created_at, id=container.id)
         warm.tools.update(filter(None, [container.labels.get(at.FOR_LABEL)]))
-        current = container.labels.get(at.AGENT_LABEL) == self._starter.agent_version and key not in self._by_key
-        if not current:
+        if container.labels.get(at.AGENT_LABEL) != self._starter.agent_version:
             warm.state = State.DRAINING
         self._warm[name] = warm
         try:
@@ -260,12 +258,10 @@ class Pool:
         except (OSError, TimeoutError, DxError):
             self._forget(warm)
             return False
-        if current and key not in self._by_key:
-            self._by_key[key] = warm
         self._is_ready(warm)
         log.info("container adopted", container=warm.id[:12], image=image, runs=len(warm.runs))
         if warm.state is State.DRAINING and not warm.runs:
-            self._remove(warm, "of another version")
+            self._remove(warm, "used" if warm.claimed else "of another version")
         elif warm.key.ports and not warm.runs:
             self._retire(warm, PORTS_FREE)
         return True
@@ -318,8 +314,7 @@ class Pool:
     def _retire(self, warm: Warm, reason: str) -> None:
         """It takes no more runs, and goes when it has none."""
         warm.state = State.DRAINING
-        if self._by_key.get(warm.key) is warm:
-            del self._by_key[warm.key]
+        self._offers.withdraw(warm)
         if not warm.runs:
             self._remove(warm, reason)
 
@@ -383,5 +378,4 @@ class Pool:
     def _forget(self, warm: Warm) -> None:
         if self._warm.get(warm.name) is warm:
             del self._warm[warm.name]
-        if self._by_key.get(warm.key) is warm:
-            del self._by_key[warm.key]
+        self._offers.withdraw(warm)

@@ -28,7 +28,9 @@ from dx import protocol
 from dx.protocol import U32, U64, record
 from dxd.engine.docker import Engine
 from dxd.engine.model import ContainerId, ContainerSpec, Publication, VolumeSpec
-from dxd.errors import AgentFailed, EngineTrouble, NotFound
+from dxd.errors import AgentFailed, DxError, EngineError, EngineTrouble, NotFound
+from dxd.warm import ladder
+from dxd.warm.ladder import Rung
 from dxd.warm.link import Link, Listener
 from dxd.warm.model import Identity, Key, VolumeKind
 from dxd.warm.volumes import INSTANCE_LABEL, labels_of, volume_name
@@ -41,6 +43,8 @@ CAPABILITIES = (
 
 CONNECT_S = 15.0
 """From the container's start to the agent's connect: a loaded machine may take seconds."""
+LOOK_S = 1.0
+"""How long an agent is waited for before its container is looked at."""
 SETUP_S = 10.0
 BACKLOG = 4096
 """Launchers that may wait for an agent; the kernel's default somaxconn."""
@@ -56,6 +60,14 @@ FOR_LABEL = "dev.dx.for"
 """The tool that it was started for; images of ours have labels too, so none of these is one of theirs."""
 _CREDENTIALS = struct.Struct("=iII")
 _ID = re.compile(r"[0-9a-f]{12}")
+
+
+class OutOfReach(AgentFailed):
+    """The agent cannot be reached by its sockets, which was not known before."""
+
+
+class _Silent(AgentFailed):
+    """Its agent has not connected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,7 @@ class Starter:
         agent_version: str,
         instance: str,
         identity: Identity,
-        force_portable: bool = False,
+        force: frozenset[Rung] = frozenset(),
     ) -> None:
         self._engine = engine
         self._rendezvous_dir = runtime_dir / "r"
@@ -88,7 +100,10 @@ class Starter:
         self.agent_version = agent_version
         self.instance = instance
         self._identity = identity
-        self._force_portable = force_portable
+        self._force = force
+        self._reached = False
+        """Whether it is certain by now how agents are reached."""
+        self._out_of_reach = ""
 
     @staticmethod
     def new_id() -> str:
@@ -105,18 +120,48 @@ class Starter:
         return self._sockets_dir / f"{name}.sock"
 
     @property
+    def out_of_reach(self) -> str:
+        """Why agents can only be reached through the engine; empty where they can otherwise."""
+        if Rung.PORTABLE in self._force:
+            return ladder.FORCED
+        address = self._engine.status().address or ""
+        return f"the engine is at {address}" if address.startswith("tcp:") else self._out_of_reach
+
+    @property
     def portable(self) -> bool:
         """Whether agents can only be reached through the engine."""
-        return self._force_portable or (self._engine.status().address or "").startswith("tcp:")
+        return self.out_of_reach != ""
 
     async def connect(self, name: str, inner: asyncio.Protocol) -> None:
         """The run link of a run to be, through the engine. Raises `NotFound`, `EngineTrouble`."""
         await self._engine.execute(f"dx-{name}", (AGENT, "attach"), inner)
 
     async def start(self, name: str, key: Key, image: str, tool: str, listener: Listener) -> Started:
-        """A new container for the key; on failure nothing of it is left. Raises `AgentFailed`, `EngineTrouble`."""
+        """A new container for the key; on failure nothing of it is left.
+
+        Raises `AgentFailed`, `EngineTrouble`, and `OutOfReach` where from now on it has to be `portable`.
+        """
+        if Rung.SINGLE_USE in self._force and key.has_kept_root:
+            raise AgentFailed("a kept root needs an overlay, which DX_FORCE rules out", "set the tool's root to fresh")
         if self.portable:
             return await self._start_portable(name, key, image, tool, listener)
+        try:
+            started = await self._start_near(name, key, image, tool, listener)
+        except (AgentFailed, EngineError) as error:
+            if self._reached or not self._looks_out_of_reach(error):
+                raise
+            # An engine in a virtual machine has a socket here, and nothing else: neither our files nor our sockets.
+            self._out_of_reach = f"the engine does not see the files of this machine: {error.message}"
+            raise OutOfReach(error.message, error.hint) from None
+        self._reached = True
+        return started
+
+    def _looks_out_of_reach(self, error: DxError) -> bool:
+        return isinstance(error, _Silent) or any(
+            str(place) in error.message for place in (self._agent_dir, self._rendezvous_dir)
+        )
+
+    async def _start_near(self, name: str, key: Key, image: str, tool: str, listener: Listener) -> Started:
         container: ContainerId | None = None
         meeting = self._rendezvous_dir / name
         try:
@@ -137,7 +182,7 @@ class Starter:
 
     async def find(self, name: str, listener: Listener) -> Link:
         """The link to an agent that is there already; `OSError` or the engine's error where none answers."""
-        if self.portable:
+        if self.portable or not self._control_path(name).exists():
             async with asyncio.timeout(SETUP_S):
                 return await self._linked(name, listener, b"")
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -163,8 +208,11 @@ class Starter:
             except (ConnectionError, TimeoutError, NotFound) as error:
                 said = await self._engine.logs(container, 3) or str(error) or "its agent does not answer"
                 raise AgentFailed(f"the container cannot be prepared: {said}", "see: dx doctor") from None
+            self._reached = True
             return Started(container, link, None)
         except BaseException:
+            if not self._reached:
+                self._out_of_reach = ""  # the guess was wrong
             await asyncio.shield(self.discard(name, container))
             raise
 
@@ -256,7 +304,7 @@ class Starter:
         try:
             async with asyncio.timeout(CONNECT_S):
                 while True:
-                    sock, _ = await asyncio.get_running_loop().sock_accept(rendezvous)
+                    sock = await self._accepted(rendezvous, container)
                     pid = _CREDENTIALS.unpack(
                         sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
                     )[0]
@@ -265,7 +313,18 @@ class Starter:
                     sock.close()
         except TimeoutError:
             said = await self._engine.logs(container, 3)
-            raise AgentFailed(f"the container does not come up: {said or 'its agent says nothing'}") from None
+            raise _Silent(f"the container does not come up: {said or 'its agent says nothing'}") from None
+
+    async def _accepted(self, rendezvous: socket.socket, container: ContainerId) -> socket.socket:
+        """The next connection; `TimeoutError` as soon as the container does not run any more."""
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    return (await asyncio.get_running_loop().sock_accept(rendezvous))[0]
+            except TimeoutError:
+                listed = await self._engine.containers({INSTANCE_LABEL: self.instance})
+                if not any(each.id == container and each.running for each in listed):
+                    raise
 
     async def _hand_in(self, sock: socket.socket, name: str, key: Key, listener: Listener) -> Link:
         """Give the agent its listening sockets; ours are closed, theirs live as long as the agent."""
@@ -302,7 +361,9 @@ class Starter:
         for index, use in enumerate(key.volumes):
             if use.kind is VolumeKind.ROOT:
                 payload += record(protocol.R_ROOT, U32.pack(protocol.ROOT_KEPT) + U32.pack(index))
-        if key.scratch == "disk":
+        if Rung.SINGLE_USE in self._force:
+            payload += record(protocol.R_ROOT, U32.pack(protocol.ROOT_ONCE) + U32.pack(0))
+        elif key.scratch == "disk":
             payload += record(protocol.R_ROOT, U32.pack(protocol.ROOT_DISK) + U32.pack(0))
         if key.user:
             payload += record(protocol.R_PASSWD, b"root:x:0:0:root:/root:/bin/sh")

@@ -16,6 +16,8 @@ from dxd.runs.model import Grant, Lease, LeaseRequest, Run, RunId, RunState, Sti
 from dxd.tools.catalogue import Catalogue
 from dxd.tools.model import Tool
 from dxd.tools.shims import reconcile
+from dxd.warm import ladder
+from dxd.warm.ladder import Step
 from dxd.warm.model import ContainerView, VolumeKind, VolumeUse
 from dxd.warm.volumes import VolumeView
 
@@ -206,6 +208,9 @@ class FakeStatus:
 
     def engine(self) -> EngineStatus:
         return self.rooms.engine_status
+
+    def ladder(self) -> tuple[Step, ...]:
+        return ladder.root((1, 22)), ladder.grants(bind=False, portable=False), ladder.reach("")
 
 
 def make_app(rooms: Rooms, directory: Path, limits: Limits = DEFAULT_LIMITS) -> Made:
