@@ -36,4 +36,6 @@ def house(request: pytest.FixtureRequest, image: str) -> Iterator[House]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Which rung of the ladder the contract is held on."""
-    parser.addoption("--rung", choices=["single-use", "bind", "portable"], help="force this rung for the tests of the contract")
+    parser.addoption(
+        "--rung", choices=["single-use", "bind", "portable"], help="force this rung for the tests of the contract"
+    )

@@ -98,7 +98,7 @@ enum {
     DX_R_SCRATCH = 28,   /* uint64_t: bytes of the scratch layer, 0 for the kernel's default */
     DX_R_LINK = 29,      /* path, then what is written in the link made there; nothing: a directory; repeatable */
     DX_R_CACHE = 30,     /* uint32_t, the number of a volume of the container; then the path it gets; repeatable */
-    DX_R_ROOT = 31,      /* uint32_t DX_ROOT_*, uint32_t the number of its volume; in SETUP only */
+    DX_R_ROOT = 31,      /* uint32_t where a root's upper layer is, uint32_t the number of its volume; in SETUP only */
     DX_R_MEMORY = 33,    /* uint64_t: bytes that the container may use; in SETUP only */
     DX_R_USER = 34,      /* text, as an image's USER: who runs are, if not their caller; in SETUP only */
     DX_R_RLIMIT = 35,    /* uint64_t each: number of a resource, soft and hard limit, in place of START's; repeatable */
@@ -195,7 +195,7 @@ struct dx_failed {
 
 struct dx_ready {
     uint32_t version;
-    uint16_t once;  /* DX_ONCE_*: whether the container takes one lease only, whose run has the container's own root */
+    uint16_t once;  /* whether the container takes one lease only, whose run has the container's own root */
     uint16_t error; /* of errno(3): why the kernel refuses the layer of a fresh root; 0 where it was not asked */
 };
 

@@ -40,7 +40,7 @@ FIELDS = {
     "dx_run_signal": "run number group",
     "dx_exit": "status reserved user_us system_us max_rss_kib",
     "dx_failed": "code",
-    "dx_ready": "version reserved",
+    "dx_ready": "version once error",
     "dx_run_started": "run started_ns",
     "dx_run_exited": "run duration_ns started code exit.status exit.reserved exit.user_us exit.system_us "
     "exit.max_rss_kib",

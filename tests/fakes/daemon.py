@@ -70,6 +70,12 @@ class State:
     engine: dict[str, Any] = field(
         default_factory=lambda: {"state": "up", "address": "unix:///e.sock", "version": "20.10.24", "reason": None}
     )
+    ladder: list[dict[str, str]] = field(
+        default_factory=lambda: [
+            {"step": step, "way": way, "reason": "", "cure": ""}
+            for step, way in (("root", "overlay"), ("grants", "mounts"), ("reach", "socket"))
+        ]
+    )
     problem: str | None = None
     ready: bool = True
     version: str = "0.1.0"
@@ -223,6 +229,7 @@ def status(state: State) -> dict[str, Any]:
         "uptime_s": 61.5,
         "ready": state.ready,
         "engine": state.engine,
+        "ladder": state.ladder,
         "tools": len(state.tools),
         "problem": state.problem,
         "containers": len(state.containers),

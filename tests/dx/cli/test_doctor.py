@@ -36,7 +36,18 @@ def test_where_all_is_well_it_is_0(dx: Dx, daemon: State) -> None:
     assert done.status == 0, done.out
     assert {line.split()[0] for line in done.out.splitlines()} == {"ok"}
     found = findings(dx, **environ)
-    assert {"launcher", "runtime", "daemon", "engine", "dx.toml", "agent", "namespaces", "shims"} <= found.keys()
+    assert {
+        "launcher",
+        "runtime",
+        "daemon",
+        "engine",
+        "dx.toml",
+        "agent",
+        "root",
+        "grants",
+        "reach",
+        "shims",
+    } <= found.keys()
     assert found["engine"][1] == "version 20.10.24 at unix:///e.sock"
     assert found["launcher"][1] == str(dx.bin / "dx")
 
@@ -107,11 +118,29 @@ def test_shims_that_are_hidden_or_lead_nowhere(dx: Dx, daemon: State) -> None:
     assert findings(dx, PATH=path)["shims"] == ("fail", "these lead nowhere: yq", "dx reshim")
 
 
+def test_what_is_refused_is_named_with_its_cure(dx: Dx, daemon: State) -> None:
+    """A step that is done another way works, so it is no failure."""
+    daemon.ladder[0] = {"step": "root", "way": "single-use", "reason": "it is refused", "cure": "allow it"}
+    daemon.ladder[2] = {"step": "reach", "way": "portable", "reason": "it is far away", "cure": "come nearer"}
+    found = findings(dx)
+    assert found["root"] == ("warn", "single-use: it is refused", "allow it")
+    assert found["reach"] == ("warn", "portable: it is far away", "come nearer")
+    steps = {each["step"]: each for each in json.loads(dx("doctor", "--json").out)["ladder"]}
+    assert steps["launcher"]["way"] == "python"
+    assert steps["root"] == daemon.ladder[0]
+    daemon.ladder[0]["way"] = daemon.ladder[0]["reason"] = ""
+    assert findings(dx)["root"] == ("ok", "not tried yet; the first run does", "")
+
+
 def test_user_namespaces_are_tried(dx: Dx) -> None:
     """As a user who is not root, whatever the answer is on this machine."""
-    script = "import ctypes, os; from dx.cli.doctor import check_namespaces as check; print(check().state)"
+    script = (
+        "import ctypes, os; from dx.cli.doctor import ladder;"
+        "steps = [dict(step=each, way='mounts', reason='', cure='') for each in ('root', 'grants', 'reach')];"
+        "print(ladder({'ladder': steps})[1]['way'])"
+    )
     if os.geteuid() == 0:
-        assert subprocess.check_output([sys.executable, "-c", script], env=dx.environ, text=True) == "ok\n"
+        assert subprocess.check_output([sys.executable, "-c", script], env=dx.environ, text=True) == "mounts\n"
         script = script.replace("print", "os.setgid(65534); os.setuid(65534); print")
     out = subprocess.check_output([sys.executable, "-c", script], env=dx.environ, text=True)
-    assert out in {"ok\n", "fail\n"}
+    assert out in {"mounts\n", "bind\n"}

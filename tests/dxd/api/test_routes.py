@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import signal
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from dxd.errors import EngineDown
 from dxd.runs.model import RunId, RunState
 from tests.dxd.api.client import DEADLINE_S
 from tests.dxd.api.conftest import Edge
-from tests.dxd.api.rooms import CONTAINER, RUN, VIEW
+from tests.dxd.api.rooms import CONTAINER, RUN, VIEW, FakeStatus
 from tests.waiting import until_turned
 
 
@@ -73,6 +73,7 @@ class TestDaemon:
             "pid": os.getpid(),
             "ready": True,
             "engine": {"state": "up", "address": "/var/run/docker.sock", "version": "20.10", "reason": None},
+            "ladder": [asdict(each) for each in FakeStatus(edge.rooms).ladder()],
             "tools": 0,
             "problem": None,
             "containers": 1,

@@ -12,7 +12,7 @@ from dx.protocol import frame
 from dxd.warm.link import Ended, Link, Listener
 from tests.waiting import until_turned
 
-READY = frame(protocol.READY, protocol.READY_BODY.pack(protocol.WIRE_VERSION, 0))
+READY = frame(protocol.READY, protocol.READY_BODY.pack(protocol.WIRE_VERSION, 0, 0))
 SYNCED = frame(protocol.SYNCED)
 
 
@@ -63,7 +63,7 @@ async def test_it_is_in_sync_when_the_agent_has_told_what_lives(agent: Agent) ->
 
 async def test_an_agent_of_another_version_is_refused(agent: Agent) -> None:
     """With both versions; nothing it says counts."""
-    agent.writer.write(frame(protocol.READY, protocol.READY_BODY.pack(protocol.WIRE_VERSION + 1, 0)) + SYNCED)
+    agent.writer.write(frame(protocol.READY, protocol.READY_BODY.pack(protocol.WIRE_VERSION + 1, 0, 0)) + SYNCED)
     with pytest.raises(ConnectionError, match=r"version 2, this daemon 1"):
         await agent.link.synced
     assert await agent.reader.read() == b""
