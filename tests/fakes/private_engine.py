@@ -22,7 +22,7 @@ class PrivateEngine:
     """One dockerd with its own directory, socket and containerd."""
 
     def __init__(self, prepare: str = "", *options: str) -> None:
-        """`prepare` is a script that runs before it in its mount namespace, in its directory; `options` are dockerd's."""
+        """`prepare` is a script that runs before it, in its mounts and its directory; `options` are dockerd's."""
         self._prepare = prepare or ":"
         self._options = options
         self.root = Path(tempfile.mkdtemp(prefix="dxe", dir="/tmp"))

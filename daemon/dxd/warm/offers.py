@@ -94,8 +94,10 @@ class Offers:
         elif warm.link.once == protocol.ONCE_FRESH:
             if not warm.claimed:
                 self._spares[warm.key].append(warm)
-        elif self._shared.setdefault(warm.key, warm) is not warm:
-            warm.state = State.DRAINING
+        else:
+            warm.claimed = False
+            if self._shared.setdefault(warm.key, warm) is not warm:
+                warm.state = State.DRAINING
 
     def give_back(self, warm: Warm) -> None:
         """Who claimed it does not wait for it any more."""
