@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -56,9 +57,17 @@ def init_of(container: str) -> int:
 
 
 def processes(container: str) -> list[str]:
-    """What runs in a container besides PID 1 and the daemon's link to it: runs, monitors, what nobody has reaped."""
-    init = init_of(container)
-    lines = docker("top", container, "-o", "pid,stat,args").splitlines()[1:]
+    """What runs in a container besides PID 1 and the daemon's link to it: runs, monitors, what nobody has reaped.
+
+    Nothing where the container ends just now.
+    """
+    try:
+        init = init_of(container)
+        lines = docker("top", container, "-o", "pid,stat,args").splitlines()[1:]
+    except AssertionError as error:
+        if re.search(r"No such (object|container)|is not running", str(error), re.IGNORECASE):
+            return []
+        raise
     return [line for line in lines if int(line.split()[0]) != init and not line.endswith("/agent link")]
 
 

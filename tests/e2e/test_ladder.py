@@ -89,6 +89,14 @@ def test_a_kept_root_is_refused(once: House) -> None:
     assert b"a kept root needs an overlay" in done.stderr
 
 
+def test_a_scratch_size_that_bounds_nothing(once: House) -> None:
+    """Is said at the first run."""
+    line = b"dx: the scratch_size of box bounds nothing on this machine; see: dx doctor\n"
+    once.define(once.file.read_text().replace("[tools.box]", "[tools.box]\nscratch_size = '1m'"))
+    said = [once.run(["box", "true"]).stderr for _ in range(2)]
+    assert said == [line, b""]
+
+
 def test_doctor_names_what_is_forced(once: House, image: str) -> None:
     """Each step, also before the first run."""
     assert ladder(once)["root"]["way"] == ""

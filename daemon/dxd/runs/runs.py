@@ -111,6 +111,8 @@ class Runs:
         self._private = tuple(dict.fromkeys(path for each in private for path in (each, os.path.realpath(each))))
         self._live: dict[int, _Record] = {}
         self._ended: OrderedDict[int, _Record] = OrderedDict()
+        self._unbounded: set[str] = set()
+        """Tools whose scratch layer has no bound here, which was said."""
         self._next = int(time.time() * 1000)
         pool.watcher = Watcher(started=self._started, ended=self._has_ended, lost=self._lost)
 
@@ -164,6 +166,9 @@ class Runs:
                 warm = await self._pool.take(key, image=tool.image or f"{tool.name} (build)", tool=tool.name)
             except OutOfReach:
                 return await self.lease(request, progress)
+            if warm.claimed and tool.scratch_bytes is not None and tool.name not in self._unbounded:
+                self._unbounded.add(tool.name)
+                progress.note(f"the scratch_size of {tool.name} bounds nothing on this machine; see: dx doctor")
             assert warm.link is not None
             run = self._enter(warm, tool.name, os.fsdecode(what.argv[0]), request.peer.pid)
             token = secrets.token_bytes(protocol.TOKEN_BYTES)
