@@ -35,7 +35,8 @@ def house(request: pytest.FixtureRequest, image: str) -> Iterator[House]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Which rung of the ladder the contract is held on."""
+    """On which rung of the ladder the contract is held, and how much of it."""
     parser.addoption(
         "--rung", choices=["single-use", "bind", "portable"], help="force this rung for the tests of the contract"
     )
+    parser.addoption("--sample", type=int, default=1, metavar="N", help="of the contract's cases take one in N")
