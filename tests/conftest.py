@@ -9,7 +9,9 @@ from tests import house as houses
 from tests.house import ME, House, Person, containers_of
 
 # Before it is imported: its comparisons are the tests', and shall say what differs.
-pytest.register_assert_rewrite("tests.contract.twin", "tests.contract.terminals.terminal")
+pytest.register_assert_rewrite(
+    "tests.contract.twin", "tests.contract.terminals.terminal", "tests.e2e.witnesses.terminals.screen"
+)
 
 # Ignored signals are inherited; what the tests are started with (nohup, a script's `&`) must not change what they show.
 for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
