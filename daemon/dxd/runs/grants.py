@@ -15,6 +15,7 @@ from dxd.runs.closed import SYSTEM, Closed, is_in
 from dxd.runs.inference import Inference
 from dxd.runs.project import find_root
 from dxd.runs.repository import protected
+from dxd.runs.walk import physical
 from dxd.tools.model import GitAccess, Mount, Paths
 
 MAX_GRANTS = 128
@@ -81,7 +82,7 @@ def plan(
     """
     grants = [_explicit(mount) for mount in mounts]
     closed = Closed(place.home, place.private)
-    cwd = os.path.realpath(place.cwd)
+    cwd = physical(place.cwd)
     covered = [each.target for each in grants]
     if cwd != b"/" and not is_in(cwd, SYSTEM) and not is_in(cwd, covered):
         if paths is Paths.NONE:
@@ -135,9 +136,9 @@ def check_caches(caches: Iterable[str], grants: Sequence[PlacedGrant]) -> None:
 
 
 def _explicit(mount: Mount) -> PlacedGrant:
-    source, target = os.fsencode(os.path.realpath(mount.source)), os.fsencode(mount.target)
+    source, target = physical(mount.source), os.fsencode(mount.target)
     try:
-        mode = Path(mount.source).stat().st_mode
+        mode = os.stat(mount.source).st_mode  # noqa: PTH116 - takes the string as it is; this is called for every run
     except OSError as error:
         raise CannotGrant(f"{mount.source} cannot be granted: {error.strerror}", "the tool's mounts name it") from None
     return PlacedGrant(source, target, mount.readonly, stat.S_ISDIR(mode), why="mounts, or --mount")

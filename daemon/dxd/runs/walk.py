@@ -74,3 +74,20 @@ def walk(path: bytes, cwd: bytes) -> Walk | None:
         return None
     result.end, result.mode, result.owner = at or b"/", status.st_mode, status.st_uid
     return result
+
+
+def physical(path: bytes | str) -> bytes:
+    """As realpath(3) has it; of what does not exist, as far as it does.
+
+    The kernel says it where it can: that is an open and a readlink, in place of an lstat for each component.
+    """
+    try:
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return os.fsencode(os.path.realpath(path))
+    try:
+        return os.fsencode(os.readlink(f"/proc/self/fd/{place}"))  # noqa: PTH115 - bytes
+    except OSError:
+        return os.fsencode(os.path.realpath(path))
+    finally:
+        os.close(place)
