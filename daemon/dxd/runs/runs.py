@@ -64,7 +64,6 @@ class _Record:
 
     def view(self) -> Run:
         """The run as a value."""
-        ended, status = self.ended, self.ended.status if self.ended else 0
         started_at = None
         if self.began is not None:
             started_at = datetime.now(UTC) - timedelta(seconds=time.monotonic() - self.began)
@@ -78,19 +77,13 @@ class _Record:
             created_at=self.created_at,
             started_at=started_at,
         )
+        ended = self.ended
         if ended is None:
             return view
+        view = replace(view, duration_s=ended.duration_s, exit_code=ended.exit_code, signal=ended.signal)
         if not ended.started:
-            return replace(view, duration_s=ended.duration_s, exit_code=ended.code)
-        return replace(
-            view,
-            duration_s=ended.duration_s,
-            exit_code=None if status & 0x7F else status >> 8 & 0xFF,
-            signal=status & 0x7F or None,
-            user_s=ended.user_s,
-            system_s=ended.system_s,
-            max_rss_bytes=ended.max_rss_bytes,
-        )
+            return view
+        return replace(view, user_s=ended.user_s, system_s=ended.system_s, max_rss_bytes=ended.max_rss_bytes)
 
 
 class Runs:
@@ -138,7 +131,8 @@ class Runs:
         )
         home = _home_of(request.env) or self._home
         plan = await self._plan(request, tool, home)
-        plan = replace(plan, grants=tuple(session.with_session(plan.grants, tool.share, request.env, home=home)))
+        if tool.share:
+            plan = replace(plan, grants=tuple(session.with_session(plan.grants, tool.share, request.env, home=home)))
         for line in explain.lines(plan, request.options, request.env):
             progress.note(line)
         wanted = (*session.variables(tool.share), *tool.env)
@@ -309,10 +303,9 @@ class Runs:
         if len(self._ended) > KEPT_RUNS:
             self._ended.popitem(last=False)
         fields: dict[str, object] = {"id": run.id, "tool": run.tool, "command": run.command, "state": state.value}
-        if run.ended is not None:
-            view = run.view()
-            fields |= {"exit_code": view.exit_code, "signal": view.signal, "duration_s": round(run.ended.duration_s, 6)}
-            fields |= {"user_s": run.ended.user_s, "system_s": run.ended.system_s, "rss": run.ended.max_rss_bytes}
+        if (ended := run.ended) is not None:
+            fields |= {"exit_code": ended.exit_code, "signal": ended.signal, "duration_s": round(ended.duration_s, 6)}
+            fields |= {"user_s": ended.user_s, "system_s": ended.system_s, "rss": ended.max_rss_bytes}
         log.info("run", container=run.warm.id[:12], **fields)
         self._hub.publish("run.finished", container=run.warm.id, **fields)
 

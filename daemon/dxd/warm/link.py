@@ -28,6 +28,18 @@ class Ended:
     system_s: float
     max_rss_bytes: int
 
+    @property
+    def exit_code(self) -> int | None:
+        """What it ended with, dx's own code where it did not start; None where a signal ended it."""
+        if not self.started:
+            return self.code
+        return None if self.status & 0x7F else self.status >> 8 & 0xFF
+
+    @property
+    def signal(self) -> int | None:
+        """The signal that ended it."""
+        return self.status & 0x7F or None if self.started else None
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:
