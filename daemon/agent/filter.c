@@ -11,11 +11,13 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #define NAMESPACES 0x7e020000U /* CLONE_NEW*, those of clone(2) */
 #define NEW_TIME 0x80U         /* CLONE_NEWTIME, of unshare(2) only */
+#define FEW 7                  /* numbers that are looked at one after the other */
 
 #if defined(__x86_64__)
 #define NATIVE AUDIT_ARCH_X86_64
@@ -28,7 +30,7 @@
 /* The new mount calls have one number everywhere: the table was unified before they came. */
 enum { OPEN_TREE = 428, MOVE_MOUNT, FSOPEN, FSCONFIG, FSMOUNT, FSPICK, CLONE3 = 435, MOUNT_SETATTR = 442, QUOTACTL_FD };
 
-static const uint32_t refused[] = {
+static uint32_t refused[] = {
     SYS_mount,      SYS_umount2,        SYS_pivot_root,        SYS_setns,   SYS_bpf,           SYS_perf_event_open,
     SYS_keyctl,     SYS_add_key,        SYS_request_key,       SYS_syslog,  SYS_fanotify_init, SYS_name_to_handle_at,
     SYS_quotactl,   SYS_open_by_handle_at, SYS_sethostname,    SYS_setdomainname,
@@ -37,7 +39,7 @@ static const uint32_t refused[] = {
 
 #if defined(__x86_64__)
 /* The same for programs of 32 bits, from arch/x86/entry/syscalls/syscall_32.tbl; umount is a call of its own there. */
-static const uint32_t refused_32[] = {
+static uint32_t refused_32[] = {
     21,  22,  52,  217, 346, 357, 336, 288, 286, 287, 103, 338,
     341, 131, 342, 74,  121, 253, OPEN_TREE, MOVE_MOUNT, FSOPEN, FSCONFIG, FSMOUNT, FSPICK, MOUNT_SETATTR, QUOTACTL_FD,
 };
@@ -69,17 +71,37 @@ static void refuse_flags(struct program *p, uint32_t number, uint32_t flags) {
     answer(p, SECCOMP_RET_ALLOW);
 }
 
-/* The rules of one architecture; the number is loaded, and every path ends here. */
-static void rules(struct program *p, const uint32_t *numbers, size_t n, uint32_t clone, uint32_t unshare) {
+static int compare(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Refuse the number where it is one of these, which are in order; allow any other. By halves, since the kernel walks
+ * the whole filter once for every system call there is when it is installed, and that is for each run. */
+static void search(struct program *p, const uint32_t *numbers, size_t n) {
+    if (n > FEW) {
+        size_t half = n / 2;
+        unsigned short jump = p->length;
+        emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, numbers[half], 0, 0));
+        search(p, numbers, half);
+        p->code[jump].jt = (uint8_t)(p->length - jump - 1);
+        search(p, numbers + half, n - half);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, numbers[i], (uint8_t)(n - i), 0));
+    answer(p, SECCOMP_RET_ALLOW);
+    answer(p, SECCOMP_RET_ERRNO | EPERM);
+}
+
+/* The rules of one architecture; the number is loaded, and every path ends here. The numbers are put in order. */
+static void rules(struct program *p, uint32_t *numbers, size_t n, uint32_t clone, uint32_t unshare) {
     emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CLONE3, 0, 1));
     answer(p, SECCOMP_RET_ERRNO | ENOSYS);
     refuse_flags(p, clone, NAMESPACES);
     refuse_flags(p, unshare, NAMESPACES | NEW_TIME);
-    for (size_t i = 0; i < n; i++) {
-        emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, numbers[i], 0, 1));
-        answer(p, SECCOMP_RET_ERRNO | EPERM);
-    }
-    answer(p, SECCOMP_RET_ALLOW);
+    qsort(numbers, n, sizeof numbers[0], compare);
+    search(p, numbers, n);
 }
 
 /* Where the architecture is another one, go on behind the rules that `begin` counted. */
