@@ -323,14 +323,16 @@ static void serve(const struct setup *setup, int signals, int reports, int repor
                     return;
             reap(reports);
         }
-        drain_reports(reports);
+        if (fds[3].revents)
+            drain_reports(reports);
         if (fds[1].revents && (fd = accept4(setup->control_listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
             if (may_connect(fd, setup))
                 take_control(fd);
             else
                 close(fd);
         }
-        read_control();
+        if (fds[4].revents)
+            read_control();
         /* The daemon sends a lease before it tells the launcher, so after accept() its bytes are here. */
         if (fds[0].revents && (fd = accept4(setup->run_listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
             read_control();
@@ -368,6 +370,7 @@ int main(int argc, char **argv) {
     ready.once = setup.layer == DX_ROOT_ONCE ? DX_ONCE_FRESH : DX_ONCE_NOT;
     ready.error = (uint16_t)setup.refused;
     filter_prepare();
+    command_prepare();
     int signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals < 0 || leases_open() < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return 1;
