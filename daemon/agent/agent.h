@@ -160,7 +160,9 @@ int terminal_make(const struct dx_terminal *like, uid_t uid, int *master, struct
 /* Let go of it without losing what was written: a session leader that ends with its terminal flushes it. */
 void terminal_release(int slave);
 
-/* command.c: start the command as a child in a process group of its own; its pid, or -1 and `f`. `terminal` is the
+/* command.c: see what the container may do, once. */
+void command_prepare(void);
+/* Start the command as a child in a process group of its own; its pid, or -1 and `f`. `terminal` is the
  * descriptor of the terminal in whose foreground the group shall be, or -1. */
 pid_t command_start(const struct lease *lease, const struct dx_start *start, const int *targets, const int *fds,
                     int terminal, struct failure *f);
