@@ -7,22 +7,16 @@ environment or the arguments of a run, nor local variables of a traceback; and n
 import logging
 import os
 import stat
-import sys
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
+from dxd.kit.lean import without
+
 # structlog loads rich (50 ms) where that is installed, for tracebacks with local variables, which are not wanted here.
-_rich = sys.modules.get("rich")
-sys.modules["rich"] = cast("Any", None)
-try:
+with without("rich"):
     import structlog
-finally:
-    if _rich is None:
-        del sys.modules["rich"]
-    else:
-        sys.modules["rich"] = _rich
 
 MAX_LOG_BYTES: Final = 10_000_000
 """Where the log file is renamed to `.1` and begun anew; so 20 MB at most, hours of a busy daemon."""
