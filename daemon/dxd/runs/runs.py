@@ -131,8 +131,6 @@ class Runs:
         )
         home = _home_of(request.env) or self._home
         plan = await self._plan(request, tool, home)
-        if tool.share:
-            plan = replace(plan, grants=tuple(session.with_session(plan.grants, tool.share, request.env, home=home)))
         for line in explain.lines(plan, request.options, request.env):
             progress.note(line)
         wanted = (*session.variables(tool.share), *tool.env)
@@ -256,7 +254,10 @@ class Runs:
             git=tool.git,
         )  # fmt: skip
         # So many would hold up every other run.
-        return await asyncio.to_thread(work) if len(request.args) > MANY_ARGUMENTS else work()
+        plan = await asyncio.to_thread(work) if len(request.args) > MANY_ARGUMENTS else work()
+        if not tool.share:
+            return plan
+        return replace(plan, grants=tuple(session.with_session(plan.grants, tool.share, request.env, home=home)))
 
     def _enter(self, warm: Warm, tool: str, name: str, client_pid: int) -> _Record:
         self._next += 1
