@@ -149,6 +149,21 @@ def test_only_some_descriptors_are_the_terminal(twin: Twin, script: str) -> None
     in_script(twin, f"{script}; exit $?", ["sh", "-c", command])
 
 
+@pytest.mark.parametrize("script", ['"$@" | cat', '"$@" </dev/stdin >/dev/null', '"$@" >/dev/null 2>err; cat err'])
+def test_the_size_of_a_terminal_that_is_only_stdin(twin: Twin, script: str) -> None:
+    """It is the caller's own."""
+    in_script(twin, f"{script}; exit $?", ["sh", "-c", "stty size; stty size >&2; stty -a | head -n 2"])
+
+
+@pytest.mark.parametrize("script", ['"$@" | cat', 'echo in | "$@"', '"$@" </dev/null'])
+def test_a_terminal_that_is_only_some_descriptors_has_no_name(twin: Twin, script: str) -> None:
+    """A known limit: it is no terminal of the run's session, nor in its /dev."""
+    with scripted(twin.dx, f"{script}; exit 7", ["sh", "-c", "tty; : </dev/tty"]) as it:
+        seen = it.end()
+    assert b"not a tty\r\n" in seen.shown
+    assert b"can't open /dev/tty: No such device or address\r\n" in seen.shown
+
+
 def test_a_pager_at_the_end_of_a_pipe(twin: Twin) -> None:
     """`dx run X | less`: the keys are the pager's; `echo | dx run pager` reads its text from the pipe."""
     in_script(twin, '"$@" | { cat; read it </dev/tty; echo $it; }', ["seq", "3"], ("", "3\r\n"), ("key\r", ""))
