@@ -35,6 +35,7 @@ static size_t runs_end; /* no slot at or above it is in use */
 static struct dx_run_exited exits[KEPT_EXITS];
 static size_t exits_first, exits_count;
 static bool news;
+static int reports; /* from monitors: struct report */
 
 /* The control link and the frame that is coming in on it. */
 static int control = -1;
@@ -144,21 +145,21 @@ static void take_report(const struct report *report) {
     news = true;
 }
 
-static void drain_reports(int reports) {
+static void drain_reports(void) {
     struct report report;
     while (recv(reports, &report, sizeof report, MSG_DONTWAIT) == (ssize_t)sizeof report)
         take_report(&report);
 }
 
-static void reap(int reports) {
+static void reap(void) {
     int status;
     pid_t pid;
-    drain_reports(reports);
+    drain_reports();
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         for (size_t i = 0; i < runs_end; i++) {
             if (runs[i].monitor != pid)
                 continue;
-            drain_reports(reports);
+            drain_reports();
             if (runs[i].number && !runs[i].reported) { /* its monitor was killed, and the run with it */
                 struct dx_run_exited lost = {.run = runs[i].number, .started = 1, .exit = {.status = SIGKILL}};
                 lost.duration_ns = now_ns() - runs[i].started_ns;
@@ -191,6 +192,8 @@ static void take_frame(void) {
         if (ready.once == DX_ONCE_FRESH)
             ready.once = DX_ONCE_USED;
     } else if (in_head.type == DX_PING) {
+        drain_reports(); /* a run whose launcher has heard of its end is told of before */
+        tell_news();
         tell(DX_PONG, body, body && in_head.length <= 8 ? in_head.length : 0);
     } else if (in_head.type == DX_RUN_SIGNAL && in_head.length == sizeof(struct dx_run_signal)) {
         struct dx_run_signal wanted;
@@ -275,7 +278,7 @@ static void refuse(int fd, const char *text) {
     frame_send(fd, DX_FAILED, payload, sizeof failed + length, NULL, 0); /* fits any socket's buffer */
 }
 
-static void start_monitor(int launcher, const struct setup *setup, int signals, int reports, int report) {
+static void start_monitor(int launcher, const struct setup *setup, int signals, int report) {
     size_t slot = 0;
     while (slot < runs_end && runs[slot].monitor)
         slot++;
@@ -302,7 +305,7 @@ static void start_monitor(int launcher, const struct setup *setup, int signals, 
         runs_end = slot + 1;
 }
 
-static void serve(const struct setup *setup, int signals, int reports, int report) {
+static void serve(const struct setup *setup, int signals, int report) {
     struct pollfd fds[] = {
         {.fd = setup->run_listener, .events = POLLIN},
         {.fd = setup->control_listener, .events = POLLIN},
@@ -321,10 +324,10 @@ static void serve(const struct setup *setup, int signals, int reports, int repor
             while (read(signals, &info, sizeof info) == (ssize_t)sizeof info)
                 if (info.ssi_signo == SIGTERM)
                     return;
-            reap(reports);
+            reap();
         }
         if (fds[3].revents)
-            drain_reports(reports);
+            drain_reports();
         if (fds[1].revents && (fd = accept4(setup->control_listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
             if (may_connect(fd, setup))
                 take_control(fd);
@@ -337,7 +340,7 @@ static void serve(const struct setup *setup, int signals, int reports, int repor
         if (fds[0].revents && (fd = accept4(setup->run_listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
             read_control();
             if (may_connect(fd, setup))
-                start_monitor(fd, setup, signals, reports, report);
+                start_monitor(fd, setup, signals, report);
             close(fd);
         }
         if (news)
@@ -374,7 +377,8 @@ int main(int argc, char **argv) {
     int signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals < 0 || leases_open() < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return 1;
+    reports = pair[0];
     take_control(setup.control);
-    serve(&setup, signals, pair[0], pair[1]);
+    serve(&setup, signals, pair[1]);
     return 0;
 }

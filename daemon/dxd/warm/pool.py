@@ -180,7 +180,7 @@ class Pool:
         """Remove the containers that have the volume; raises `Conflict` where there are runs in one."""
         await self._settled.wait()
         found = [each for each in self._warm.values() if use in each.key.volumes]
-        if any(each.runs for each in found):
+        if any([await self._has_runs(each) for each in found]):
             raise Conflict(f"{use.path} of {use.tool} is in use by a run", f"wait for it, or: dx stop {use.tool}")
         await asyncio.gather(*(self._removed(each, "its volume goes") for each in found))
 
@@ -327,13 +327,19 @@ class Pool:
             port = clash(key, each.key)
             if port is None:
                 continue
-            if each.runs or each.state is State.STARTING:
+            if each.state is State.STARTING or await self._has_runs(each):
                 who = ", ".join(sorted(each.tools)) or each.image
                 raise PortTaken(f"{port.shown} of this machine is taken by a run of {who}", "see: dx ps")
             self._retire(each, PORTS_FREE)
             await each.gone.wait()
             return True
         return False
+
+    async def _has_runs(self, warm: Warm) -> bool:
+        """Whether it has runs, once its agent has told of those that have ended by now."""
+        if warm.runs and warm.link is not None:
+            await warm.link.ping(PROBE_S)
+        return bool(warm.runs)
 
     def _make_room(self) -> None:
         now = time.monotonic()
