@@ -108,10 +108,23 @@ DIFFERENCES = [
     ),
 ]
 
+DIFFERENCES += [
+    Difference(
+        door,
+        ("test_a_file[*xff*]", "test_the_current_directory_keeps_its_name[*xff*]"),
+        "a path that is not UTF-8",
+        "granted like any other",
+        "refused, with status 125 and one line",
+        "the engine mounts it, and its API is JSON",
+    )
+    for door in ("bind", "portable")
+]
+
 DOORS = {
     "run": "`dx run`",
     "shim": "a shim",
     "python": "`python -m dx run`",
+    "bind": "grants that the engine mounts",
     "portable": "an engine out of reach",
 }
 

@@ -82,6 +82,14 @@ def test_a_run_whose_daemon_is_killed(once: House, image: str) -> None:
     until(lambda: len(once.containers()) == 2, "its container is gone, and two wait")
 
 
+def test_nothing_of_dx_is_seen(once: House) -> None:
+    """But where the tool has a cache a directory that is closed, and empty."""
+    assert once.run(["box", "sh", "-c", "test ! -e /.dx"]).returncode == 0
+    once.define(once.file.read_text().replace("[tools.box]", "[tools.box]\ncaches = ['/cache']"))
+    done = once.run(["box", "sh", "-c", "touch /cache/x && stat -c %a /.dx && ls -A /.dx | wc -l"])
+    assert (done.returncode, done.stdout) == (0, b"0\n0\n")
+
+
 def test_a_kept_root_is_refused(once: House) -> None:
     """It would be an overlay, too."""
     done = once.run(["kept", "true"])
