@@ -28,8 +28,10 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #define CHILD_FLAGS (CLONE_VFORK | SIGCHLD) /* the sanitizer keeps one shadow for each process */
+#define CHILD_MEMORY MAP_SHARED
 #else
 #define CHILD_FLAGS (CLONE_VFORK | CLONE_VM | SIGCHLD)
+#define CHILD_MEMORY MAP_PRIVATE /* all of it is the child's too, and this needs no file behind it */
 #endif
 
 /* Shared with the child, read when it has gone. */
@@ -146,7 +148,7 @@ static void execute(struct attempt *a) {
             if (length)
                 file[length++] = '/';
             memcpy(file + length, name, name_length + 1);
-            bool is_there = access(file, F_OK) == 0; /* for execve(2) to find out costs ten times as much */
+            bool is_there = access(file, F_OK) == 0; /* an execve(2) that finds nothing costs more */
             if (is_there)
                 execve(file, a->argv, a->env);
             if (errno != ENOENT && errno != ENOTDIR && errno != EACCES) {
@@ -244,7 +246,7 @@ static int explain(const struct attempt *a, struct failure *f) {
 pid_t command_start(const struct lease *lease, const struct dx_start *start, const int *targets, const int *fds,
                     int terminal, struct failure *f) {
     static char stack[STACK_BYTES] __attribute__((aligned(16)));
-    struct attempt *a = mmap(NULL, sizeof *a, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct attempt *a = mmap(NULL, sizeof *a, PROT_READ | PROT_WRITE, CHILD_MEMORY | MAP_ANONYMOUS, -1, 0);
     if (a == MAP_FAILED)
         return fail(f, 125, "cannot start the run: %s", strerror(errno));
     *a = (struct attempt){.lease = lease, .start = start, .targets = targets, .fds = fds, .terminal = terminal};

@@ -244,10 +244,12 @@ static void wait_for_end(struct watch *w) {
     }
 }
 
-/* Nothing of the run may act after its end is told. */
+/* Nothing of the run may act after its end is told. All of it descends from this process, so where there is no child
+ * there is nothing, and no need for a kill(2) that goes through every process of the machine. */
 static void kill_rest(struct dx_exit *exited) {
     struct rusage usage;
-    if (kill(-1, SIGKILL) == 0 || errno != ESRCH)
+    bool alone = waitpid(-1, NULL, WNOHANG | __WALL) < 0 && errno == ECHILD;
+    if (!alone && (kill(-1, SIGKILL) == 0 || errno != ESRCH))
         while (waitpid(-1, NULL, __WALL) > 0 || errno == EINTR)
             ;
     getrusage(RUSAGE_CHILDREN, &usage);
