@@ -7,6 +7,7 @@
  *   monitor.c  one process per run, PID 1 of the run's namespace: reads the request, waits, reports
  *   root.c     the run's fresh root
  *   drivers.c  a GPU's driver in it, where the engine has mounted one
+ *   pumps.c    files that the run may not be handed, by pipes
  *   terminal.c a pty of the run's own, where the launcher has a terminal
  *   layers.c   where what a run writes to its root goes
  *   filter.c   the system calls that a run may not make
@@ -36,6 +37,7 @@
 #define MAX_LINKS 512
 #define MAX_CACHES 16
 #define MAX_GROUPS 256
+#define MAX_PUMPS 8
 #define MESSAGE_BYTES 512
 
 /* What went wrong, as the user reads it; `code` is 125, 126 or 127. */
@@ -153,6 +155,17 @@ int drivers_move(struct failure *f);
 /* filter.c: write the filter, once; then put it on the calling thread, which must have no_new_privs. */
 void filter_prepare(void);
 int filter_install(void);
+
+/* pumps.c: put a pipe in the place of the regular file that `fd` is, to be `target` in the run; -1 and `f`. */
+int pump_add(const struct setup *setup, const struct lease *lease, int fd, int target, struct failure *f);
+/* The command has been started. */
+void pumps_begin(void);
+/* What to wait for; how many they are, MAX_PUMPS at most. Then move what can be moved. */
+struct pollfd;
+size_t pumps_poll(struct pollfd *fds);
+void pumps_move(const struct pollfd *fds);
+/* Nothing of the run is left: move the rest, and tell what could not be; whether all was. */
+bool pumps_end(int launcher);
 
 /* terminal.c: make a pty like the launcher's terminal, the controlling terminal of the calling session leader. The slave's
  * descriptor, and the master's; or -1 and `f`. */

@@ -71,14 +71,13 @@ static int own_device(int fd, const struct stat *st) {
 }
 
 /* Where the run is somebody else than its caller, a descriptor is that one's way to files whose ids are not mapped, as
- * those of grants are: it can be opened anew through /proc, and, by root, given away and made setuid. */
+ * those of grants are: it can be opened anew through /proc, and, by root, given away and made setuid. It gets a pipe. */
 static int check_foreign(const struct setup *setup, const struct lease *lease, int fd, const struct stat *st, int target,
                          struct failure *f) {
     if (S_ISCHR(st->st_mode) && lease->uid == 0 && own_device(fd, st) < 0 && setup->user.mapped && !isatty(fd))
         return fail(f, 125, "descriptor %d is a device, which a tool that is not you may not be handed", target);
     if (S_ISREG(st->st_mode) && setup->user.mapped && (lease->uid == 0 || st->st_uid != setup->owner))
-        return fail(f, 125, "descriptor %d is a file, which a tool that is not you may not be handed; pipe it: %s", target,
-                    target ? "| cat > FILE" : "cat FILE |");
+        return pump_add(setup, lease, fd, target, f);
     return 0;
 }
 
@@ -223,16 +222,18 @@ static void hang_up(struct watch *w) {
 }
 
 static void wait_for_end(struct watch *w) {
-    struct pollfd fds[] = {{.fd = w->signals, .events = POLLIN}, {.fd = w->launcher, .events = POLLIN}};
+    struct pollfd fds[2 + MAX_PUMPS] = {{.fd = w->signals, .events = POLLIN}, {.fd = w->launcher, .events = POLLIN}};
     for (;;) {
-        int n = poll(fds, 2, until_next_step(w));
+        int n = poll(fds, 2 + pumps_poll(fds + 2), until_next_step(w));
         if (fds[0].revents && take_signals(w))
             return;
         if (n > 0 && fds[1].fd >= 0 && fds[1].revents && take_frame(w) < 0) {
             fds[1].fd = -1;
             hang_up(w);
         }
-        if (n == 0 && w->gone_ns) {
+        if (n > 0)
+            pumps_move(fds + 2);
+        if (w->gone_ns && until_next_step(w) == 0) {
             if (w->termed) {
                 w->status = SIGKILL;
                 return;
@@ -321,6 +322,7 @@ void monitor(const struct setup *setup, int launcher, int report_to, uint32_t sl
     if (w.command < 0)
         end_failed(launcher, &f);
     close_all(fds, start.nstd); /* a pipe's reader must see its end when the run closes it */
+    pumps_begin();
     report.run.started = 1;
     tell_agent();
     frame_send(launcher, DX_STARTED, NULL, 0, &master, master >= 0);
@@ -328,6 +330,8 @@ void monitor(const struct setup *setup, int launcher, int report_to, uint32_t sl
         close(master);
     wait_for_end(&w);
     kill_rest(&report.run.exit);
+    if (!pumps_end(launcher) && w.status == 0)
+        w.status = 125 << 8; /* the command has ended well, and cannot know */
     if (w.terminal >= 0)
         terminal_release(w.terminal);
     notes_end(setup, &lease, w.status, launcher);

@@ -1,14 +1,18 @@
 """Who a run is: you, root, or the image's USER; and that what it writes to your files is yours all the same."""
 
 import os
+import signal
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.rig import one_line
-from tests.house import ME, PEOPLE, House, Person, docker
+from tests.e2e.rig import one_line, processes
+from tests.house import DEADLINE_S, ME, PEOPLE, House, Person, docker
+from tests.waiting import until
 
 STRANGERS = 4999
 """A uid that is nobody's here."""
@@ -141,22 +145,119 @@ def test_root_has_no_right_to_files_that_are_not_yours(house: House) -> None:
     assert owner(place) == (house.person.uid, house.person.gid)
 
 
-@pytest.mark.parametrize("name", ["stdin", "stdout", "stderr"])
-def test_a_file_is_no_descriptor_of_root(house: House, name: str) -> None:
-    """It could be given away, and made a program that is root outside. Pipes do; root itself has nothing to gain."""
-    path = Path(os.fsdecode(house.place())) / "file"
+REDIRECTED = [
+    ('"$@" cat < in > out', ""),
+    ('"$@" cat < in >> out', "before\n"),
+    ('"$@" sh -c "seq 500 | while read i; do echo out \\$i; echo err \\$i >&2; done" > out 2>&1', ""),
+    ('"$@" sh -c "echo 1; echo 2 >&2" 2> out', ""),
+    ('{ echo 0; "$@" echo 1; echo 2; } > out', ""),
+    ('{ "$@" sh -c "read it; echo \\$it"; read it; echo $it; "$@" cat; } < in > out', ""),
+    ('while read it; do "$@" echo got $it; done < in > out', ""),
+    ('"$@" sh -c "cat; cat" < in | cat > out', ""),
+    ('"$@" sh -c "cat <&5; cat <&6; echo also >&7" 5< in 6< in 7>> out', "before\n"),
+    ('"$@" sh -c "cat <&5; cat" < in 5<&0 > out', ""),
+    ('"$@" cat 0<> in 1<> out', "before, and more than what comes\n"),
+    ('"$@" sh -c "exec <&-; echo 1" < in > out', ""),
+    ('"$@" sh -c "exec >&-; exit 3" > out; echo $? > out', ""),
+]
+
+
+@pytest.mark.parametrize(("script", "before"), REDIRECTED, ids=[each[0] for each in REDIRECTED])
+def test_redirections_of_root_are_as_yours(house: House, image: str, script: str, before: str) -> None:
+    """What comes and goes is the same, and so is where the files' offsets are in the end."""
+    seen = []
+    for user in ("me", "root"):
+        place = Path(os.fsdecode(house.place()))
+        for name, text in (("in", "one\ntwo\nthree\n"), ("out", before)):
+            (place / name).write_text(text)
+            house.own(place / name)
+        line = ["/bin/sh", "-c", script, "sh", str(house.bin / "dx"), "run", "--user", user, image]
+        done = subprocess.run(line, capture_output=True, timeout=DEADLINE_S, **house.options({"cwd": place}))
+        assert b"dx: " not in done.stderr
+        assert owner(place / "out") == (house.person.uid, house.person.gid)
+        seen.append(
+            (done.returncode, done.stdout, done.stderr, (place / "in").read_text(), (place / "out").read_text())
+        )
+    assert seen[0] == seen[1]
+
+
+def test_much_through_redirections_of_root(house: House) -> None:
+    """All of it arrives, as it is."""
+    place = Path(os.fsdecode(house.place()))
+    data = os.urandom(5_000_001)
+    with (place / "in").open("w+b") as source, (place / "out").open("w+b") as target:
+        source.write(data)
+        source.seek(1)
+        done = house.run(["rooted", "cat"], cwd=place, stdin=source, stdout=target)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert (source.tell(), target.tell()) == (len(data), len(data) - 1)
+        target.seek(0)
+        assert target.read() == data[1:]
+
+
+def test_a_file_is_no_descriptor_of_root(house: House) -> None:
+    """It could be given away, and made a program that is root outside; root itself has nothing to gain."""
+    place = Path(os.fsdecode(house.place()))
+    path = place / "file"
     path.write_text("content\n")
+    path.chmod(0o4755)
     house.own(path)
-    with path.open("r+b") as file:
-        done = house.run(["rooted", "sh", "-c", "chown 5 /proc/self/fd/1; cat"], cwd="/", **{name: file})
-    if house.person.uid == 0:
-        assert done.returncode == 0
-    else:
-        text = path.read_text() if name == "stderr" else (done.stderr or b"").decode()
-        assert done.returncode == 125
-        assert "is a file, which a tool that is not you may not be handed; pipe it" in text
+    path.chmod(0o4755)
+    script = """
+    chmod 4777 /proc/self/fd/1; chown 5 /proc/self/fd/1; echo more >> /proc/self/fd/1
+    for each in /proc/1/fd/*; do if (: < $each) 2> /dev/null; then echo $each; fi; done
+    """
+    with path.open("ab") as file:
+        done = house.run(["rooted", "sh", "-c", script], cwd="/", stdout=file)
+        assert (done.returncode, done.stderr) == (0, b"")
+    if house.person.uid != 0:
         assert owner(path) == (house.person.uid, house.person.gid)
-    assert house.run(["rooted", "cat"], input=b"piped").stdout == b"piped"
+        assert path.stat().st_mode & 0o7777 == 0o755, "the bit goes when the caller writes, as ever"
+    assert path.read_text() == "content\nmore\n"
+
+
+def test_a_file_for_both_is_refused_to_root(house: House) -> None:
+    """But as stdin, where it is read, and stdout and stderr, where it is written."""
+    if house.person.uid == 0:
+        return  # root itself is handed it
+    with tempfile.TemporaryFile() as file:
+        os.set_inheritable(file.fileno(), True)
+        assert "is a file open for both reading and writing" in one_line(
+            house.run(["rooted", "true"], pass_fds=[file.fileno()])
+        )
+
+
+@needs_root
+def test_a_full_disk_of_root(house: House) -> None:
+    """A tool that still writes gets SIGPIPE, one that has ended well is no success, and both are told of."""
+    if house.person.uid == 0:
+        return
+    place = Path(os.fsdecode(house.place()))
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size=64k,mode=755,uid={house.person.uid}", "none", str(place)], check=True
+    )
+    try:
+        for script, status in (("yes", -signal.SIGPIPE), ("echo text", 125)):
+            with (place / "file").open("ab") as file:
+                done = house.run(["rooted", "sh", "-c", f"exec {script}"], cwd="/", stdout=file)
+            assert (done.returncode, done.stderr) == (
+                status,
+                b"dx: cannot write to descriptor 1: No space left on device\n",
+            )
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_redirected_run_ends_with_its_launcher(house: House) -> None:
+    """Though it goes on writing, and does not hear."""
+    path = Path(os.fsdecode(house.place())) / "file"
+    with path.open("wb") as file:
+        script = "trap '' HUP TERM; while :; do echo still; done"
+        process = house.popen(["run", "rooted", "sh", "-c", script], stdout=file)
+        until(lambda: path.stat().st_size > 0, "it writes")
+        process.kill()
+        process.wait(DEADLINE_S)
+    until(lambda: not any(processes(each) for each in house.containers()), "the run is gone", deadline_s=6)
 
 
 @pytest.mark.parametrize("user", ["me", "root"])
