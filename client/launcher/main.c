@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,6 +93,11 @@ static void check_stdio(void) {
     }
 }
 
+static bool is_ignored(int number) {
+    struct sigaction action;
+    return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 /* An agent that is out of reach takes no descriptors; the Python client has frames for it, and asks anew. */
 void give_way(const struct request *request) {
     char depth[16];
@@ -101,10 +107,14 @@ void give_way(const struct request *request) {
         nargs++;
     while (request->options[noptions])
         noptions++;
-    char **argv = calloc(noptions + nargs + 6, sizeof *argv);
+    char **argv = calloc(noptions + nargs + 8, sizeof *argv);
     if (!argv)
         die(EXIT_DX, "no memory");
     argv[n++] = "--relay";
+    if (is_ignored(SIGPIPE)) /* Python ignores both, and would not know */
+        argv[n++] = "--ignored=13";
+    if (is_ignored(SIGXFSZ))
+        argv[n++] = "--ignored=25";
     if (request->shim)
         argv[n++] = "--shim";
     for (size_t i = 0; i < noptions; i++, n++) {

@@ -92,6 +92,27 @@ def test_what_was_made_anew_is_seen_anew(bound: House) -> None:
     assert output(bound, "cat", "file", cwd=project) == "again"
 
 
+@pytest.mark.skipif(ME.uid != 0, reason="only root can mount")
+def test_a_mount_that_came_later_is_told_of(bound: House) -> None:
+    """The container is older, and does not have it; a new one does."""
+    project = Path(os.fsdecode(bound.place("a project")))
+    below = project / "below"
+    below.mkdir()
+    assert output(bound, "ls", "below", cwd=project) == ""
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(below)], check=True)
+    try:
+        write(bound, below / "file", "seen")
+        done = bound.run(["box", "ls", "below"], cwd=project)
+        assert (done.returncode, done.stdout) == (0, b"")
+        assert done.stderr.startswith(b"dx: the container is older than what is mounted at /")
+        assert done.stderr.endswith(b"/a project/below, and lacks it; run: dx stop box\n")
+        assert bound.dx(["stop", "box"]).returncode == 0
+        assert output(bound, "ls", "below", cwd=project) == "file\n"
+    finally:
+        bound.dx(["stop", "--all"])
+        subprocess.run(["umount", str(below)], check=True)
+
+
 def test_a_name_that_the_engine_cannot_be_told_is_refused(bound: House) -> None:
     """Before the tool starts, and by name."""
     done = bound.run(["box", "true"], cwd=bound.place(b"\xff"))

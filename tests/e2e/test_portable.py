@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import pty
 import re
 import select
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 from dx.client import Client
 from dx.errors import RunFailed
+from tests.e2e.test_reach import free_port
 from tests.fakes.proxy import ENGINE
 from tests.house import DEADLINE_S, ME, PEOPLE, House, Person, docker
 from tests.waiting import until
@@ -136,6 +138,25 @@ def test_other_descriptors_are_told_of(far: House, image: str) -> None:
         assert re.fullmatch(rb"dx: descriptors .*: %d\n" % extra.fileno(), done.stderr)
 
 
+def test_a_terminal_that_a_run_does_not_get_is_told_of(far: House, image: str) -> None:
+    """Where stdout is one and stdin is not; where neither is, nothing is said."""
+    for at_terminal in (True, False):
+        master, slave = pty.openpty()
+        done = far.run([image, "sh", "-c", "test -t 1"], stdout=slave if at_terminal else subprocess.PIPE)
+        os.close(master)
+        os.close(slave)
+        assert done.returncode == 1
+        assert done.stderr.count(b"dx: stdout is a terminal") == at_terminal
+
+
+def test_what_cannot_be_written_is_no_success(far: House, image: str) -> None:
+    """The tool has ended by then, and cannot know."""
+    with open("/dev/full", "wb") as full:
+        done = far.run([image, "echo", "text"], stdout=full)
+    assert done.returncode == 125
+    assert done.stderr == b"dx: cannot write to descriptor 1: No space left on device\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
 def test_nothing_is_left_of_a_launcher_that_dies(far: House, image: str, number: signal.Signals) -> None:
     """The run goes with it."""
@@ -182,8 +203,13 @@ def test_an_engine_that_is_reached_by_tcp(image: str) -> None:
     """Nobody has to force it: such an engine is elsewhere, as far as can be known."""
     upstream = os.environ.get("DOCKER_HOST", f"unix://{ENGINE}").removeprefix("unix://")
     with by_tcp(upstream) as address, House(ME, DOCKER_HOST=address) as house:
-        done = house.run([image, "sh", "-c", "cat; exit 3"], input=b"text")
-        assert (done.returncode, done.stdout, done.stderr) == (3, b"text", b"")
+        said = f"dx: the engine is at {address}: of {house.work} the run sees what is there\n".encode()
+        for told in (said, b""):  # once for a container
+            done = house.run([image, "sh", "-c", "cat; exit 3"], input=b"text")
+            assert (done.returncode, done.stdout, done.stderr) == (3, b"text", told)
+        port = free_port()
+        done = house.run(["--port", f"{port}:80", image, "true"])
+        assert f"of its machine, not of this one, is port 127.0.0.1:{port}\n".encode() in done.stderr
         house.stop()
 
 

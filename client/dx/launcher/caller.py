@@ -1,8 +1,8 @@
 """What a run inherits from whoever called, besides argv and environment (client/launcher/caller.c).
 
 Python itself changes some of it before it runs a line: it ignores SIGPIPE and SIGXFSZ, and where the locale is C it
-sets LC_CTYPE. So what can still be had from the kernel comes from there, and the two signals always count as not
-ignored, like for those who start a process with `subprocess`.
+sets LC_CTYPE. So what can still be had from the kernel comes from there, and the two signals count as not
+ignored, like for those who start a process with `subprocess`, unless a launcher in C was there first and says so.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ class State:
 
     __slots__ = ("ignored", "limits", "nice", "umask")
 
-    def __init__(self) -> None:
-        """As it is now. Reading it changes nothing, so that threads do not matter."""
+    def __init__(self, ignored: int = 0) -> None:
+        """As it is now; bits of `ignored` are signals of which it is known otherwise. Reading it changes nothing, so
+        that threads do not matter.
+        """
         with open("/proc/self/status", "rb") as file:
             lines = dict(line.split(b":", 1) for line in file.read().splitlines())
         self.umask = int(lines[b"Umask"], 8)
-        self.ignored = int(lines[b"SigIgn"], 16) & ~_IGNORED_BY_PYTHON
+        self.ignored = int(lines[b"SigIgn"], 16) & ~_IGNORED_BY_PYTHON | ignored
         self.nice = os.getpriority(os.PRIO_PROCESS, 0)
         numbers = [value & (1 << 64) - 1 for each in range(RLIMITS) for value in resource.getrlimit(each)]
         self.limits = tuple(numbers)

@@ -272,6 +272,17 @@ def split(descriptors: list[int]) -> tuple[list[int], list[int]]:
     return [fd for fd in descriptors if fd < 3], [fd for fd in descriptors if fd > 2]
 
 
+def lost(descriptors: list[int], others: list[int]) -> list[str]:
+    """What is not the same for the run, as lines for its caller."""
+    lines = []
+    if others:
+        names = ", ".join(map(str, others))
+        lines.append(f"descriptors that this engine is out of reach for, and the run does not get: {names}")
+    if 1 in descriptors and os.isatty(1):
+        lines.append("stdout is a terminal and stdin is none: on this engine the run gets a pipe in its place")
+    return lines
+
+
 def _is_input(fd: int) -> bool:
     import fcntl
 

@@ -18,8 +18,10 @@ EXIT_DX = 125
 _INT = 2
 OPTIONS = (b"env", b"mount", b"network", b"port", b"device", b"share", b"user", b"paths", b"git")
 """Those that take a value."""
+IGNORED = b"--ignored="
+"""Before anything else, from the launcher that this takes the place of: a signal that its caller ignores."""
 SHIM = b"--shim"
-"""First of all, from the launcher that this takes the place of, which was called through a shim."""
+"""After those, from that launcher: it was called through a shim."""
 
 USAGE = """\
 Usage: dx run [OPTION...] TOOL [ARG...]
@@ -56,12 +58,15 @@ def main() -> NoReturn:
     try:
         closed = caller.secure_stdio()
         arguments = caller.arguments()[1:]
+        ignored = 0
+        while arguments and arguments[0].startswith(IGNORED):
+            ignored |= 1 << int(arguments.pop(0)[len(IGNORED) :]) - 1
         shim = arguments[:1] == [SHIM]
         options, line = read(arguments[shim:])
         if line is None:
             status = 0 if _write(1, USAGE.encode()) else EXIT_DX
         else:
-            run(options, line, closed, shim=shim)
+            run(options, line, closed, shim=shim, ignored=ignored)
     except RunFailed as error:
         status = error.exit_code
         complain(error.message)
@@ -74,8 +79,12 @@ def main() -> NoReturn:
     os._exit(status)
 
 
-def run(options: list[bytes], line: list[bytes], closed: frozenset[int], *, shim: bool = False) -> NoReturn:
-    """Run a command; raises `ClientError` where it does not begin."""
+def run(
+    options: list[bytes], line: list[bytes], closed: frozenset[int], *, shim: bool = False, ignored: int = 0
+) -> NoReturn:
+    """Run a command; raises `ClientError` where it does not begin. `ignored` has a bit for each signal that the caller
+    ignores, of those that cannot be told from here.
+    """
     env = caller.deeper(caller.environment())
     request = lease.Request(line[0], line[1:], env, caller.directory(), options, shim=shim, framed=True)
     screen = Screen()
@@ -87,7 +96,7 @@ def run(options: list[bytes], line: list[bytes], closed: frozenset[int], *, shim
         finally:
             screen.clear()
 
-    run = relay.Relay(ask(), ask, closed)
+    run = relay.Relay(ask(), ask, closed, ignored)
     try:
         run.see_through()
     finally:

@@ -24,6 +24,8 @@ _HUP, _INT, _QUIT, _USR1, _USR2, _ALRM, _TERM = 1, 2, 3, 10, 12, 14, 15
 _CONT, _STOP, _TSTP, _WINCH = 18, 19, 20, 28
 _FORWARDED = (_INT, _TERM, _HUP, _QUIT, _USR1, _USR2, _ALRM, _CONT, _TSTP, _WINCH)
 _MAX_LOST = 3
+EXIT_LOST = 125 << 8
+"""As wait(2) gives it: the end of a run that went well, of which something could not be written."""
 
 
 class Relay:
@@ -31,17 +33,19 @@ class Relay:
     with that of one whose grants cannot be opened here it is one without.
     """
 
-    def __init__(self, lease: Lease, ask: Callable[[int | None, int | None], Lease], closed: frozenset[int]) -> None:
+    def __init__(
+        self, lease: Lease, ask: Callable[[int | None, int | None], Lease], closed: frozenset[int], ignored: int
+    ) -> None:
         self._lease = lease
         self._ask = ask
         self._closed = closed
-        self._state = caller.State()
+        self._state = caller.State(ignored)
         self._held = [each for each in _FORWARDED if not self._state.ignored >> each - 1 & 1]
         self._notes: list[str] = []
         """Lines for the end."""
         self._started = False
         self._told = False
-        """Of descriptors that the run does not get."""
+        """Of what the run does not get."""
         self._passed_on: set[int] = set()
         """Signals that were sent to the run from here."""
         self._terminal: Terminal | None = None
@@ -106,17 +110,14 @@ class Relay:
                 os.close(fd)
 
     def _without_others(self, fds: list[int]) -> list[int]:
-        """Those that can be had through frames; of the others it is told."""
+        """Those that can be had through frames; of what cannot it is told."""
         from dx.launcher import framed
 
         fds, others = framed.split(fds)
         framed.check(fds)
-        if others and not self._told:
-            names = ", ".join(map(str, others))
-            os.write(
-                2, f"dx: descriptors that this engine is out of reach for, and the run does not get: {names}\n".encode()
-            )
-        self._told = True
+        if not self._told:
+            self._told = True
+            self._tell(framed.lost(fds, others))
         return fds
 
     def _lose(self, lost: int, error: OSError) -> int:
@@ -223,7 +224,9 @@ class Relay:
         elif kind == protocol.EXIT:
             status = link.exit_status(payload)
             self._drain(agent, signals, killed=bool(status & 0x7F))
-            self._notes += getattr(agent, "trouble", [])
+            if trouble := getattr(agent, "trouble", []):
+                self._notes += trouble
+                status = status or EXIT_LOST  # what it wrote is lost, and it cannot know
             self._end_like(status)
         else:
             raise RunFailed("the agent speaks another version; run: dx stop --all")
@@ -280,16 +283,17 @@ class Relay:
             and self._terminal.was_typed(number)
         )
         self.leave()
-        self._tell()
+        self._tell(self._notes)
         if typed:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             self._tell_group(number)
         end_like(status)
 
-    def _tell(self) -> None:
-        """Why it failed, for people; a standard error that is closed does not mind."""
+    @staticmethod
+    def _tell(notes: list[str]) -> None:
+        """Lines for people; a standard error that is closed does not mind."""
         try:
-            for note in self._notes:
+            for note in notes:
                 os.write(2, f"dx: {note}\n".encode())
         except OSError:
             return

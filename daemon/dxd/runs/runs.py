@@ -23,7 +23,7 @@ from dxd.kit.progress import Progress
 from dxd.runs import command, devices, environment, explain, grants, session
 from dxd.runs.model import Elsewhere, Grant, Lease, LeaseRequest, Run, RunId, RunState, StillAlive
 from dxd.runs.options import with_options
-from dxd.runs.sharing import binds_of, key_of
+from dxd.runs.sharing import binds_of, key_of, unseen
 from dxd.runs.spec import Spec
 from dxd.telemetry import get_logger
 from dxd.tools.catalogue import Catalogue
@@ -140,8 +140,8 @@ class Runs:
         key = key_of(image, tool)
         if portable or self._force_bind or request.bind is not None:
             key = replace(key, binds=binds_of(plan.grants))
-        if tool.root is Root.KEPT and not self._pool.has(key):
-            await self._keep(key, progress)
+        if not self._pool.has(key):
+            await self._prepare(key, tool, progress)
         spec = Spec(
             peer=request.peer,
             what=what,
@@ -158,9 +158,7 @@ class Runs:
                 warm = await self._pool.take(key, image=tool.image or f"{tool.name} (build)", tool=tool.name)
             except OutOfReach:
                 return await self.lease(request, progress)
-            if warm.claimed and tool.scratch_bytes is not None and tool.name not in self._unbounded:
-                self._unbounded.add(tool.name)
-                progress.note(f"the scratch_size of {tool.name} bounds nothing on this machine; see: dx doctor")
+            self._tell(warm, key, tool, progress)
             assert warm.link is not None
             run = self._enter(warm, tool.name, os.fsdecode(what.argv[0]), request.peer.pid)
             token = secrets.token_bytes(protocol.TOKEN_BYTES)
@@ -209,6 +207,21 @@ class Runs:
             now = time.monotonic()
             for each in [each for each in self._live.values() if each.state is RunState.LEASED and now > each.expires]:
                 self._finish(each, RunState.LOST)
+
+    def _tell(self, warm: Warm, key: Key, tool: Tool, progress: Progress) -> None:
+        """What a run in this container has not."""
+        if warm.claimed and tool.scratch_bytes is not None and tool.name not in self._unbounded:
+            self._unbounded.add(tool.name)
+            progress.note(f"the scratch_size of {tool.name} bounds nothing on this machine; see: dx doctor")
+        for line in explain.unseen(tool.name, unseen(warm.key.binds, key.binds)):
+            progress.note(line)
+
+    async def _prepare(self, key: Key, tool: Tool, progress: Progress) -> None:
+        """Before there is a container of the key; raises `Conflict` where the tool's kept root is in use."""
+        for line in explain.elsewhere(self._pool.remote, key):
+            progress.note(line)
+        if tool.root is Root.KEPT:
+            await self._keep(key, progress)
 
     async def _keep(self, key: Key, progress: Progress) -> None:
         """Have the tool's kept root free for a container of the key; raises `Conflict` where another's runs use it."""

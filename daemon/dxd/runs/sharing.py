@@ -1,6 +1,7 @@
 """What a tool's runs have in common with others that share their container: its key."""
 
 import os
+import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from dxd.errors import CannotGrant
 from dxd.runs.grants import PlacedGrant
 from dxd.tools.model import Network, Root, Share, Tool, User
 from dxd.warm.model import Bind, Key, VolumeKind, VolumeUse
+
+_ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 def key_of(image: Image, tool: Tool) -> Key:
@@ -36,10 +39,11 @@ def key_of(image: Image, tool: Tool) -> Key:
 def binds_of(placed: Sequence[PlacedGrant]) -> tuple[Bind, ...]:
     """What a container has to have from its start; raises `CannotGrant` for what the engine cannot be told."""
     binds = []
+    mounts = _mounts()
     for each in placed:
         name = os.fsdecode(each.source)
         try:
-            binds.append(_bind(name, each.source.decode()))
+            binds.append(_bind(name, each.source.decode(), mounts))
         except OSError as error:
             raise CannotGrant(f"{name} cannot be granted: {error.strerror}", "it was there a moment ago") from None
         except UnicodeDecodeError:
@@ -48,7 +52,20 @@ def binds_of(placed: Sequence[PlacedGrant]) -> tuple[Bind, ...]:
     return tuple(binds)
 
 
-def _bind(name: str, source: str) -> Bind:
+def unseen(there: Sequence[Bind], wanted: Sequence[Bind]) -> list[str]:
+    """What has been mounted below the grants since the container that has them began, as paths."""
+    pairs = zip(there, wanted, strict=True)
+    return sorted({each.partition(" ")[2] for old, new in pairs for each in new.below if each not in old.below})
+
+
+def _mounts() -> list[tuple[str, str]]:
+    """The id and the place of all mounts, proc_pid_mountinfo(5)."""
+    lines = Path("/proc/self/mountinfo").read_text(errors="backslashreplace").splitlines()
+    found = (line.split(" ", 5) for line in lines)
+    return [(fields[0], _ESCAPE.sub(lambda each: chr(int(each[1], 8)), fields[4])) for fields in found]
+
+
+def _bind(name: str, source: str, mounts: Sequence[tuple[str, str]]) -> Bind:
     place = os.open(name, os.O_PATH | os.O_CLOEXEC)
     try:
         # What was decided has no link on its way: one that is there now was not then.
@@ -57,7 +74,9 @@ def _bind(name: str, source: str) -> Bind:
         found = os.fstat(place)
     finally:
         os.close(place)
-    return Bind(source, found.st_dev, found.st_ino)
+    top = source.rstrip("/") + "/"
+    below = tuple(f"{number} {path}" for number, path in mounts if path.startswith(top))
+    return Bind(source, found.st_dev, found.st_ino, below)
 
 
 def _volumes(image: Image, tool: Tool) -> tuple[VolumeUse, ...]:

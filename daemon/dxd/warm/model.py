@@ -1,6 +1,6 @@
 """Warm containers as values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -67,6 +67,8 @@ class Bind:
     """Absolute."""
     device: int
     inode: int
+    below: tuple[str, ...] = field(default=(), compare=False)
+    """What was mounted below it, as "ID PATH", when it was looked at: a container does not see what came later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,11 @@ class Pool:
         """Whether agents can only be reached through the engine; certain once it has answered."""
         return self._starter.portable
 
+    @property
+    def remote(self) -> str:
+        """The engine's address where it may be another machine's; else empty."""
+        return self._starter.remote
+
     async def connect(self, warm: Warm, inner: asyncio.Protocol) -> None:
         """A run link through the engine; `inner` gets its bytes. Raises `EngineTrouble`, `NotFound`."""
         await self._starter.connect(warm.name, inner)

@@ -132,6 +132,12 @@ class Starter:
         """Whether agents can only be reached through the engine."""
         return self.out_of_reach != ""
 
+    @property
+    def remote(self) -> str:
+        """The engine's address where it may be another machine's; else empty."""
+        address = self._engine.status().address or ""
+        return address if address.startswith("tcp:") else ""
+
     async def connect(self, name: str, inner: asyncio.Protocol) -> None:
         """The run link of a run to be, through the engine. Raises `NotFound`, `EngineTrouble`."""
         await self._engine.execute(f"dx-{name}", (AGENT, "attach"), inner)
