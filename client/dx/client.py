@@ -141,6 +141,7 @@ class Client(api.Client):
         options = [f"{name}={each}" for name, values in given.items() for each in values]
         if network is not None:
             options.append(f"network={network}")
+        others = tuple(pass_fds)
         words = [os.fsencode(each) for each in command]
         environment = os.environb if env is None else {os.fsencode(k): os.fsencode(v) for k, v in env.items()}
         request = lease.Request(
@@ -149,6 +150,7 @@ class Client(api.Client):
             caller.deeper([b"%s=%s" % item for item in environment.items()]),
             caller.directory() if cwd is None else os.fsencode(Path(os.fsdecode(cwd)).absolute()),
             [each.encode() for each in options],
+            framed=not [fd for fd in others if fd > 2],
         )
         if any(b"\0" in each for each in (*words, *request.env, request.cwd, *request.options)):
             raise ValueError("embedded null byte")
@@ -164,10 +166,11 @@ class Client(api.Client):
         return Process(
             words,
             ask,
+            self._connect,
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            pass_fds=pass_fds,
+            pass_fds=others,
         )
 
     def _connect(self) -> _socket.socket:

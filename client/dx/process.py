@@ -1,7 +1,8 @@
 """A run that a Python program has begun, in the manner of `subprocess.Popen`.
 
 There is no process of this machine's for it: the program itself holds the link to the agent, hands its descriptors
-over, and hears of the end. What ends the link ends the run: `close`, or the end of the program.
+over, and hears of the end. Where the agent is out of reach, a thread carries the bytes (`dx.carrier`). What ends the
+link ends the run: `close`, or the end of the program.
 """
 
 import io
@@ -15,13 +16,16 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from dx import protocol
 from dx.errors import RunFailed
 from dx.launcher import caller, grants, link, opener
 from dx.launcher.lease import Lease
 from dx.launcher.link import Link
+
+if TYPE_CHECKING:
+    from _socket import socket
 
 Stream = int | IO[bytes] | IO[str] | None
 """None for the program's own, a descriptor, a file with one, or `subprocess.PIPE`, `DEVNULL`, `STDOUT`."""
@@ -39,13 +43,16 @@ class Process:
         self,
         args: list[bytes],
         ask: Callable[[int | None, int | None], Lease],
+        connect: Callable[[], "socket"],
         *,
         stdin: Stream,
         stdout: Stream,
         stderr: Stream,
         pass_fds: Iterable[int],
     ) -> None:
-        """Begin it; `ask` gets a lease, for a run that is late another one or `still_alive`. Raises `RunFailed`."""
+        """Begin it; `ask` gets a lease, for a run that is late another one or `still_alive`, `connect` a connection to
+        the daemon. Raises `RunFailed`.
+        """
         self.args = args
         self.stdin: IO[bytes] | None = None
         self.stdout: IO[bytes] | None = None
@@ -66,7 +73,7 @@ class Process:
                 descriptors += more
             descriptors += [(fd, fd) for fd in sorted(set(pass_fds)) if fd > 2]
             try:
-                self._link = _begin(ask, descriptors)
+                self._link = _begin(ask, connect, descriptors)
             except BaseException:
                 self._close_pipes()
                 raise
@@ -202,14 +209,18 @@ class Process:
             raise RunFailed("the agent speaks another version; run: dx stop --all")
 
 
-def _begin(ask: Callable[[int | None, int | None], Lease], descriptors: list[tuple[int, int]]) -> Link:
+def _begin(
+    ask: Callable[[int | None, int | None], Lease],
+    connect: Callable[[], "socket"],
+    descriptors: list[tuple[int, int]],
+) -> Link:
     """A link to a run that has begun; raises `RunFailed`."""
     state = caller.State()
     lease = ask(None, None)
     lost = 0
     while True:
         try:
-            agent = Link(lease)
+            agent = _link(lease, connect)
         except OSError as error:
             lost += 1
             if lost > _MAX_LOST:
@@ -228,6 +239,14 @@ def _begin(ask: Callable[[int | None, int | None], Lease], descriptors: list[tup
             raise
         agent.close()
         lease = other
+
+
+def _link(lease: Lease, connect: Callable[[], "socket"]) -> Link:
+    if not lease.framed:
+        return Link(lease)
+    from dx.carrier import CarriedLink
+
+    return CarriedLink(lease, connect)
 
 
 def _hand_over(agent: Link, state: caller.State, descriptors: list[tuple[int, int]]) -> None:

@@ -14,8 +14,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from dx.client import Client
-from dx.errors import RunFailed
 from tests.e2e.test_reach import free_port
 from tests.fakes.proxy import ENGINE
 from tests.house import DEADLINE_S, ME, PEOPLE, House, Person, docker
@@ -189,14 +187,6 @@ def test_a_container_that_goes_is_told_of(far: House, image: str) -> None:
         assert process.wait(DEADLINE_S) == 125
         assert b"was stopped" in process.stderr.read()
     assert far.run([image, "echo", "again"]).stdout == b"again\n"
-
-
-def test_the_library_says_that_it_cannot(far: House, image: str) -> None:
-    """It has descriptors to pass on, and nothing else so far."""
-    if far.person is not ME:
-        return  # a daemon answers its own user only, and this process is another
-    with pytest.raises(RunFailed, match="dx run"):
-        Client(socket=far.socket).run([image, "true"], cwd=far.place())
 
 
 def test_an_engine_that_is_reached_by_tcp(image: str) -> None:

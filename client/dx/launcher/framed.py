@@ -38,6 +38,7 @@ class _Input:
         self.fd = fd
         self.credit = protocol.WINDOW
         self.sent = 0
+        self.is_file = stat.S_ISREG(os.fstat(fd).st_mode)
 
 
 class _Output:
@@ -74,9 +75,13 @@ class _Output:
 class FramedLink(Link):
     """As `Link`, with the streams of the run."""
 
-    def __init__(self, lease: Lease, connect: Callable[[], _socket.socket]) -> None:
-        """Connect; raises `RunFailed`, with the daemon's words where it refuses."""
+    def __init__(self, lease: Lease, connect: Callable[[], _socket.socket], *, owns: bool = False) -> None:
+        """Connect; raises `RunFailed`, with the daemon's words where it refuses. With `owns` the descriptors that
+        `start` gets are this link's, which closes them when it has no use for them any more.
+        """
         self.lease = lease
+        self._owned: set[int] = set()
+        self._owns = owns
         self.sock = connect()
         self._inputs: dict[int, _Input] = {}
         self._all_inputs: dict[int, _Input] = {}
@@ -102,6 +107,7 @@ class FramedLink(Link):
     ) -> None:
         """As `Link.start`; only 0-2 can be among the descriptors, and no grants."""
         assert not mounts
+        self._owned = {fd for fd, _ in descriptors} if self._owns else set()
         self._has_terminal = which != 0
         known: dict[tuple[int, ...], int] = {}
         streams = b""
@@ -114,6 +120,8 @@ class FramedLink(Link):
             elif number == target:
                 self._outputs[number] = _Output(fd)
         self._say(protocol.STREAMS, streams)
+        inputs, outputs = self._inputs.values(), self._outputs.values()
+        self._drop(*self._owned - {each.fd for each in inputs} - {out.fd for out in outputs})
         targets = [target for _, target in descriptors]
         self._say(protocol.START, self._start_body(state, targets, 0, which, terminal))
 
@@ -136,6 +144,18 @@ class FramedLink(Link):
         for number, out in list(self._outputs.items()):
             if events.get(out.fd, 0) & ~_READ and out.pending:
                 self._bring_out(number, out)
+
+    def close(self) -> None:
+        """As `Link.close`; and let go of the descriptors that are its own."""
+        super().close()
+        self._drop(*self._owned)
+
+    def _drop(self, *descriptors: int) -> None:
+        """Of pipes the other end has to see it at once."""
+        for fd in descriptors:
+            if fd in self._owned:
+                self._owned.discard(fd)
+                os.close(fd)
 
     def resize(self, size: bytes) -> None:
         """Tell the size of the caller's terminal, as ioctl_tty(2) has it."""
@@ -171,7 +191,8 @@ class FramedLink(Link):
         elif kind == protocol.CREDIT and each and length == protocol.STREAM_BODY.size:
             each.credit += protocol.STREAM_BODY.unpack(payload)[1]
         elif kind == protocol.CLOSED:
-            self._inputs.pop(number, None)
+            if (over := self._inputs.pop(number, None)) and not over.is_file:
+                self._drop(over.fd)
         elif kind == protocol.TAKEN and number in self._all_inputs and length == protocol.TAKEN_BODY.size:
             self._give_back(self._all_inputs[number], protocol.TAKEN_BODY.unpack(payload)[2])
         return 0, b"", []
@@ -179,7 +200,7 @@ class FramedLink(Link):
     @staticmethod
     def _give_back(each: _Input, taken: int) -> None:
         """What the run has not read of a file is there for whoever reads it next."""
-        if taken < each.sent and stat.S_ISREG(os.fstat(each.fd).st_mode):
+        if taken < each.sent and each.is_file:
             os.lseek(each.fd, taken - each.sent, os.SEEK_CUR)
 
     def _bring_in(self, number: int, each: _Input) -> None:
@@ -203,6 +224,7 @@ class FramedLink(Link):
             out.write()
         except OSError as error:
             del self._outputs[number]
+            self._drop(out.fd)
             if error.errno != errno.EPIPE:
                 self.trouble.append(f"cannot write to descriptor {number}: {error.strerror}")
             self._say(protocol.CLOSED, protocol.U32.pack(number))

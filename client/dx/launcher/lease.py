@@ -161,7 +161,7 @@ def _take(lease: Lease, kind: int, payload: bytes, tell: Callable[[bytes, bool],
         raise RunFailed(payload[protocol.U32.size :].decode(errors="surrogateescape"), code)
     elif kind == protocol.A_PORTABLE:
         if payload:
-            raise RunFailed(f"{payload.decode(errors='replace')}; run it as a process: dx run")
+            raise RunFailed(f"{payload.decode(errors='replace')}; only 0 to 2 can be passed there")
         lease.framed = True
     elif kind == protocol.A_WAIT:
         lease.still_alive = True
