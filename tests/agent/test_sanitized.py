@@ -20,11 +20,12 @@ def sanitized() -> Iterator[Sanitized]:
         yield build(Path(directory))
 
 
+REDIRECTED = ["tests/e2e/test_users.py", "-k", "redirect or descriptor or disk"]
 CONTRACT = ["tests/contract", "-k", "run-", "--ignore", "tests/contract/test_paths.py"]
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("tests", [CONTRACT, ["tests/agent/test_hostile.py"]], ids=" ".join)
+@pytest.mark.parametrize("tests", [CONTRACT, REDIRECTED, ["tests/agent/test_hostile.py"]], ids=" ".join)
 def test_no_report_while_these_pass(sanitized: Sanitized, tests: list[str], tmp_path: Path) -> None:
     """They pass as they do with the programs that ship, and nothing is reported on either side.
 
