@@ -60,6 +60,7 @@ DIFFERENCES = [
             "test_nobody_could_tell[flags of *]",
             "test_nobody_could_tell[std* by its name]",
             "test_only_some_descriptors_are_the_terminal[*]",
+            "test_the_size_of_a_terminal_that_is_only_stdin[*]",
         ),
         "what stdin, stdout and stderr are",
         "the caller's own files, terminals and pipes, with their flags, sizes and names",
