@@ -1,4 +1,7 @@
-"""The build context of a tool as a tar archive, streamed: never more than a few blocks of it are in memory.
+"""The build context of a tool: what belongs to it, and that as a tar archive, streamed.
+
+Never more than a few blocks of the archive are in memory. `identity` names a build by the same walk, so what it says is
+always about what would be sent.
 
 Names are bytes to the engine, whatever they are here (PEP 383). Modes, times and symlinks are kept, owners are root, as
 with Docker's own command line. Sockets, pipes and devices are left out. A file that grows or shrinks while it is read
@@ -37,8 +40,10 @@ class Recipe:
     context: str
     dockerfile: str
     """Its name in the archive."""
-    outside: bytes | None
-    """The Dockerfile's content, where no file of the context is it."""
+    content: bytes
+    """The Dockerfile's, when it was looked at."""
+    is_outside: bool
+    """No file of the context is the Dockerfile: the archive has its content as a file besides."""
     ignore: Ignore
 
 
@@ -61,9 +66,9 @@ def read(build: Build) -> Recipe:
     if len(content) > MAX_DOCKERFILE_BYTES:
         raise BuildFailed(f"{file} is too large for a Dockerfile", "name another one as `file`")
     if inside:
-        return Recipe(str(context), str(where.relative_to(context)), None, ignore)
+        return Recipe(str(context), str(where.relative_to(context)), content, is_outside=False, ignore=ignore)
     name = f".{hashlib.sha256(content).hexdigest()[:20]}.Dockerfile"
-    return Recipe(str(context), name, content, ignore)
+    return Recipe(str(context), name, content, is_outside=True, ignore=ignore)
 
 
 def _is_text(name: str) -> bool:
@@ -132,12 +137,12 @@ def _joined(pieces: Iterator[bytes]) -> Generator[bytes, None, None]:
 
 
 def _archive(recipe: Recipe) -> Iterator[bytes]:
-    for name, status in _walk(recipe):
+    for name, status in walk(recipe):
         yield from _entry(f"{recipe.context}/{name}", name, status)
-    if recipe.outside is not None:
+    if recipe.is_outside:
         info = tarfile.TarInfo(recipe.dockerfile)
-        info.size, info.mode = len(recipe.outside), 0o644
-        yield _header(info) + recipe.outside + _padding(info.size)
+        info.size, info.mode = len(recipe.content), 0o644
+        yield _header(info) + recipe.content + _padding(info.size)
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
@@ -154,10 +159,13 @@ class _Directory:
     """What is still to be looked at, last name first."""
 
 
-def _walk(recipe: Recipe) -> Iterator[tuple[str, os.stat_result]]:
-    """What goes into the archive: directories before what they hold, in the order of names."""
+def walk(recipe: Recipe) -> Iterator[tuple[str, os.stat_result]]:
+    """What belongs to the context, by its name in it: directories before what they hold, in the order of names.
+
+    The status is lstat(2)'s. Other things than directories, files and symlinks are left out. Raises `BuildFailed`.
+    """
     ignore = recipe.ignore
-    wanted = "" if recipe.outside is not None else recipe.dockerfile
+    wanted = "" if recipe.is_outside else recipe.dockerfile
     root = _Directory("", os.lstat(recipe.context), ignore.root, told=True)
     root.names = _list(recipe.context)
     way = [root]
@@ -171,7 +179,7 @@ def _walk(recipe: Recipe) -> Iterator[tuple[str, os.stat_result]]:
         try:
             status = os.lstat(path)
         except OSError as error:
-            _gone(path, error)
+            let_go(path, error)
             continue
         verdict = ignore.judge(name, here.verdict)
         is_directory = stat.S_ISDIR(status.st_mode)
@@ -182,7 +190,7 @@ def _walk(recipe: Recipe) -> Iterator[tuple[str, os.stat_result]]:
                 if not directory.told:
                     directory.told = True
                     yield directory.name, directory.status
-            if not is_directory:
+            if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
                 yield name, status
 
 
@@ -191,14 +199,24 @@ def _list(path: str) -> list[str]:
     try:
         return sorted(os.listdir(path), reverse=True)
     except OSError as error:
-        _gone(path, error)
+        let_go(path, error)
         return []
 
 
-def _gone(path: str, error: OSError) -> None:
+def let_go(path: str, error: OSError) -> None:
     """Let pass that something has gone while the context was read; raise for anything else."""
     if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
         raise BuildFailed(f"cannot read {path} of the build context: {error.strerror}", MEND_HINT) from None
+
+
+def open_file(path: str) -> int:
+    """A descriptor for reading, of whatever has that name by now; raises `OSError`, for a symlink too. Never waits."""
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def changed(path: str) -> BuildFailed:
+    """The error for a file that does not hold still."""
+    return BuildFailed(f"{path} changed while the build context was read", "try again when it is at rest")
 
 
 def _entry(path: str, name: str, status: os.stat_result) -> Iterator[bytes]:
@@ -211,8 +229,8 @@ def _entry(path: str, name: str, status: os.stat_result) -> Iterator[bytes]:
         elif stat.S_ISLNK(status.st_mode):
             info.type, info.linkname = tarfile.SYMTYPE, os.readlink(path)  # noqa: PTH115 - Path changes it
             yield _header(info)
-        elif stat.S_ISREG(status.st_mode):
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        else:
+            fd = open_file(path)
             with os.fdopen(fd, "rb", 0) as file:
                 status = os.fstat(fd)
                 if stat.S_ISREG(status.st_mode):
@@ -220,7 +238,7 @@ def _entry(path: str, name: str, status: os.stat_result) -> Iterator[bytes]:
                     yield _header(info)
                     yield from _content(file, path, info.size)
     except OSError as error:
-        _gone(path, error)
+        let_go(path, error)
 
 
 def _content(file: io.FileIO, path: str, size: int) -> Iterator[bytes]:
@@ -231,7 +249,7 @@ def _content(file: io.FileIO, path: str, size: int) -> Iterator[bytes]:
             break
         yield data
     if left:
-        raise BuildFailed(f"{path} changed while the build context was read", "try again when it is at rest")
+        raise changed(path)
     yield _padding(size)
 
 
