@@ -1,0 +1,68 @@
+"""Builds as they are remembered, and as they are shown: frozen values."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+BuildId = NewType("BuildId", int)
+"""From 1 on; never given twice by the same file."""
+
+
+class Result(StrEnum):
+    """How a build ended."""
+
+    GOOD = "good"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    """Replaced, asked to stop, or its daemon ended before it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """One attempt to make a tool's image."""
+
+    id: BuildId
+    tool: str
+    digest: str
+    """Of its inputs: 64 hexadecimal digits."""
+    image_id: str | None
+    """None until it is good."""
+    began: datetime
+    """In UTC."""
+    seconds: float | None
+    """None while it goes on, and where nobody saw its end."""
+    result: Result | None
+    """None while it goes on."""
+    cause: str
+    """What it was made for: the files that changed, or words; one line."""
+    asked_by: str
+    """`run`, `change`, `dx add`, `upgrade`, ..."""
+    error: str
+    """Why it failed, in one line; empty where it did not."""
+
+    def shown(self, *, size_bytes: int | None, current: bool, pinned: bool) -> "BuildView":
+        """The build with what history alone does not know."""
+        known = {each.name: getattr(self, each.name) for each in fields(Build)}
+        return BuildView(**known, size_bytes=size_bytes, current=current, pinned=pinned)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildView(Build):
+    """A build as it is shown."""
+
+    size_bytes: int | None
+    """Of its image; None where the engine has none of it, or cannot say."""
+    current: bool
+    """Runs of the tool use it."""
+    pinned: bool
+    """They do until somebody unpins it, whatever changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """What a prune removed."""
+
+    images: int
+    bytes: int
+    """That the engine got back; layers that others share stay."""
