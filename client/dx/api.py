@@ -47,6 +47,8 @@ class Definition(TypedDict):
 
     image: NotRequired[str | None]
     build: NotRequired[Build | None]
+    on_change: NotRequired[str]
+    smoke: NotRequired[list[str]]
     entrypoint: NotRequired[list[str] | None]
     commands: NotRequired[list[str]]
     network: NotRequired[str]
@@ -75,6 +77,8 @@ class Tool(TypedDict):
     name: str
     image: str | None
     build: Build | None
+    on_change: str
+    smoke: list[str]
     entrypoint: list[str] | None
     commands: list[str]
     network: str
@@ -149,6 +153,33 @@ class Cache(TypedDict):
     volume: str
 
 
+class BuildRecord(TypedDict):
+    """One attempt to make a tool's image."""
+
+    id: int
+    tool: str
+    digest: str
+    """Of all that goes into it."""
+    image_id: str | None
+    began_at: str
+    duration_s: float | None
+    result: str | None
+    """"good", "failed" or "cancelled"; None while it goes on."""
+    cause: str
+    asked_by: str
+    error: str
+    size_bytes: int | None
+    current: bool
+    pinned: bool
+
+
+class Freed(TypedDict):
+    """What was removed."""
+
+    images: int
+    bytes: int
+
+
 class Engine(TypedDict):
     """What the daemon knows of the engine."""
 
@@ -169,6 +200,20 @@ class Step(TypedDict):
     cure: str
 
 
+class Unwatched(TypedDict):
+    """Files whose changes nobody tells of, so that they are looked at again and again."""
+
+    message: str
+    cure: str
+
+
+class FailedBuild(TypedDict):
+    """Why a tool's newest build does not serve; the one before does."""
+
+    tool: str
+    reason: str
+
+
 class Status(TypedDict):
     """The daemon as a whole."""
 
@@ -181,6 +226,8 @@ class Status(TypedDict):
     ladder: list[Step]
     tools: int
     problem: str | None
+    failed_builds: list[FailedBuild]
+    unwatched: list[Unwatched]
     containers: int
     runs: int
     log: NotRequired[str]
@@ -298,6 +345,35 @@ class Client:
         dropped: int = self._ask("DELETE", f"/v1/tools/{quote(tool)}/root")["dropped"]
         return dropped
 
+    def builds(self, tool: str | None = None) -> list[BuildRecord]:
+        """What was built, of every tool or of one; the latest first."""
+        target = "/v1/builds" if tool is None else f"/v1/builds?tool={quote(tool)}"
+        builds: list[BuildRecord] = self._ask("GET", target)["builds"]
+        return builds
+
+    def build(self, build: int) -> BuildRecord:
+        """One build."""
+        found: BuildRecord = self._ask("GET", f"/v1/builds/{build}")
+        return found
+
+    def build_log(self, build: int) -> bytes:
+        """What a build said, 4 MiB at most; of one that goes on, as far as it got."""
+        return self._ask_bytes("GET", f"/v1/builds/{build}/log")
+
+    def rollback(self, tool: str, build: int | None = None) -> BuildRecord:
+        """Have runs use that build, or the good one before the one in use, until `unpin`; the build it is."""
+        found: BuildRecord = self._ask("POST", f"/v1/tools/{quote(tool)}/rollback", {"build": build})
+        return found
+
+    def unpin(self, tool: str) -> None:
+        """Have a tool follow its Dockerfile again."""
+        self._ask("POST", f"/v1/tools/{quote(tool)}/unpin")
+
+    def prune(self) -> Freed:
+        """Remove builds and images of dx's own that are neither used nor kept."""
+        freed: Freed = self._ask("POST", "/v1/prune")
+        return freed
+
     def runs(self, state: Literal["live", "finished"] | None = None) -> list[Run]:
         """Runs, the latest first."""
         runs: list[Run] = self._ask("GET", "/v1/runs" if state is None else f"/v1/runs?state={state}")["runs"]
@@ -313,6 +389,10 @@ class Client:
 
     def _ask(self, method: str, target: str, body: object = None, *, any_version: bool = False) -> Any:
         """The one way of every request that has one answer."""
+        data = self._ask_bytes(method, target, body, any_version=any_version)
+        return _decode(data) if data else None
+
+    def _ask_bytes(self, method: str, target: str, body: object = None, *, any_version: bool = False) -> bytes:
         with self._send(method, target, body, any_version=any_version) as response:
             try:
                 data = response.read()
@@ -320,7 +400,7 @@ class Client:
                 raise self._bad_answer(error) from error
         if response.status >= 400:
             raise _refusal(response.status, data)
-        return _decode(data) if data else None
+        return data
 
     def _stream(self, method: str, target: str, last: str | None = None) -> Iterator[Any]:
         """The one way of every request that has many; the key `last` marks the end, without it there is none."""

@@ -35,6 +35,7 @@ static const char usage[] =
     "  --user me|root|image         another user than the tool's\n"
     "  --paths auto|project|none    what it sees of your files: what arguments name too, or less\n"
     "  --git read|write             whether it may change .git/hooks and .git/config\n"
+    "  --image IMAGE                another image than the tool's\n"
     "  --explain                    say first what it sees of your files, and why\n"
     "  --help                       this text\n"
     "\n"
@@ -143,7 +144,7 @@ static void run(struct request *request) {
 
 /* The option at argv[0] as "key=value"; how many arguments it took. */
 static int take_option(char **argv, char **option) {
-    static const char *const names[] = {"env", "mount", "network", "port", "device", "share", "user", "paths", "git"};
+    static const char *const names[] = {"env", "mount", "network", "port", "device", "share", "user", "paths", "git", "image"};
     if (strcmp(argv[0], "--explain") == 0) {
         *option = "explain=";
         return 1;

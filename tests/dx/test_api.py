@@ -164,6 +164,9 @@ def test_everything_else_is_one_request_each(path: Path, state: State) -> None:
     client.drop_containers("a b")
     client.runs()
     client.runs("live")
+    client.builds()
+    client.builds("a b")
+    client.prune()
     client.reshim()
     client.check("good")
     with pytest.raises(ApiError):
@@ -178,9 +181,29 @@ def test_everything_else_is_one_request_each(path: Path, state: State) -> None:
         "DELETE /v1/containers?tool=a%20b",
         "GET /v1/runs",
         "GET /v1/runs?state=live",
+        "GET /v1/builds",
+        "GET /v1/builds?tool=a%20b",
+        "POST /v1/prune",
         "POST /v1/shims",
         "POST /v1/check",
         "POST /v1/check",
         "POST /v1/runs/7/signal",
         "GET /v1/events",
     ]
+
+
+def test_a_build_is_looked_at_and_gone_back_to(path: Path, state: State) -> None:
+    """Its log is bytes, whatever they are; an error of it is one of the API."""
+    client = Client(path)
+    client.put_tool("jq", {"image": "jq"})
+    state.builds = [{"id": 3, "tool": "jq", "result": "good", "current": False, "pinned": False}]
+    state.build_log = b"\xff\n\n"
+    assert client.build(3)["id"] == 3
+    assert client.build_log(3) == b"\xff\n\n"
+    assert client.rollback("jq")["pinned"]
+    assert client.rollback("jq", 3)["current"]
+    client.unpin("jq")
+    assert not client.build(3)["pinned"]
+    with pytest.raises(ApiError) as caught:
+        client.build_log(4)
+    assert (caught.value.status, caught.value.code) == (404, "not-found")

@@ -22,6 +22,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 TOOL_DEFAULTS: dict[str, Any] = {
     "image": None,
     "build": None,
+    "on_change": "serve",
+    "smoke": [],
     "entrypoint": None,
     "commands": [],
     "network": "bridge",
@@ -63,6 +65,9 @@ class State:
     kept: dict[str, int] = field(default_factory=dict)
     """How many layers of kept roots there are, by tool."""
     caches: list[dict[str, Any]] = field(default_factory=list)
+    builds: list[dict[str, Any]] = field(default_factory=list)
+    build_log: bytes = b""
+    freed: dict[str, int] = field(default_factory=lambda: {"images": 0, "bytes": 0})
     runs: list[dict[str, Any]] = field(default_factory=list)
     prepare: list[dict[str, Any]] = field(default_factory=lambda: [{"image": "sha256:" + "0" * 64}])
     """The lines of the next preparation; one that is empty cuts the connection."""
@@ -77,6 +82,7 @@ class State:
         ]
     )
     problem: str | None = None
+    failed_builds: dict[str, str] = field(default_factory=dict)
     ready: bool = True
     version: str = "0.1.0"
     pid: int = field(default_factory=os.getpid)
@@ -112,6 +118,9 @@ class Handler(BaseHTTPRequestHandler):
             parts = [unquote(part) for part in path.path.strip("/").split("/")][1:]
             if parts[:1] == ["tools"] and parts[2:] == ["prepare"]:
                 return self._prepare(parts[1])
+            if parts[:1] == ["builds"] and parts[2:] == ["log"]:
+                need_build(state, parts[1])
+                return self._send(200, state.build_log)
             status, value = answer(state, self.command, parts, query, body)
             self._send(status, b"" if value is None else json.dumps(value).encode() + b"\n")
         except Refusal as refusal:
@@ -167,6 +176,27 @@ def need(state: State, name: str) -> dict[str, Any]:
     return state.tools[name]
 
 
+def need_build(state: State, number: str) -> dict[str, Any]:
+    """The build of that number."""
+    for each in state.builds:
+        if str(each["id"]) == number:
+            return each
+    raise Refusal(404, "not-found", f"there is no build {number}", "see: dx builds")
+
+
+def roll_back(state: State, name: str, number: int | None) -> dict[str, Any]:
+    """Make a build of the tool the current one; the latest good one before it, if no number says which."""
+    need(state, name)
+    of_tool = [each for each in state.builds if each["tool"] == name and each["result"] == "good"]
+    older = [each for each in of_tool if not each["current"]]
+    if number is None and not older:
+        raise Refusal(404, "not-found", f"{name} has no build to go back to", "see: dx builds")
+    found = older[0] if number is None else need_build(state, str(number))
+    for each in of_tool:
+        each["current"] = each["pinned"] = each is found
+    return found
+
+
 def answer(
     state: State, method: str, parts: list[str], query: dict[str, str], body: bytes
 ) -> tuple[int, dict[str, Any] | None]:
@@ -211,6 +241,19 @@ def answer(
             dropped = [each for each in state.caches if each not in keep]
             state.caches = keep
             return 200, {"dropped": dropped}
+        case "GET", "builds":
+            return 200, {"builds": [each for each in state.builds if query.get("tool") in (None, each["tool"])]}
+        case "GET", "builds", number:
+            return 200, need_build(state, number)
+        case "POST", "tools", name, "rollback":
+            return 200, roll_back(state, name, json.loads(body)["build"])
+        case "POST", "tools", name, "unpin":
+            need(state, name)
+            for each in state.builds:
+                each["pinned"] &= each["tool"] != name
+            return 204, None
+        case "POST", "prune":
+            return 200, state.freed
         case "GET", "runs":
             live = {"live": ("leased", "running"), "finished": ("finished", "lost")}.get(query.get("state", ""))
             return 200, {"runs": [run for run in state.runs if live is None or run["state"] in live]}
@@ -232,6 +275,8 @@ def status(state: State) -> dict[str, Any]:
         "ladder": state.ladder,
         "tools": len(state.tools),
         "problem": state.problem,
+        "failed_builds": [{"tool": tool, "reason": reason} for tool, reason in state.failed_builds.items()],
+        "unwatched": [],
         "containers": len(state.containers),
         "runs": len(state.runs),
     }

@@ -10,6 +10,7 @@ from dx.errors import ClientError
 GROUPS = (
     ("Run", ("run",)),
     ("Tools", ("add", "rm", "ls", "show", "edit")),
+    ("Builds", ("builds", "rollback", "unpin", "prune")),
     ("What is going on", ("ps", "stop", "cache", "reset", "status", "daemon", "doctor")),
     ("Your shell", ("activate", "reshim", "completions")),
     ("About dx", ("version", "help")),
@@ -46,6 +47,9 @@ What can stand in dx.toml; `dx edit` opens it, `dx edit --path` says where it is
   [tools.NAME]
   image = "debian:12"                 the image, or instead of it:
   build = { context = "DIR", file = "DIR/Dockerfile", target = "STAGE", args = { K = "V" } }
+  on_change = "serve"                 when what it is built from changes: runs take the image before until the new one
+                                      is ready; or "wait", or "manual": nothing is built
+  smoke = ["--version"]               arguments with which a new build has to end well before it serves
   entrypoint = ["WORD", "WORD"]       in place of the image's; [] for none at all
   commands = ["cc", "c++"]            commands of the image to offer; without it one: NAME, the entrypoint
   network = "bridge"                  none, bridge or host
@@ -71,6 +75,8 @@ What can stand in dx.toml; `dx edit` opens it, `dx edit --path` says where it is
   [daemon]
   idle_s = 1800                       how long a warm container is kept without runs
   max_warm = 20                       how many at most
+  keep_builds = 5                     how many builds of a tool are kept to go back to
+  keep_days = 14                      and for how long
 
 Paths are relative to dx.toml's directory; ~ is your home. `dx add` and `dx rm` change the file in place and keep your
 comments. An edit counts for the next run; what is wrong in it leaves what was there before, and `dx status` says so.

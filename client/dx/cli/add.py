@@ -14,6 +14,12 @@ def _arguments(parser: Parser) -> None:
     build.add_argument("--build", metavar="DIR", help="build the image from this directory")
     build.add_argument("--file", metavar="FILE", help="the Dockerfile (default: DIR/Dockerfile)")
     build.add_argument("--target", metavar="STAGE", help="the stage to build (default: the last)")
+    build.add_argument(
+        "--on-change",
+        choices=("serve", "wait", "manual"),
+        help="when its files change: runs take the image before meanwhile (default), wait, or nothing is built",
+    )
+    build.add_argument("--smoke", metavar="WORDS", help="arguments with which a new build has to end well to serve")
     build.add_argument("--arg", metavar="K=V", action="append", default=[], help="a build argument; repeatable")
     run = parser.add_argument_group("how to run it")
     run.add_argument("--entrypoint", metavar="WORDS", help="in place of the image's entrypoint; '' for none at all")

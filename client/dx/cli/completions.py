@@ -44,8 +44,9 @@ def all_words() -> list[Words]:
     share = Option(("--share",), "use that of your session", "ssh-agent x11 wayland")
     paths = Option(("--paths",), "what it sees of your files", "auto project none")
     git = Option(("--git",), "what it may do to hooks and config", "read write")
+    image = Option(("--image",), "another image than the tool's", "text")
     explain = Option(("--explain",), "say what it sees of your files, and why", None)
-    of_run = (env, mount, network, user, port, device, share, paths, git, explain)
+    of_run = (env, mount, network, user, port, device, share, paths, git, image, explain)
     words = [Words("run", find("run").summary, of_run, tools=True, choices=())]
     for name in MODULES:
         verb = find(name)
@@ -67,8 +68,9 @@ def _words(name: str, summary: str, parser: argparse.ArgumentParser) -> Words:
             if isinstance(action.choices, dict):
                 for inner in action.choices.values():
                     options += _words(name, summary, inner).options
-        elif action.metavar == "NAME":
+        elif "NAME" in (alternatives := str(action.metavar).split("|")):
             tools = True
+            choices += alternatives[1:]
         elif action.dest == "topic":
             choices += ["run", *MODULES]
     unique = {option.flags: option for option in options}
@@ -93,7 +95,7 @@ def bash(every: list[Words]) -> str:
             if option.value
         )
         flags = " ".join(flag for option in words.options for flag in option.flags)
-        others = "$(dx ls --names 2>/dev/null)" if words.tools else " ".join(words.choices)
+        others = " ".join([*words.choices, *["$(dx ls --names 2>/dev/null)"] * words.tools])
         cases.append(
             f"    {words.name})\n"
             + (f'        case "$before" in\n{values}        esac\n' if values else "")
@@ -158,7 +160,7 @@ def zsh(every: list[Words]) -> str:
         if words.name == "run":
             specs += ["'1:tool:_dx_tools'", "'*::argument:_files'"]
         elif words.tools:
-            specs.append("'*:tool:_dx_tools'")
+            specs.append(f"'*:tool:{' '.join(['_dx_tools', *words.choices])}'")
         elif words.choices:
             specs.append(f"'1:what:({' '.join(words.choices)})'")
         cases.append(f"    {words.name}) _arguments -S {' '.join(specs)} ;;\n")
@@ -186,6 +188,7 @@ _dx_tools() {
     local -a tools
     tools=(${(f)"$(dx ls --names 2>/dev/null)"})
     compadd -a tools
+    compadd -- ${@:#-*}
 }
 _dx() {
     local -a verbs
@@ -219,7 +222,8 @@ def fish(every: list[Words]) -> str:
     for words in every:
         seen = f"complete -c dx -n '__fish_seen_subcommand_from {words.name}'"
         if words.tools:
-            lines.append(f"{seen} {'' if words.name == 'run' else '-f '}-a '(dx ls --names 2>/dev/null)'")
+            also = "".join(f"{each} " for each in words.choices)
+            lines.append(f"{seen} {'' if words.name == 'run' else '-f '}-a '{also}(dx ls --names 2>/dev/null)'")
         elif words.choices:
             lines.append(f"{seen} -f -a {_fish_quote(' '.join(words.choices))}")
         else:

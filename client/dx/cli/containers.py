@@ -83,7 +83,7 @@ def _run_row(run: Run) -> tuple[str, ...]:
         run["container"][:12],
         str(run["client_pid"]),
         _outcome(run),
-        "" if run["duration_s"] is None else _time(run["duration_s"]),
+        "" if run["duration_s"] is None else screen.elapsed(run["duration_s"]),
         screen.ago(run["started_at"] or run["created_at"]),
     )
 
@@ -95,12 +95,6 @@ def _outcome(run: Run) -> str:
     if run["exit_code"] is not None:
         return f"exit {run['exit_code']}"
     return run["state"]
-
-
-def _time(seconds: float) -> str:
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 60 else screen.duration(seconds)
 
 
 def _short(image: str) -> str:

@@ -70,6 +70,7 @@ def _lines(current: Status) -> list[tuple[str, str]]:
     ]
     if current["problem"]:
         lines.append(("problem", current["problem"]))
+    lines += [("build", failed["reason"]) for failed in current["failed_builds"]]
     return lines
 
 

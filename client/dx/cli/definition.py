@@ -20,6 +20,8 @@ SHARE = ("ssh-agent", "x11", "wayland")
 DEFAULTS: Definition = {
     "image": None,
     "build": None,
+    "on_change": "serve",
+    "smoke": [],
     "entrypoint": None,
     "commands": [],
     "network": "bridge",
@@ -50,12 +52,14 @@ def definition(given: Namespace) -> Definition:
         raise UsageError("give either an IMAGE or --build DIR")
     if given.image is not None and given.build is not None:
         raise UsageError("IMAGE and --build exclude each other")
-    if given.build is None and (given.file or given.target or given.arg):
-        raise UsageError("--file, --target and --arg belong to --build")
+    if given.build is None and (given.file or given.target or given.arg or given.on_change or given.smoke):
+        raise UsageError("--file, --target, --arg, --on-change and --smoke belong to --build")
     return {
         **DEFAULTS,
         "image": given.image,
         "build": _build(given) if given.build is not None else None,
+        "on_change": given.on_change or DEFAULTS["on_change"],
+        "smoke": _words(given.smoke) if given.smoke is not None else [],
         "entrypoint": _words(given.entrypoint) if given.entrypoint is not None else None,
         "commands": given.command,
         "network": given.network,
@@ -89,6 +93,8 @@ def definition_of(tool: Tool) -> Definition:
     return {
         "image": tool["image"],
         "build": tool["build"],
+        "on_change": tool["on_change"],
+        "smoke": tool["smoke"],
         "entrypoint": tool["entrypoint"],
         "commands": tool["commands"],
         "network": tool["network"],

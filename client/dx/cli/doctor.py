@@ -104,6 +104,11 @@ def check_daemon() -> tuple[Status | None, list[Finding]]:
         findings.append(Finding("dx.toml", "fail", status["problem"], "dx edit"))
     else:
         findings.append(Finding("dx.toml", "ok", f"{status['tools']} tool{'s' * (status['tools'] != 1)}"))
+    findings += [Finding("watching", "warn", each["message"], each["cure"]) for each in status["unwatched"]]
+    findings += [
+        Finding("build", "warn", failed["reason"], "mend what it is built from; until then the build before it serves")
+        for failed in status["failed_builds"]
+    ]
     return status, findings
 
 

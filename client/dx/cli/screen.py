@@ -87,6 +87,13 @@ def duration(seconds: float) -> str:
     raise AssertionError("a second is the last unit")
 
 
+def elapsed(seconds: float) -> str:
+    """How long something took: `12 ms`, `3.4 s`, `3 minutes`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
+
+
 def ago(moment: str | None, now: float | None = None) -> str:
     """An ISO 8601 time as a distance from now, or from `now` in seconds since 1970: `3 minutes ago`."""
     if not moment:

@@ -26,8 +26,12 @@ def ls(given: Namespace) -> int:
         print(screen.table(("TOOL", "COMMANDS", "IMAGE", "NETWORK"), rows))
     else:
         screen.say("There are no tools yet. The first: dx add NAME IMAGE")
-    if not (given.names or given.commands) and (problem := client.status()["problem"]):
-        screen.complain(problem, "until then the last good definitions serve; mend it with: dx edit")
+    if not (given.names or given.commands):
+        status = client.status()
+        if problem := status["problem"]:
+            screen.complain(problem, "until then the last good definitions serve; mend it with: dx edit")
+        for failed in status["failed_builds"]:
+            screen.complain(failed["reason"], "until it is mended the build before it serves")
     return 0
 
 
@@ -47,6 +51,10 @@ def show(given: Namespace) -> int:
         lines.append(("image", tool["image"]))
     if tool["build"] is not None:
         lines += _build_lines(tool["build"])
+    if tool["on_change"] != "serve":
+        lines.append(("on_change", tool["on_change"]))
+    if tool["smoke"]:
+        lines.append(("smoke", _quoted(tool["smoke"])))
     if tool["entrypoint"] is not None:
         lines.append(("entrypoint", _quoted(tool["entrypoint"]) or "(none)"))
     lines.append(("network", tool["network"]))

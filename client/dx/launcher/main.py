@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXIT_DX = 125
 _INT = 2
-OPTIONS = (b"env", b"mount", b"network", b"port", b"device", b"share", b"user", b"paths", b"git")
+OPTIONS = (b"env", b"mount", b"network", b"port", b"device", b"share", b"user", b"paths", b"git", b"image")
 """Those that take a value."""
 IGNORED = b"--ignored="
 """Before anything else, from the launcher that this takes the place of: a signal that its caller ignores."""
@@ -40,6 +40,7 @@ Options:
   --user me|root|image         another user than the tool's
   --paths auto|project|none    what it sees of your files: what arguments name too, or less
   --git read|write             whether it may change .git/hooks and .git/config
+  --image IMAGE                another image than the tool's
   --explain                    say first what it sees of your files, and why
   --help                       this text
 

@@ -110,6 +110,8 @@ class DaemonRoutes:
             ladder=[types.Step(each.step, each.way, each.reason, each.cure) for each in self._status.ladder()],
             tools=len(self._catalogue.all()),
             problem=self._catalogue.problem,
+            failed_builds=[types.FailedBuild(*each) for each in self._status.failed_builds().items()],
+            unwatched=[types.Unwatched(each.message, each.cure) for each in self._status.unwatched()],
             containers=len(self._containers.all()),
             runs=live(self._runs),
         )

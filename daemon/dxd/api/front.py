@@ -13,12 +13,13 @@ from aiohttp.typedefs import Middleware
 
 from dx import protocol
 from dxd.api import errors, openapi, reading
+from dxd.api.builds import BuildRoutes
 from dxd.api.caches import CacheRoutes
 from dxd.api.containers import ContainerRoutes
 from dxd.api.daemon import DaemonRoutes
 from dxd.api.door import DEFAULT_LIMITS, Connection, Door, Limits
 from dxd.api.lease import LeaseHandler
-from dxd.api.ports import Containers, Images, Runs, Shims, Status, Stop, Volumes
+from dxd.api.ports import Builds, Containers, Images, Runs, Shims, Status, Stop, Volumes
 from dxd.api.route import VERSION, VERSION_HEADER, Handler, Route
 from dxd.api.runs import RunRoutes
 from dxd.api.tools import ToolRoutes
@@ -55,6 +56,7 @@ def create_app(
     runs: Runs,
     containers: Containers,
     volumes: Volumes,
+    builds: Builds,
     hub: Hub,
     status: Status,
     stop: Stop,
@@ -72,6 +74,7 @@ def create_app(
         *run_routes.routes(),
         *ContainerRoutes(containers=containers).routes(),
         *CacheRoutes(volumes=volumes).routes(),
+        *BuildRoutes(builds=builds).routes(),
     )
     daemon_routes.document = msgspec.json.encode(openapi.document(routes, version))
     flight = Flight(run_routes.lease, daemon_routes)

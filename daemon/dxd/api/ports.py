@@ -4,17 +4,19 @@ All methods may raise `DxError`; nothing here knows of HTTP.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Protocol
 
 from dxd.engine.model import ContainerId, EngineStatus, Image
 from dxd.kit.progress import Progress
 from dxd.runs.model import Elsewhere, Lease, LeaseRequest, Run, RunId, StillAlive
+from dxd.store.model import BuildId, BuildView, Freed
 from dxd.tools.model import Tool
 from dxd.tools.shims import Changes
 from dxd.warm.ladder import Step
 from dxd.warm.model import ContainerView, VolumeKind
 from dxd.warm.volumes import VolumeView
+from dxd.watch.model import Problem as Unwatched
 
 
 class Runs(Protocol):
@@ -65,6 +67,32 @@ class Volumes(Protocol):
         """Remove those of the tool, or the one at that path; raises `Conflict` where a run uses one."""
 
 
+class Builds(Protocol):
+    """What was built, and which of it runs use."""
+
+    async def all(self, tool: str | None) -> Sequence[BuildView]:
+        """Every build, or those of the tool, the latest first."""
+
+    async def get(self, build: BuildId) -> BuildView:
+        """One of them; raises `NotFound`."""
+
+    async def log(self, build: BuildId) -> AsyncGenerator[bytes, None]:
+        """What it said, bit by bit; the caller closes it. Raises `NotFound` before the first bit."""
+
+    async def rollback(self, tool: str, build: BuildId | None) -> BuildView:
+        """Have runs use that build, or the latest good one before the one in use, until `unpin`; the build it is.
+
+        Raises `UnknownTool`, `NotFound` where there is none of that number or none before, and `Conflict` where it is
+        not the tool's, is not good, or its image is gone.
+        """
+
+    async def unpin(self, tool: str) -> None:
+        """Have runs use what the tool's inputs make; nothing changes where nothing is pinned. Raises `UnknownTool`."""
+
+    async def prune(self) -> Freed:
+        """Remove builds, and images of ours, that are neither used nor kept; what that freed."""
+
+
 class Images(Protocol):
     """Images by name."""
 
@@ -80,6 +108,12 @@ class Status(Protocol):
 
     def engine(self) -> EngineStatus:
         """What is known of the engine; does not ask it."""
+
+    def failed_builds(self) -> Mapping[str, str]:
+        """By tool, why its newest build does not serve."""
+
+    def unwatched(self) -> Sequence[Unwatched]:
+        """What is looked at again and again, because nobody tells of changes."""
 
     def ladder(self) -> Sequence[Step]:
         """How each step of a run is done here."""

@@ -12,7 +12,8 @@ from msgspec import Meta, Struct
 
 from dxd.engine.model import EngineState
 from dxd.runs.model import RunState
-from dxd.tools.model import GitAccess, Network, Paths, Root, Scratch, Share, User
+from dxd.store.model import Result
+from dxd.tools.model import GitAccess, Network, OnChange, Paths, Root, Scratch, Share, User
 from dxd.tools.ulimits import NUMBERS
 
 
@@ -67,6 +68,20 @@ class Step(Struct, frozen=True):
     cure: str
 
 
+class Unwatched(Struct, frozen=True):
+    """Files whose changes nobody tells of, so that they are looked at again and again."""
+
+    message: str
+    cure: str
+
+
+class FailedBuild(Struct, frozen=True):
+    """Why a tool's newest build does not serve; the one before does."""
+
+    tool: str
+    reason: Annotated[str, Meta(description="One line for people")]
+
+
 class Status(Struct, frozen=True):
     """The daemon as a whole."""
 
@@ -79,6 +94,8 @@ class Status(Struct, frozen=True):
     ladder: Annotated[list[Step], Meta(description="How the steps of a run are done on this machine")]
     tools: Annotated[int, Meta(description="How many are defined")]
     problem: Annotated[str | None, Meta(description="What is wrong with dx.toml; the last good definitions serve")]
+    failed_builds: list[FailedBuild]
+    unwatched: list[Unwatched]
     containers: Annotated[int, Meta(description="How many are warm")]
     runs: Annotated[int, Meta(description="How many live")]
 
@@ -124,6 +141,8 @@ class ToolBody(Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[Name | None, Meta(description="If there, as in the path")] = None
     image: Annotated[Word | None, Meta(description="A reference as `docker pull` takes it")] = None
     build: Build | None = None
+    on_change: Annotated[OnChange, Meta(description="Of a build: what runs do when its files change")] = OnChange.SERVE
+    smoke: Annotated[list[Text], Meta(description="Of a build: arguments with which it has to end well to serve")] = []
     entrypoint: Annotated[
         list[Text] | None, Meta(description="In place of the image's; null is the image's own, [] is none at all")
     ] = None
@@ -169,6 +188,8 @@ class Tool(Struct, frozen=True):
     name: str
     image: str | None
     build: Build | None
+    on_change: OnChange
+    smoke: list[str]
     entrypoint: list[str] | None
     commands: list[str]
     network: Network
@@ -351,6 +372,47 @@ class CachesDropped(Struct, frozen=True):
     """Which caches were removed."""
 
     dropped: list[Cache]
+
+
+class BuildRecord(Struct, frozen=True):
+    """One attempt to make a tool's image."""
+
+    id: int
+    tool: str
+    digest: Annotated[str, Meta(description="Of all that goes into it: 64 hexadecimal digits")]
+    image_id: Annotated[str | None, Meta(description="null until it is good")]
+    began_at: datetime
+    duration_s: Annotated[float | None, Meta(description="null while it goes on, and where nobody saw its end")]
+    result: Annotated[Result | None, Meta(description="null while it goes on")]
+    cause: Annotated[str, Meta(description="Which files changed, for example")]
+    asked_by: Annotated[str, Meta(description="`run`, `change`, `dx add`, `upgrade`; there may be more")]
+    error: Annotated[str, Meta(description="Why it failed, on one line; empty where it did not")]
+    size_bytes: Annotated[int | None, Meta(description="Of its image; null where there is none any more")]
+    current: Annotated[bool, Meta(description="Runs of the tool use it")]
+    pinned: Annotated[bool, Meta(description="They do until the tool is unpinned, whatever changes")]
+
+
+class Builds(Struct, frozen=True):
+    """The latest first."""
+
+    builds: list[BuildRecord]
+
+
+class RollbackBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which build to go back to."""
+
+    # A float, since JSON has no other numbers: 1e2 is a whole one.
+    build: Annotated[
+        Annotated[float, Meta(ge=1, le=2**53 - 1, multiple_of=1)] | None,
+        Meta(description="Its number; null is the latest good one before the one in use"),
+    ] = None
+
+
+class Freed(Struct, frozen=True):
+    """What was removed."""
+
+    images: int
+    bytes: Annotated[int, Meta(description="That the engine got back")]
 
 
 class Dropped(Struct, frozen=True):

@@ -50,6 +50,7 @@ def test_every_option_ends_in_the_definition(dx: Dx, daemon: State) -> None:
     (dx.root / "work").mkdir()
     done = dx(
         *("add", "x", "--build", "src/../src", "--file", "D", "--target", "run", "--arg", "B=2", "--arg", "HOME"),
+        *("--on-change", "wait", "--smoke=--version 'a b'"),
         *("--entrypoint", "sh -c 'a b'", "--command", "x", "--command", "y", "--network", "bridge", "--env", "A=1"),
         *("--env", "AWS_*", "--mount", "work", "--mount", "~/m:/m:ro", "--mount", "/n:/o:rw"),
         *("--user", "root", "--paths", "project", "--git", "write", "--scratch-size", "64M"),
@@ -70,6 +71,8 @@ def test_every_option_ends_in_the_definition(dx: Dx, daemon: State) -> None:
             "target": "run",
             "args": {"B": "2", "HOME": root},
         },
+        "on_change": "wait",
+        "smoke": ["--version", "a b"],
         "entrypoint": ["sh", "-c", "a b"],
         "commands": ["x", "y"],
         "network": "bridge",

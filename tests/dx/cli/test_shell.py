@@ -104,6 +104,7 @@ def test_completion_in_bash(dx: Dx, daemon: State) -> None:
     assert complete_bash(dx, "dx", "daemon", "st") == ["start", "stop"]
     assert "--follow" in complete_bash(dx, "dx", "daemon", "logs", "--f")
     assert complete_bash(dx, "dx", "activate", "") == ["bash", "zsh", "fish"]
+    assert complete_bash(dx, "dx", "builds", "") == ["log", "jq", "json2csv", "gcc"]
 
 
 def test_completion_in_fish(dx: Dx, daemon: State) -> None:
@@ -117,6 +118,7 @@ def test_completion_in_fish(dx: Dx, daemon: State) -> None:
 
     assert set(complete("dx s")) == {"show", "stop", "status"}
     assert complete("dx show ") == ["jq"]
+    assert set(complete("dx builds ")) == {"jq", "log"}
     assert "jq" in complete("dx run ")
     assert set(complete("dx add x --network ")) == {"none", "bridge", "host"}
     assert "--names" in complete("dx ls --")
@@ -137,6 +139,8 @@ def test_completion_in_zsh(dx: Dx, daemon: State) -> None:
             ("dx sho\t", "dx show "),
             ("dx show js\t", "dx show jsontool"),
             ("dx run js\t", "jsontool"),
+            ("dx builds js\t", "dx builds jsontool"),
+            ("dx builds lo\t", "dx builds log"),
             ("dx ls --na\t", "dx ls --names"),
             ("dx activate f\t", "activate fish"),
         ):

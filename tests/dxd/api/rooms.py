@@ -1,7 +1,7 @@
 """Stand-ins for the rooms below the edge, with no more in them than a test of the edge can see."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,10 +9,11 @@ from pathlib import Path
 from dxd.api.door import DEFAULT_LIMITS, Limits
 from dxd.api.front import HttpFront, create_app
 from dxd.engine.model import ContainerId, EngineState, EngineStatus, Image, ImageId
-from dxd.errors import Conflict, EngineDown, NotFound
+from dxd.errors import Conflict, EngineDown, NotFound, UnknownTool
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress
 from dxd.runs.model import Grant, Lease, LeaseRequest, Run, RunId, RunState, StillAlive
+from dxd.store.model import BuildId, BuildView, Freed, Result
 from dxd.tools.catalogue import Catalogue
 from dxd.tools.model import Tool
 from dxd.tools.shims import reconcile
@@ -20,6 +21,7 @@ from dxd.warm import ladder
 from dxd.warm.ladder import Step
 from dxd.warm.model import ContainerView, VolumeKind, VolumeUse
 from dxd.warm.volumes import VolumeView
+from dxd.watch.model import Problem as Unwatched
 
 BORN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CONTAINER = ContainerId("c" * 64)
@@ -52,6 +54,23 @@ VIEW = ContainerView(
     agent_pid=99,
 )
 CACHE = VolumeView("dx-cache-1", VolumeUse(VolumeKind.CACHE, "pip", "/home/me/.cache/pip"))
+BUILD = BuildView(
+    id=BuildId(3),
+    tool="jq",
+    digest="d" * 64,
+    image_id="sha256:" + "1" * 64,
+    began=BORN,
+    seconds=12.5,
+    result=Result.GOOD,
+    cause="Dockerfile, main.c",
+    asked_by="change",
+    error="",
+    size_bytes=8 << 20,
+    current=True,
+    pinned=False,
+)
+OLDER = replace(BUILD, id=BuildId(1), current=False)
+FAILED = replace(BUILD, id=BuildId(2), tool="yq", image_id=None, result=Result.FAILED, error="no", current=False)
 IMAGE = Image(
     id=ImageId("sha256:" + "1" * 64),
     architecture="amd64",
@@ -91,6 +110,10 @@ class Rooms:
     runs: list[Run] = field(default_factory=lambda: [replace(RUN, id=RunId(8), state=RunState.FINISHED), RUN])
     views: list[ContainerView] = field(default_factory=lambda: [VIEW])
     volumes: list[VolumeView] = field(default_factory=lambda: [CACHE])
+    builds: list[BuildView] = field(default_factory=lambda: [BUILD, FAILED, OLDER])
+    build_log: list[bytes] = field(default_factory=lambda: [b"step 1\n", b"step 2: \xff\n"])
+    log_closed: asyncio.Event = field(default_factory=asyncio.Event)
+    freed: Freed = Freed(3, 120 << 20)
     signals: list[tuple[int, int, bool]] = field(default_factory=list)
     stops: list[str] = field(default_factory=list)
     agent: str = ""
@@ -184,6 +207,54 @@ class FakeVolumes:
 
 
 @dataclass
+class FakeBuilds:
+    """The port `Builds`."""
+
+    rooms: Rooms
+
+    async def all(self, tool: str | None) -> list[BuildView]:
+        return [each for each in self.rooms.builds if tool in (None, each.tool)]
+
+    async def get(self, build: BuildId) -> BuildView:
+        for each in self.rooms.builds:
+            if each.id == build:
+                return each
+        raise NotFound(f"there is no build {build}")
+
+    async def log(self, build: BuildId) -> AsyncGenerator[bytes, None]:
+        await self.get(build)
+        return self._bits()
+
+    async def rollback(self, tool: str, build: BuildId | None) -> BuildView:
+        good = [each for each in await self.all(tool) if each.result is Result.GOOD]
+        if not good:
+            raise UnknownTool(f"there is no tool {tool}")
+        found = good[-1] if build is None else await self.get(build)
+        if found not in good:
+            raise Conflict(f"build {found.id} is not {tool}'s")
+        self.rooms.builds = [
+            replace(each, current=each is found, pinned=each is found) if each in good else each
+            for each in self.rooms.builds
+        ]
+        return await self.get(found.id)
+
+    async def unpin(self, tool: str) -> None:
+        self.rooms.builds = [replace(each, pinned=False) for each in self.rooms.builds]
+
+    async def prune(self) -> Freed:
+        if self.rooms.down is not None:
+            raise self.rooms.down
+        return self.rooms.freed
+
+    async def _bits(self) -> AsyncGenerator[bytes, None]:
+        try:
+            for each in self.rooms.build_log:
+                yield each
+        finally:
+            self.rooms.log_closed.set()
+
+
+@dataclass
 class FakeImages:
     """The port `Images`."""
 
@@ -209,6 +280,12 @@ class FakeStatus:
     def engine(self) -> EngineStatus:
         return self.rooms.engine_status
 
+    def failed_builds(self) -> dict[str, str]:
+        return {"lint": "lint: its new build failed"}
+
+    def unwatched(self) -> list[Unwatched]:
+        return [Unwatched("too many files", "raise the limit")]
+
     def ladder(self) -> tuple[Step, ...]:
         return ladder.root((1, 22)), ladder.grants(bind=False, portable=False), ladder.reach("")
 
@@ -224,6 +301,7 @@ def make_app(rooms: Rooms, directory: Path, limits: Limits = DEFAULT_LIMITS) -> 
         runs=FakeRuns(rooms),
         containers=FakeContainers(rooms),
         volumes=FakeVolumes(rooms),
+        builds=FakeBuilds(rooms),
         hub=hub,
         status=FakeStatus(rooms),
         stop=rooms.stops.append,

@@ -76,7 +76,7 @@ async def test_every_reference_leads_somewhere(edge: Edge) -> None:
 
 async def test_bodies_refuse_what_the_document_does_not_know(edge: Edge) -> None:
     schemas = (await document(edge))["components"]["schemas"]
-    for name in ("ToolBody", "Build", "MountPaths", "LeaseBody", "SignalBody", "Base64"):
+    for name in ("ToolBody", "Build", "MountPaths", "LeaseBody", "SignalBody", "RollbackBody", "Base64"):
         assert schemas[name]["additionalProperties"] is False
 
 

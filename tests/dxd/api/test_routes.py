@@ -76,6 +76,8 @@ class TestDaemon:
             "ladder": [asdict(each) for each in FakeStatus(edge.rooms).ladder()],
             "tools": 0,
             "problem": None,
+            "failed_builds": [{"tool": "lint", "reason": "lint: its new build failed"}],
+            "unwatched": [{"message": "too many files", "cure": "raise the limit"}],
             "containers": 1,
             "runs": 1,
         }
