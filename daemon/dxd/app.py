@@ -24,8 +24,13 @@ from dxd.kit.hub import Hub
 from dxd.lifecycle.listener import Listener
 from dxd.lifecycle.notify import Notifier
 from dxd.lifecycle.stages import Stop, serve
+from dxd.rebuild.history import History
+from dxd.rebuild.rebuild import Rebuilds
+from dxd.rebuild.trial import Trial
 from dxd.runs.runs import Runs
 from dxd.settings import Settings
+from dxd.store.builds import MIGRATIONS, Builds
+from dxd.store.database import Database
 from dxd.telemetry import get_logger
 from dxd.tools import shims
 from dxd.tools.catalogue import Catalogue
@@ -35,6 +40,7 @@ from dxd.warm.model import Identity
 from dxd.warm.pool import Pool
 from dxd.warm.starter import Starter
 from dxd.warm.volumes import Volumes
+from dxd.watch.model import Problem as Unwatched
 
 AGENT_DIR = "DX_AGENT_DIR"
 """A directory with another agent in it, for tests with a sanitizer's build."""
@@ -75,9 +81,30 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
     private = [os.fsencode(each) for each in (places.runtime_dir, places.state_dir, places.config_dir, places.data_dir)]
     if (host := os.environ.get("DOCKER_HOST", "")).startswith("unix://"):  # the usual sockets are below /run
         private.append(os.fsencode(host.removeprefix("unix://")))
+    database = Database(places.state_dir / "history.db", MIGRATIONS)
+    builds = Builds(database, places.state_dir / "builds")
+    rebuilds = Rebuilds(
+        engine=engine,
+        images=images,
+        catalogue=catalogue,
+        hub=hub,
+        builds=builds,
+        trial=Trial(pool=pool, launcher=launcher),
+        replace=pool.replace,
+    )
+    history = History(
+        engine=engine,
+        builds=builds,
+        catalogue=catalogue,
+        serve=rebuilds.serve,
+        unpinned=rebuilds.changed,
+        keep=settings.keep_builds,
+        keep_days=settings.keep_days,
+    )
     runs = Runs(
         catalogue=catalogue,
         images=images,
+        builds=rebuilds,
         pool=pool,
         hub=hub,
         home=str(home),
@@ -86,15 +113,16 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         private=private,
         force_bind=Rung.BIND in force,
     )
-    watch = EngineWatch(engine=engine, images=images, pool=pool, force=force)
+    watch = EngineWatch(engine=engine, images=images, pool=pool, rebuilds=rebuilds, force=force)
     stop = Stop()
     app = create_app(
         version=__version__,
         catalogue=catalogue,
-        images=images,
+        images=rebuilds,
         runs=runs,
         containers=pool,
         volumes=volumes,
+        builds=history,
         hub=hub,
         status=watch,
         stop=stop.ask,
@@ -106,20 +134,30 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
             front=HttpFront(app),
             stop=stop,
             notifier=notifier,
-            jobs={"engine events": watch.follow, "warm containers": pool.keep, "leases": runs.expire},
+            jobs={
+                "engine events": watch.follow,
+                "warm containers": pool.keep,
+                "leases": runs.expire,
+                "builds": rebuilds.keep,
+            },
             drain_s=settings.drain_s,
         )
     finally:
+        await rebuilds.close()
         await pool.close()
         await images.close()
         await engine.close()
+        await database.close()
 
 
 class EngineWatch:
     """Follows the engine's events, and knows what `/v1/status` says of it."""
 
-    def __init__(self, *, engine: Engine, images: Images, pool: Pool, force: frozenset[Rung]) -> None:
+    def __init__(
+        self, *, engine: Engine, images: Images, pool: Pool, rebuilds: Rebuilds, force: frozenset[Rung]
+    ) -> None:
         self._engine = engine
+        self._rebuilds = rebuilds
         self._force = force
         self._images = images
         self._pool = pool
@@ -133,6 +171,14 @@ class EngineWatch:
     def engine(self) -> EngineStatus:
         """What the last call found."""
         return self._engine.status()
+
+    def failed_builds(self) -> Mapping[str, str]:
+        """By tool, why its newest build does not serve."""
+        return self._rebuilds.failures()
+
+    def unwatched(self) -> list[Unwatched]:
+        """What is looked at again and again, because nobody tells of changes."""
+        return self._rebuilds.unwatched()
 
     def ladder(self) -> tuple[ladder.Step, ...]:
         """How each step of a run is done here."""

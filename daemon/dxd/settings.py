@@ -33,6 +33,12 @@ class Settings:
     engine_deadline_s: float = 10.0
     """Seconds after which an engine that does not answer counts as hung."""
 
+    keep_builds: int = 5
+    """Builds of each tool that are kept to go back to, the one in use among them; as many logs of failed ones."""
+
+    keep_days: float = 14.0
+    """Days after which a build that is not in use goes, though it is among the latest."""
+
     drain_s: float = 10.0
     """Seconds that a stopping daemon waits for leases being worked out. It does not wait for runs, they go on."""
 
@@ -42,6 +48,8 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "max_warm": (1, 10_000),
     "scratch_bytes": (0, 2**63 - 1),
     "engine_deadline_s": (0.1, 3600),
+    "keep_builds": (0, 1000),
+    "keep_days": (0, 3650),
     "drain_s": (0, 3600),
 }
 

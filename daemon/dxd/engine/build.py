@@ -28,7 +28,8 @@ class BuildRequest:
 
     dockerfile: str
     """Its name in the context."""
-    tag: str
+    tag: str | None
+    """None: it has no name but its id."""
     target: str | None = None
     args: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -36,7 +37,6 @@ class BuildRequest:
     def params(self, build_id: str, *, classic: bool) -> dict[str, str]:
         """The query of `POST /build`."""
         params = {
-            "t": self.tag,
             "dockerfile": self.dockerfile,
             "buildargs": json.dumps(dict(self.args)),
             "labels": json.dumps(dict(self.labels)),
@@ -45,7 +45,13 @@ class BuildRequest:
             "rm": "1",
             "forcerm": "1",
         }
+        params |= {"t": self.tag} if self.tag else {}
         return params | {"target": self.target} if self.target else params
+
+    @property
+    def shown(self) -> str:
+        """Its name for people."""
+        return self.tag or self.labels.get("dev.dx.tool") or self.dockerfile
 
 
 class Context:
@@ -85,14 +91,14 @@ async def build(
         if context.failure:
             raise context.failure from None
         if isinstance(error, Answer):  # in this way the classic builder refuses a Dockerfile that it cannot parse
-            raise BuildLog(request.tag, request.dockerfile, progress).failure(error.reason) from None
+            raise BuildLog(request.shown, request.dockerfile, progress).failure(error.reason) from None
         raise
 
 
 async def _attempt(
     connection: Connection, context: Context, request: BuildRequest, progress: Progress, *, classic: bool
 ) -> ImageId:
-    log = BuildLog(request.tag, request.dockerfile, progress)
+    log = BuildLog(request.shown, request.dockerfile, progress)
     build_id = uuid.uuid4().hex
     try:
         async with connection.stream(
@@ -111,5 +117,5 @@ async def _attempt(
                 await connection.post("build/cancel", {"id": build_id})
         raise
     if log.image is None:
-        raise EngineDown(f"the engine broke off building {request.tag}", "try again")
+        raise EngineDown(f"the engine broke off building {request.shown}", "try again")
     return log.image

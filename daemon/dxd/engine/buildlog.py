@@ -24,6 +24,7 @@ _BUILT = re.compile(r"Successfully built ([0-9a-f]{12,64})")
 _WRAPPING = re.compile(
     r"(?:failed to solve(?: with frontend \S+)?|failed to create LLB definition|rpc error: code = \w+ desc =):? "
 )
+_PARSING = re.compile(r"(?:failed to parse |dockerfile parse error )(?:on )?line (\d+): ", re.IGNORECASE)
 _EXIT_CODE = re.compile(r"(?:exit code|returned a non-zero code): (\d+)")
 
 
@@ -87,6 +88,8 @@ class BuildLog:
             self._progress.note(f"  {line}")
         if code := _EXIT_CODE.search(reason):
             reason = f"exit code {code[1]}"
+        if parsing := _PARSING.match(reason):
+            reason = f"{self._dockerfile}:{parsing[1]}: {reason[parsing.end() :]}"
         where = f" at {_shown(step)}" if step else ""
         last = f" ({lines[-1]})" if lines else ""
         return BuildFailed(

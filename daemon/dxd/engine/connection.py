@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 from aiodocker import Docker, DockerError
@@ -90,6 +90,14 @@ class Connection:
         with self._translated():
             async with self._session.post(f"{self._base}/v{self.api_version}/{path}", params=params) as response:
                 await response.read()
+
+    async def get(self, path: str, params: Mapping[str, str]) -> Any:
+        """The JSON that a path answers with; the caller sets the deadline."""
+        with self._translated():
+            async with self._session.get(f"{self._base}/v{self.api_version}/{path}", params=params) as response:
+                if response.status != 200:
+                    raise Answer(response.status, await _message(response))
+                return json.loads(await response.read())
 
     async def execute(self, container: str, argv: Sequence[str], inner: asyncio.Protocol) -> None:
         """Begin a program in a container, as root; `inner` gets the connection. The caller sets the deadline."""

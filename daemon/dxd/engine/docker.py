@@ -30,6 +30,7 @@ from dxd.engine.model import (
     EngineInfo,
     EngineState,
     EngineStatus,
+    HeldImage,
     Image,
     ImageId,
     Volume,
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEADLINE_S = 10.0
+DF_DEADLINE_S = 120.0
+"""Counting what layers take goes through all of them."""
 PULL_SILENCE_S = 120.0
 """A download that stands still for longer does not come back."""
 MAX_LOG_LINES = 1000
@@ -155,13 +158,13 @@ class Engine:
         context: AsyncIterator[bytes],
         *,
         dockerfile: str,
-        tag: str,
+        tag: str | None,
         progress: Progress,
         target: str | None = None,
         args: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> ImageId:
-        """Build an image from a tar archive and tag it; the caller closes `context`.
+        """Build an image from a tar archive, and tag it where a tag is given; the caller closes `context`.
 
         Raises `BuildFailed`, after telling the failing step's last lines, and what `context` raises, as it is.
         Cancelling it ends the build.
@@ -173,6 +176,47 @@ class Engine:
             connection = await self._found()
         with self._noting():
             return await build(connection, context, request, progress)
+
+    async def tag(self, image: ImageId, ref: str) -> None:
+        """Give an image one more name, which may have been another's; raises `ImageMissing`."""
+        repository, _, tag = ref.rpartition(":")
+        try:
+            await self._call(lambda docker: docker.images.tag(image, repository, tag=tag))
+        except Answer as answer:
+            if answer.status == 404:
+                raise ImageMissing(f"the image {image[7:19]} is gone", "build it again") from None
+            raise
+
+    async def images(self, labels: Mapping[str, str]) -> list[HeldImage]:
+        """Every image that has all these labels, untagged ones too; an empty value stands for any."""
+        wanted = [f"{key}={value}" if value else key for key, value in labels.items()]
+
+        async def find(docker: "Docker") -> list[HeldImage]:
+            found = await docker.images.list(filters={"label": wanted})
+            return [raw.held_image(each) for each in found]
+
+        return await self._call(find)
+
+    async def layer_bytes(self) -> int:
+        """What the layers of all images take together."""
+        async with self._deadline(DF_DEADLINE_S):
+            connection = await self._found()
+            with self._noting():
+                told = await connection.get("system/df", {"type": "image"})
+        return int(told.get("LayersSize") or 0)
+
+    async def remove_image(self, ref: str) -> bool:
+        """Take a name away, or an image by its id; the image goes with its last name. False where it is in use, or the
+        id has names; what is gone already is fine.
+        """
+        try:
+            await self._call(lambda docker: docker.images.delete(ref))
+        except Answer as answer:
+            if answer.status == 409:
+                return False
+            if answer.status != 404:
+                raise
+        return True
 
     async def create(self, spec: ContainerSpec) -> ContainerId:
         """Create a container, not started."""
@@ -340,13 +384,14 @@ class Engine:
         raise explain(tried)
 
     @asynccontextmanager
-    async def _deadline(self) -> AsyncIterator[None]:
+    async def _deadline(self, deadline_s: float | None = None) -> AsyncIterator[None]:
+        deadline_s = deadline_s or self._deadline_s
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout(deadline_s):
                 yield
         except TimeoutError:
             self._trouble = EngineTimeout(
-                f"the engine does not answer within {self._deadline_s:g} s",
+                f"the engine does not answer within {deadline_s:g} s",
                 "see whether it is overloaded, or restart it (`sudo systemctl restart docker`)",
             )
             raise self._trouble from None

@@ -66,6 +66,18 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldImage:
+    """An image in the engine's list of them."""
+
+    id: ImageId
+    tags: tuple[str, ...]
+    labels: Mapping[str, str]
+    size_bytes: int
+    """With what it shares with others."""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class VolumeSpec:
     """A named volume that a container has; the engine makes it, empty, where it is not there yet."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from dxd.engine.model import Container, ContainerId, ContainerSpec, Image, ImageId, Volume, VolumeSpec
+from dxd.engine.model import Container, ContainerId, ContainerSpec, HeldImage, Image, ImageId, Volume, VolumeSpec
 
 
 def image(raw: Mapping[str, Any]) -> Image:
@@ -24,6 +24,17 @@ def image(raw: Mapping[str, Any]) -> Image:
         user=str(config.get("User") or ""),
         labels=dict(config.get("Labels") or {}),
         size_bytes=int(raw.get("Size") or 0),
+    )
+
+
+def held_image(raw: Mapping[str, Any]) -> HeldImage:
+    """An entry of `GET /images/json`."""
+    return HeldImage(
+        id=ImageId(_with_algorithm(raw["Id"])),
+        tags=tuple(each for each in raw.get("RepoTags") or () if each != "<none>:<none>"),
+        labels=dict(raw.get("Labels") or {}),
+        size_bytes=int(raw.get("Size") or 0),
+        created_at=datetime.fromtimestamp(raw.get("Created") or 0, UTC),
     )
 
 

@@ -37,7 +37,8 @@ class Ignore:
 
     def __init__(self, lines: Iterable[str] = ()) -> None:
         """Raises `BadPattern`."""
-        self._patterns = tuple(_read(lines))
+        self.lines = tuple(lines)
+        self._patterns = tuple(_read(self.lines))
         self.root: Verdict = False, (False,) * len(self._patterns)
         """The verdict of the context's root, with which a walk begins."""
 

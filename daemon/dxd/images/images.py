@@ -1,4 +1,4 @@
-"""The image behind a tool or a name: from memory where possible, else looked up, pulled or built.
+"""The image behind a name: from memory where possible, else looked up or pulled; and building one.
 
 A hit asks nobody, so runs go on while the engine is down or hangs. What the engine tells of images makes every entry
 stale; a stale one is looked up anew at its next use, and still serves if the engine does not answer. `Images` owns its
@@ -7,25 +7,25 @@ memory and the work that is going on; `app` makes one, feeds it events and close
 
 import asyncio
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from dxd.engine.docker import Engine
-from dxd.engine.model import EngineEvent, Image
+from dxd.engine.model import EngineEvent, Image, ImageId
 from dxd.errors import EngineError, EngineTimeout, EngineTrouble, ImageMissing
 from dxd.images import context, platform
 from dxd.images.shared import Shared
 from dxd.kit.progress import Progress, Silent
-from dxd.tools.model import Build, Tool
+from dxd.tools.model import Build
 
 PATIENCE_S = 2.0
 """How long a stale entry waits for the engine before it serves; then, until the engine answers again, not at all."""
 
 TOOL_LABEL = "dev.dx.tool"
 BUILD_LABEL = "dev.dx.build"
+"""On an image that was built: for which tool, and the digest of what it is built from."""
 
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", re.ASCII)
 
@@ -36,22 +36,19 @@ class _Entry:
     fresh: bool
 
 
-def tag_of(name: str) -> str:
-    """The tag of a tool's own build. A name that no repository can have (`g++`, `R`) gets a digest of itself."""
+def tag_of(name: str, tag: str = "latest") -> str:
+    """A tag of a tool's builds: of the one that serves, or by its digest, of which twelve digits count.
+
+    A name that no repository can have (`g++`, `R`) gets a digest of itself.
+    """
     if not _REPOSITORY.fullmatch(name):
         readable = "-".join(re.findall(r"[a-z0-9]+", name.lower())) or "tool"
         name = f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
-    return f"dx/{name}:latest"
-
-
-def definition_of(build: Build) -> str:
-    """A digest of how the image is to be built; not of the files that are in it."""
-    definition = [str(build.context), str(build.file or ""), build.target, sorted(build.args)]
-    return hashlib.sha256(json.dumps(definition).encode()).hexdigest()
+    return f"dx/{name}:{tag[:12]}"
 
 
 class Images:
-    """Resolves tools and names to images."""
+    """Resolves names to images, and builds them."""
 
     def __init__(self, engine: Engine, *, binfmt: Path = platform.BINFMT, patience_s: float = PATIENCE_S) -> None:
         self._engine = engine
@@ -64,19 +61,55 @@ class Images:
         self._lookups: dict[str, asyncio.Task[Image | None]] = {}
         self._work: Shared[Image] = Shared()
 
-    async def resolve(self, source: Tool | str, progress: Progress | None = None, *, rebuild: bool = False) -> Image:
-        """The image of a tool, or of that name or id.
+    async def resolve(self, ref: str, progress: Progress | None = None) -> Image:
+        """The image of that name or id; one that is missing is pulled, one that the engine has never is.
 
-        An image that is missing is pulled, one that the engine has never is; a tool's build is built where it is
-        missing or defined anew, and always with `rebuild`. Several who wait for the same share the work, and it is
-        cancelled with the last of them. Raises `ImageMissing`, `WrongArchitecture`, `BuildFailed`, `EngineTrouble`.
+        Several who wait for the same pull share it, and it is cancelled with the last of them. Raises `ImageMissing`,
+        `WrongArchitecture`, `EngineTrouble`.
         """
-        progress = progress or Silent()
-        if isinstance(source, str):
-            return await self._named(source, progress)
-        if source.build is None:
-            return await self._named(source.image or "", progress)
-        return await self._built(source.name, source.build, progress, rebuild=rebuild)
+        image = await self._look_up(ref)
+        if image is None:
+            image = await self._work.join(f"pull {ref}", partial(self._pull, ref), progress or Silent())
+        return self._checked(image, ref)
+
+    async def find(self, ref: str) -> Image | None:
+        """The image of that name, where the engine has one; nothing is pulled. Raises `WrongArchitecture`."""
+        image = await self._look_up(ref)
+        return image and self._checked(image, ref)
+
+    async def inspect(self, image: ImageId) -> Image:
+        """An image as the engine has it now; raises `ImageMissing`."""
+        found = await self._engine.image(image)
+        if found is None:
+            raise ImageMissing(f"image {image[7:19]} was removed as soon as it was there", "try again")
+        return self._checked(found, image[7:19])
+
+    async def platform(self) -> str:
+        """Of the images that are built here, as `os/architecture`."""
+        await self._know_architecture()
+        return f"linux/{self._architecture}"
+
+    def named(self, ref: str, image: Image) -> None:
+        """The name was given to that image just now."""
+        self._remember(ref, image, self._generation)
+
+    async def build(self, name: str, build: Build, digest: str, progress: Progress) -> ImageId:
+        """Build a tool's image, which gets no name; raises `BuildFailed`, and ends when it is cancelled."""
+        progress.progress(f"building {name}")
+        recipe = await asyncio.to_thread(context.read, build)
+        archive = context.Archive(recipe)
+        try:
+            return await self._engine.build(
+                archive,
+                dockerfile=recipe.dockerfile,
+                target=build.target,
+                args=dict(build.args),
+                tag=None,
+                labels={TOOL_LABEL: name, BUILD_LABEL: digest},
+                progress=progress,
+            )
+        finally:
+            await archive.close()
 
     async def is_local(self, ref: str) -> bool:
         """Whether the engine has an image of that name; nothing is pulled."""
@@ -103,21 +136,6 @@ class Images:
         self._generation += 1
         for entry in self._entries.values():
             entry.fresh = False
-
-    async def _named(self, ref: str, progress: Progress) -> Image:
-        image = await self._look_up(ref)
-        if image is None:
-            image = await self._work.join(f"pull {ref}", partial(self._pull, ref), progress)
-        return self._checked(image, ref)
-
-    async def _built(self, name: str, build: Build, progress: Progress, *, rebuild: bool) -> Image:
-        tag, definition = tag_of(name), definition_of(build)
-        if not rebuild:
-            image = await self._look_up(tag)
-            if image and (image.labels.get(TOOL_LABEL), image.labels.get(BUILD_LABEL)) == (name, definition):
-                return self._checked(image, tag)
-        start = partial(self._build, name, build)
-        return self._checked(await self._work.join(f"build {tag} {definition}", start, progress), tag)
 
     def _checked(self, image: Image, ref: str) -> Image:
         if self._architecture and (image.architecture != self._architecture or image.os != "linux"):
@@ -156,12 +174,15 @@ class Images:
     async def _inspect(self, ref: str, key: str | None = None) -> Image | None:
         """Ask the engine, and remember the answer under `key`."""
         generation = self._generation
-        if not self._knows_architecture:
-            self._architecture = (await self._engine.info()).architecture
-            self._knows_architecture = True
+        await self._know_architecture()
         image = await self._engine.image(ref)
         self._remember(key or ref, image, generation)
         return image
+
+    async def _know_architecture(self) -> None:
+        if not self._knows_architecture:
+            self._architecture = (await self._engine.info()).architecture
+            self._knows_architecture = True
 
     def _remember(self, ref: str, image: Image | None, generation: int) -> None:
         """Note an answer to a question that was asked in that generation; news since then make it stale."""
@@ -175,26 +196,6 @@ class Images:
         await self._engine.pull(ref, progress)
         progress.note(f"pulled {ref}")
         return await self._fetched(ref, ref)
-
-    async def _build(self, name: str, build: Build, progress: Progress) -> Image:
-        tag = tag_of(name)
-        progress.progress(f"building {tag}")
-        recipe = await asyncio.to_thread(context.read, build)
-        archive = context.Archive(recipe)
-        try:
-            image_id = await self._engine.build(
-                archive,
-                dockerfile=recipe.dockerfile,
-                target=build.target,
-                args=dict(build.args),
-                tag=tag,
-                labels={TOOL_LABEL: name, BUILD_LABEL: definition_of(build)},
-                progress=progress,
-            )
-        finally:
-            await archive.close()
-        progress.note(f"built {tag}")
-        return await self._fetched(image_id, tag)
 
     async def _fetched(self, ref: str, key: str) -> Image:
         """Look at what was just made, and remember it under `key`."""

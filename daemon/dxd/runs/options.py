@@ -10,7 +10,7 @@ from dxd.runs.explain import EXPLAIN
 from dxd.tools.model import Network, Share, Tool
 from dxd.tools.parse import parse_tool
 
-OPTIONS = ("env", "mount", "network", "port", "device", "share", "user", "paths", "git", EXPLAIN)
+OPTIONS = ("env", "mount", "network", "port", "device", "share", "user", "paths", "git", "image", EXPLAIN)
 """Of `dx run`, before the tool's name."""
 
 
@@ -20,13 +20,18 @@ def with_options(tool: Tool, options: Sequence[tuple[str, str]], cwd: bytes) -> 
     if unknown := {key for key, _ in options} - given_by.keys():
         raise BadRequest(f"dx run has no option {min(unknown)!r}", "see: dx run --help")
     lists = {"env": "env", "mount": "mounts", "port": "ports", "device": "devices", "share": "share"}
-    table: dict[str, object] = {"image": "any", **{key: given_by[option] for option, key in lists.items()}}
+    table: dict[str, object] = {
+        "image": (given_by["image"] or ["any"])[-1],
+        **{key: given_by[option] for option, key in lists.items()},
+    }
     table |= {key: given_by[key][-1] for key in ("network", "user", "paths", "git") if given_by[key]}
     given = parse_tool("run", table, base=Path(os.fsdecode(cwd)))
     network = given.network if "network" in table else tool.network
     ports = (*tool.ports, *(each for each in given.ports if each not in tool.ports))
     if ports and network is not Network.BRIDGE:
         raise BadRequest(f"{tool.name} has ports, which need the network bridge", f"not {network.value}")
+    if given_by["image"]:
+        tool = replace(tool, image=given.image, build=None)
     return replace(
         tool,
         env=(*tool.env, *given.env),

@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Protocol
 
 from dx import protocol
+from dxd.engine.model import Image
 from dxd.errors import AgentFailed, Conflict, NotFound, UnknownTool
 from dxd.images.images import Images
 from dxd.kit.hub import Hub
@@ -86,15 +88,23 @@ class _Record:
         return replace(view, user_s=ended.user_s, system_s=ended.system_s, max_rss_bytes=ended.max_rss_bytes)
 
 
+class Resolver(Protocol):
+    """Knows the image that a tool's runs take."""
+
+    async def resolve(self, tool: Tool, progress: Progress, /, *, caller: int) -> Image:
+        """Of a run that this process asks for; built or pulled where it is missing."""
+
+
 class Runs:
     """Gives out leases and follows the runs."""
 
     def __init__(
-        self, *, catalogue: Catalogue, images: Images, pool: Pool, hub: Hub, home: str, scratch_bytes: int,
-        volumes: Volumes,         private: Sequence[bytes], force_bind: bool = False,
+        self, *, catalogue: Catalogue, images: Images, builds: Resolver, pool: Pool, hub: Hub, home: str,
+        scratch_bytes: int, volumes: Volumes, private: Sequence[bytes], force_bind: bool = False,
     ) -> None:  # fmt: skip
         self._catalogue = catalogue
         self._images = images
+        self._builds = builds
         self._pool = pool
         self._hub = hub
         self._home = os.fsencode(home)
@@ -118,7 +128,7 @@ class Runs:
         tool, chosen = await self._find(request)
         if request.options:
             tool = with_options(tool, request.options, request.cwd)
-        image = await self._images.resolve(tool, progress)
+        image = await self._builds.resolve(tool, progress, caller=request.peer.pid)
         portable = self._pool.portable
         if portable and not request.framed:
             return Elsewhere()

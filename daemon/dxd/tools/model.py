@@ -52,6 +52,17 @@ class Scratch(StrEnum):
     DISK = "disk"
 
 
+class OnChange(StrEnum):
+    """What runs do where what the image is built from has changed."""
+
+    SERVE = "serve"
+    """They take the image before until the new one is ready."""
+    WAIT = "wait"
+    """They wait for the new one."""
+    MANUAL = "manual"
+    """Nothing is built until somebody asks."""
+
+
 class GitAccess(StrEnum):
     """What a run may do to hooks and configuration of the repositories that it sees."""
 
@@ -155,6 +166,9 @@ class Tool:
     name: ToolName
     image: str | None = None
     build: Build | None = None
+    on_change: OnChange = OnChange.SERVE
+    smoke: tuple[str, ...] = ()
+    """Arguments with which a new build has to end well before it serves; none: its container has to start."""
     entrypoint: tuple[str, ...] | None = None
     """In place of the image's ENTRYPOINT; empty is none at all, None is the image's own."""
     commands: tuple[str, ...] = ()

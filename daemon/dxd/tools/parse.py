@@ -15,12 +15,25 @@ from dxd.errors import BadDefinition, BadName
 from dxd.kit.sizes import format_size, parse_size
 from dxd.kit.toml import BadToml, Spot, quote, table
 from dxd.tools import reach, ulimits
-from dxd.tools.model import Build, GitAccess, Limits, Mount, Network, Paths, Root, Scratch, Tool, ToolName, User
+from dxd.tools.model import (
+    Build,
+    GitAccess,
+    Limits,
+    Mount,
+    Network,
+    OnChange,
+    Paths,
+    Root,
+    Scratch,
+    Tool,
+    ToolName,
+    User,
+)
 from dxd.tools.names import check_name, did_you_mean, is_image
 
 KEYS = (
-    "image", "build", "entrypoint", "commands", "network", "user", "env", "mounts", "paths", "git", "caches",
-    "root", "scratch", "scratch_size",
+    "image", "build", "on_change", "smoke", "entrypoint", "commands", "network", "user", "env", "mounts", "paths",
+    "git", "caches", "root", "scratch", "scratch_size",
     "memory", "cpus", "pids", "ulimits", "ports", "devices", "gpus", "share",
 )  # fmt: skip
 _BUILD_KEYS = ("context", "file", "target", "args")
@@ -67,6 +80,8 @@ def to_table(tool: Tool) -> dict[str, object]:
     every: dict[str, object] = {
         "image": tool.image,
         "build": _build_table(tool.build) if tool.build else None,
+        "on_change": None if tool.on_change is OnChange.SERVE else tool.on_change.value,
+        "smoke": list(tool.smoke) or None,
         "entrypoint": None if tool.entrypoint is None else list(tool.entrypoint),
         "commands": list(tool.commands) or None,
         "network": None if tool.network is Network.BRIDGE else tool.network.value,
@@ -125,6 +140,8 @@ def _parse(name: ToolName, value: object, base: Path, spot: Spot) -> Tool:
         name=name,
         image=_image(*at("image")) if "image" in given else None,
         build=_build(*at("build"), base) if "build" in given else None,
+        on_change=_choice(*at("on_change"), OnChange, "way with changes") if "on_change" in given else OnChange.SERVE,
+        smoke=_texts(*at("smoke")) if "smoke" in given else (),
         entrypoint=_entrypoint(*at("entrypoint")) if "entrypoint" in given else None,
         commands=_commands(*at("commands")) if "commands" in given else (),
         network=_choice(*at("network"), Network, "network") if "network" in given else Network.BRIDGE,
@@ -148,6 +165,10 @@ def _parse(name: ToolName, value: object, base: Path, spot: Spot) -> Tool:
         gpus=reach.read_gpus(*texts("gpus")) if "gpus" in given else (),
         share=reach.read_share(*texts("share")) if "share" in given else (),
     )
+    if tool.build is None and (tool.smoke or tool.on_change is not OnChange.SERVE):
+        raise spot.at("smoke" if tool.smoke else "on_change").bad(
+            "belongs to a build", "leave it out, or give the tool a build in place of its image"
+        )
     if tool.root is Root.KEPT and (tool.scratch is Scratch.DISK or tool.scratch_bytes is not None):
         raise spot.at("root").bad("is kept, and so has no scratch layer", "leave scratch and scratch_size out")
     if tool.scratch is Scratch.DISK and tool.scratch_bytes is not None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from dxd.engine.docker import Engine
-from dxd.engine.model import Container, ContainerId
+from dxd.engine.model import Container, ContainerId, ImageId
 from dxd.errors import Conflict, DxError, EngineTrouble, NotFound, PortTaken
 from dxd.kit.hub import Hub
 from dxd.kit.tasks import Tasks
@@ -96,6 +96,29 @@ class Pool:
             if warm.link is not None and self._offers.takes(warm):
                 warm.tools.add(tool)
                 return warm
+
+    async def prepare(self, key: Key, *, image: str, tool: str) -> None:
+        """Have a container of the key be ready for runs to come; those of other images go on taking theirs.
+
+        Raises `AgentFailed`, `EngineTrouble`.
+        """
+        await self._settled.wait()
+        if self._offers.has(key):
+            return
+        warm = self._begin(key, image, tool, claimed=False)
+        assert warm.ready is not None
+        await asyncio.shield(warm.ready)
+
+    async def discard(self, image: ImageId) -> None:
+        """Remove the containers of an image that nobody is to run."""
+        found = [each for each in self._warm.values() if each.key.image == image]
+        await asyncio.gather(*(self._removed(each, "not good enough") for each in found))
+
+    def replace(self, image: ImageId) -> None:
+        """Containers of the image take no more runs, and go when they have none."""
+        for each in [each for each in self._warm.values() if each.key.image == image]:
+            if each.state is State.READY:
+                self._retire(each, "replaced")
 
     def has(self, key: Key) -> bool:
         """Whether there is a container for a run of the key, starting ones too."""

@@ -85,7 +85,7 @@ async def test_a_failing_step_is_named_and_its_last_lines_are_told(workshop: Wor
 @pytest.mark.parametrize(
     ("dockerfile", "message"),
     [
-        (f"{FROM_SCRATCH}FOO bar\n", "line 3: unknown instruction: FOO"),
+        (f"{FROM_SCRATCH}FOO bar\n", ":3: unknown instruction: FOO"),
         ("", "empty"),
         ("FROM scratch\nCOPY missing /\n", "missing"),
     ],

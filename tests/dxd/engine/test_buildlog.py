@@ -57,9 +57,7 @@ def test_a_syntax_error_keeps_its_line_and_loses_its_wrapping(log: BuildLog) -> 
                 }
             }
         )
-    assert raised.value.message == (
-        "building dx/it:latest failed: dockerfile parse error line 3: unknown instruction: FOO"
-    )
+    assert raised.value.message == ("building dx/it:latest failed: sub/Dockerfile:3: unknown instruction: FOO")
 
 
 def test_the_image_is_known_when_its_id_came(log: BuildLog) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from dxd.engine import events
 from dxd.engine.docker import Engine
-from dxd.engine.model import EngineEvent
+from dxd.engine.model import EngineEvent, ImageId
 from dxd.errors import BuildFailed, EngineDown, EngineTimeout, ImageMissing, WrongArchitecture
-from dxd.images.images import Images, definition_of, tag_of
+from dxd.images.images import Images, tag_of
 from dxd.tools.model import Build, Tool, ToolName
 from tests.fakes.proxy import Proxy
 from tests.fakes.real_engine import BUSYBOX, EngineMaker, Listener, Workshop
@@ -53,6 +53,13 @@ def _change(tool: Tool, workshop: Workshop, line: str) -> None:
     file.write_text(f"{file.read_text()}{line}\n")
 
 
+async def _built(tool: Tool, images: Images, workshop: Workshop, listener: Listener | None = None) -> ImageId:
+    assert tool.build
+    image = await images.build(tool.name, tool.build, "d" * 64, listener or Listener())
+    workshop.forget(image)
+    return image
+
+
 async def _is(images: Images, name: str, image: str) -> bool:
     return (await images.resolve(name)).id == image
 
@@ -63,7 +70,7 @@ async def test_a_hit_asks_nobody(workshop: Workshop, images: Images, proxy: Prox
     assert first.id == image_id
     asked = len(proxy.requests)
     assert await images.resolve(workshop.name()) is first
-    assert await images.resolve(Tool(ToolName("it"), image=workshop.name())) is first
+    assert await images.find(workshop.name()) is first
     assert len(proxy.requests) == asked
 
 
@@ -220,65 +227,34 @@ async def test_an_image_for_another_machine_is_refused(workshop: Workshop, engin
     await images.close()
 
 
-async def test_a_tools_build_is_built_once_and_then_known(tool: Tool, images: Images, proxy: Proxy) -> None:
-    listener = Listener()
-    built = await images.resolve(tool, listener)
-    assert built.labels == {"dev.dx.tool": tool.name, "dev.dx.build": definition_of(tool.build)}  # type: ignore[arg-type]
-    assert listener.notes[-1] == f"built {tag_of(tool.name)}"
+async def test_a_build_has_labels_and_no_name(tool: Tool, images: Images, workshop: Workshop) -> None:
+    built = await images.inspect(await _built(tool, images, workshop))
+    assert built.labels == {"dev.dx.tool": tool.name, "dev.dx.build": "d" * 64}
+    assert f"IT={workshop.word}" in built.env
+    assert await images.find(tag_of(tool.name)) is None
+
+
+async def test_what_was_named_is_found_at_once(tool: Tool, images: Images, workshop: Workshop, proxy: Proxy) -> None:
+    built = await images.inspect(await _built(tool, images, workshop))
+    images.named(tag_of(tool.name), built)
     asked = len(proxy.requests)
-    assert await images.resolve(tool) is built
+    assert await images.find(tag_of(tool.name)) is built
     assert len(proxy.requests) == asked
 
 
-async def test_a_build_of_an_earlier_daemon_is_taken_over(tool: Tool, images: Images, engine: Engine) -> None:
-    built = await images.resolve(tool)
-    later, listener = Images(engine), Listener()
-    assert (await later.resolve(tool, listener)).id == built.id
-    assert listener.notes == []
-    await later.close()
-
-
-async def test_a_build_defined_anew_is_built_anew(tool: Tool, images: Images, workshop: Workshop) -> None:
-    first = await images.resolve(tool)
-    workshop.forget(first.id)
-    assert tool.build
-    second = await images.resolve(Tool(tool.name, build=Build(tool.build.context, args=(("A", "1"),))))
-    workshop.forget(second.id)
-    assert second.labels["dev.dx.build"] != first.labels["dev.dx.build"]
-    third = await images.resolve(tool)
-    assert third.labels["dev.dx.build"] == first.labels["dev.dx.build"]
-
-
-async def test_files_that_changed_wait_for_a_rebuild(tool: Tool, images: Images, workshop: Workshop) -> None:
-    first = await images.resolve(tool)
-    workshop.forget(first.id)
-    _change(tool, workshop, "ENV V=2")
-    assert await images.resolve(tool) is first
-    second = await images.resolve(tool, rebuild=True)
-    assert "V=2" in second.env
-    assert (await images.resolve(tool)).id == second.id
-
-
-async def test_several_who_need_a_build_share_it(tool: Tool, images: Images, proxy: Proxy) -> None:
-    built = await asyncio.gather(*(images.resolve(tool) for _ in range(5)))
-    assert len({image.id for image in built}) == 1
-    assert sum(request.startswith("POST") and "/build?" in request for request in proxy.requests) == 1
-
-
-async def test_a_failed_build_leaves_the_last_good_image(tool: Tool, images: Images, workshop: Workshop) -> None:
-    good, listener = await images.resolve(tool), Listener()
+async def test_a_failed_build_tells_why(tool: Tool, images: Images, workshop: Workshop) -> None:
+    listener = Listener()
     _change(tool, workshop, 'RUN ["/bin/busybox", "sh", "-c", "echo $((40 + 2)) reasons; exit 1"]')
     with pytest.raises(BuildFailed, match="42 reasons"):
-        await images.resolve(tool, listener, rebuild=True)
+        await _built(tool, images, workshop, listener)
     assert "  42 reasons" in listener.notes
-    assert (await images.resolve(tool)).id == good.id
 
 
-async def test_a_build_without_a_dockerfile_is_a_failed_build(tool: Tool, images: Images) -> None:
+async def test_a_build_without_a_dockerfile_is_a_failed_build(tool: Tool, images: Images, workshop: Workshop) -> None:
     assert tool.build
     (tool.build.context / "Dockerfile").unlink()
     with pytest.raises(BuildFailed, match="there is no Dockerfile"):
-        await images.resolve(tool)
+        await _built(tool, images, workshop)
 
 
 async def test_a_dockerfile_outside_of_the_context_is_built(
@@ -286,15 +262,12 @@ async def test_a_dockerfile_outside_of_the_context_is_built(
 ) -> None:
     assert tool.build
     outside = (tool.build.context / "Dockerfile").rename(tmp_path / "elsewhere.Dockerfile")
-    built = await images.resolve(Tool(tool.name, build=Build(tool.build.context, file=outside)))
-    assert f"IT={workshop.word}" in built.env
+    tool = Tool(tool.name, build=Build(tool.build.context, file=outside))
+    assert f"IT={workshop.word}" in (await images.inspect(await _built(tool, images, workshop))).env
 
 
-async def test_a_build_is_known_while_the_engine_is_down(tool: Tool, images: Images, proxy: Proxy) -> None:
-    built = await images.resolve(tool)
-    await proxy.stop()
-    images.clear()
-    assert (await images.resolve(tool)).id == built.id
+async def test_the_platform_is_the_engines(images: Images) -> None:
+    assert await images.platform() in {"linux/amd64", "linux/arm64"}
 
 
 async def test_closing_ends_lookups_that_nobody_waits_for(workshop: Workshop, images: Images, proxy: Proxy) -> None:

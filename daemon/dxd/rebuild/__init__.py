@@ -1,0 +1,1 @@
+"""Images that follow what they are built from: change, build, trial, promotion."""

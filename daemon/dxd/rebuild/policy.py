@@ -1,0 +1,55 @@
+"""What to do about a tool's image: a pure decision over a picture of the moment."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Do(StrEnum):
+    """What is to be done."""
+
+    NOTHING = "nothing"
+    PROMOTE = "promote"
+    """Have runs take a build that is there already."""
+    BUILD = "build"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A tool whose image is built, as the decision sees it; builds are known by the digests of their inputs."""
+
+    wanted: str
+    """What its files and definition amount to now."""
+    current: str | None
+    """The build that runs take."""
+    is_there: bool
+    """The engine has an image of `wanted`."""
+    failed: str | None = None
+    """The build that failed last."""
+    pinned: bool = False
+    manual: bool = False
+    asked: bool = False
+    """Somebody asks for it now, other than by running the tool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do, and why."""
+
+    do: Do
+    reason: str
+
+
+def decide(it: Picture) -> Decision:
+    """Build what is not there and has not failed; what somebody asks for, and a first build, is tried whatever was."""
+    if it.current == it.wanted:
+        return Decision(Do.NOTHING, "it is what its files say")
+    first = it.current is None
+    if it.pinned and not first:
+        return Decision(Do.NOTHING, "it is pinned")
+    if it.manual and not first and not it.asked:
+        return Decision(Do.NOTHING, "it is built when somebody asks")
+    if it.is_there:
+        return Decision(Do.PROMOTE, "it was built before")
+    if it.failed == it.wanted and not first and not it.asked:
+        return Decision(Do.NOTHING, "that build has failed")
+    return Decision(Do.BUILD, "its files have changed" if not first else "it was never built")

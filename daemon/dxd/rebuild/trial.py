@@ -1,0 +1,69 @@
+"""Trying a build before anybody runs it: a container of it starts, and what the tool wants tried ends well."""
+
+import asyncio
+import os
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from dxd.engine.model import Image
+from dxd.errors import AgentFailed, BuildFailed
+from dxd.kit.progress import Progress
+from dxd.runs.sharing import key_of
+from dxd.tools.model import Tool
+from dxd.warm.model import Key
+from dxd.warm.pool import Pool
+
+SMOKE_S = 60.0
+SHOWN_LINES = 20
+"""Of what a failing trial printed."""
+
+
+class Trial:
+    """Tries the builds of tools."""
+
+    def __init__(self, *, pool: Pool, launcher: Callable[[], Path]) -> None:
+        self._pool = pool
+        self._launcher = launcher
+
+    async def __call__(self, tool: Tool, image: Image, progress: Progress) -> None:
+        """Raises `BuildFailed`; afterwards a container waits for the first run, where that is possible."""
+        progress.progress(f"trying the new {tool.name}")
+        try:
+            await self._tried(tool, image, progress)
+        except BaseException:
+            await asyncio.shield(self._pool.discard(image.id))
+            raise
+
+    async def _tried(self, tool: Tool, image: Image, progress: Progress) -> None:
+        key = key_of(image, tool)
+        if key.ports or key.has_kept_root:  # which the build before may have just now
+            key = Key(image=image.id, network="none")
+        try:
+            await self._pool.prepare(key, image=f"{tool.name} (build)", tool=tool.name)
+        except AgentFailed as error:
+            raise BuildFailed(f"no container of it starts: {error.message}", error.hint) from None
+        if tool.smoke:
+            await self._smoke(tool, image, progress)
+
+    async def _smoke(self, tool: Tool, image: Image, progress: Progress) -> None:
+        line = [str(self._launcher()), "run", "--image", image.id, tool.name, *tool.smoke]
+        process = await asyncio.create_subprocess_exec(
+            *line, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, cwd="/", env=os.environ, limit=1 << 20
+        )
+        shown = " ".join((tool.name, *tool.smoke))
+        try:
+            async with asyncio.timeout(SMOKE_S):
+                out, _ = await process.communicate()
+        except TimeoutError:
+            raise BuildFailed(f"{shown} takes more than {SMOKE_S:.0f} s", "see the tool's smoke in dx.toml") from None
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        for text in out.decode(errors="replace").splitlines()[-SHOWN_LINES:]:
+            progress.note(text)
+        if process.returncode:
+            raise BuildFailed(f"{shown} ended with status {process.returncode}", "mend it, or the tool's smoke")

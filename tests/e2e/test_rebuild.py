@@ -1,0 +1,313 @@
+"""Images that follow their Dockerfiles: edits, broken ones, going back, and what dies in between."""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.house import House, docker
+from tests.waiting import until
+
+pytestmark = pytest.mark.timeout(240)
+BUILD_S = 60.0
+
+
+class Project:
+    """A directory with a Dockerfile, and the tool that is built from it."""
+
+    def __init__(self, house: House, image: str, **settings: str) -> None:
+        self.house = house
+        self.image = image
+        self.tool = f"t{secrets.token_hex(4)}"
+        self.path = Path(os.fsdecode(house.place("project")))
+        self.settings = settings
+        self.write("first")
+        self.define()
+
+    def define(self) -> None:
+        """Make it a tool of the house's."""
+        lines = "".join(f"{key} = {value}\n" for key, value in self.settings.items())
+        self.house.define(f"[tools.{self.tool}]\nbuild = '{self.path}'\nnetwork = 'none'\n{lines}")
+
+    def write(self, word: str, *, broken: bool = False) -> None:
+        """Have the build print that word, or fail."""
+        more = "RUN false\n" if broken else ""
+        text = f'FROM {self.image}\nCOPY word /word\n{more}ENTRYPOINT ["cat", "/word"]\n'
+        self.put("word", f"{word}\n")
+        self.put("Dockerfile", text)
+
+    def put(self, name: str, text: str) -> None:
+        """Replace a file as editors do."""
+        if (self.path / name).exists() and (self.path / name).read_text() == text:
+            return
+        new = self.path / f".{name}.new"
+        new.write_text(text)
+        self.house.own(new)
+        new.rename(self.path / name)
+
+    def run(self, *words: str, **how: Any) -> str:
+        """What a run prints; it has to end well."""
+        done = self.house.run([self.tool, *words], timeout=BUILD_S, **how)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode().strip()
+
+    def builds(self) -> list[dict[str, Any]]:
+        """Those that are remembered, the latest first."""
+        listed: list[dict[str, Any]] = json.loads(self.house.dx(["builds", self.tool, "--json"]).stdout)["builds"]
+        return listed
+
+    def tags(self) -> set[str]:
+        """Of the tool's images."""
+        return set(docker("image", "ls", "--format", "{{.Tag}}", f"dx/{self.tool}").split())
+
+    def images(self) -> list[str]:
+        """The ids of all images that were built for the tool, with a name or without."""
+        return docker("image", "ls", "--quiet", "--no-trunc", "--filter", f"label=dev.dx.tool={self.tool}").split()
+
+    def becomes(self, word: str) -> None:
+        """Runs print the word after a while, and nothing else than what they printed before meanwhile."""
+        seen = self.run()
+        until(lambda: self.run() == word, f"{self.tool} prints {word!r} and not {seen!r}", deadline_s=BUILD_S)
+
+    def close(self) -> None:
+        """Remove its images."""
+        self.house.dx(["stop", "--all"])
+        self.house.stop()
+        for tag in self.tags():
+            docker("image", "rm", "--force", f"dx/{self.tool}:{tag}")
+        for image in set(self.images()):
+            docker("image", "rm", "--force", image)
+
+
+@pytest.fixture
+def project(request: pytest.FixtureRequest, house: House, image: str) -> Iterator[Project]:
+    made = Project(house, image, **getattr(request, "param", {}))
+    try:
+        assert made.run() == "first"
+        yield made
+    finally:
+        made.close()
+
+
+waiting = pytest.mark.parametrize("project", [{"on_change": "'wait'"}], indirect=True)
+
+
+def test_an_edit_is_built_and_served_without_being_asked(project: Project) -> None:
+    """Runs take the old build until the new one is ready, and no run has to come for that."""
+    project.write("second")
+    until(
+        lambda: len(project.builds()) == 2 and project.builds()[0]["result"] == "good",
+        "it is built",
+        deadline_s=BUILD_S,
+    )
+    assert project.run() == "second"
+    latest = project.builds()[0]
+    assert latest["asked_by"] == "change"
+    assert "word" in latest["cause"]
+    assert latest["current"]
+
+
+@waiting
+def test_the_next_run_waits_for_the_new_build(project: Project) -> None:
+    """Each time, and without building what is there already."""
+    for word in ("second", "third", "second", "first"):
+        project.write(word)
+        assert project.run() == word
+    assert len(project.builds()) == 3
+
+
+def test_the_desktop_is_told(house: House, image: str) -> None:
+    """By notify-send, where there is one."""
+    told = house.root / "told"
+    program = house.root / "n" / "notify-send"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {told}\n')
+    program.chmod(0o755)
+    house.env["PATH"] = f"{program.parent}:{house.env['PATH']}"
+    project = Project(house, image)
+    try:
+        assert project.run() == "first"
+        project.write("broken", broken=True)
+        until(told.exists, "somebody was told", deadline_s=BUILD_S)
+        until(lambda: "dx builds log" in told.read_text(), "of the log")
+        assert f"The build of {project.tool} failed" in told.read_text()
+    finally:
+        project.close()
+
+
+def test_a_broken_build_leaves_the_one_before(project: Project) -> None:
+    """Which says so once in a terminal; the mended one serves at once."""
+    project.write("broken", broken=True)
+    until(lambda: project.builds()[0]["result"] == "failed", "it fails", deadline_s=BUILD_S)
+    said = [project.house.run([project.tool]) for _ in range(3)]
+    assert [each.stdout for each in said] == [b"first\n"] * 3
+    assert project.tool.encode() in said[0].stderr
+    assert b"dx builds log" in said[0].stderr
+    assert said[0].stderr.count(b"\n") == 1
+    assert [each.stderr for each in said[1:]] == [b"", b""]
+    failed = project.builds()[0]
+    log = project.house.dx(["builds", "log", str(failed["id"])]).stdout.decode()
+    assert "RUN false" in log
+    assert project.tool in project.house.dx(["ls"]).stderr.decode()
+    project.write("mended")
+    project.becomes("mended")
+    assert project.house.run([project.tool]).stderr == b""
+    assert len(set(project.images())) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("", "empty"), ("FROM\n", "Dockerfile"), ("FRM x\n", "Dockerfile:1"), (None, "there is no Dockerfile")],
+    ids=["empty", "no base", "a misspelt instruction", "missing"],
+)
+@waiting
+def test_a_bad_dockerfile(project: Project, text: str | None, said: str) -> None:
+    """The one before serves, and the file is named."""
+    if text is None:
+        (project.path / "Dockerfile").unlink()
+    else:
+        project.put("Dockerfile", text)
+    done = project.house.run([project.tool])
+    assert (done.returncode, done.stdout) == (0, b"first\n")
+    assert said.encode() in done.stderr
+    project.write("mended")
+    assert project.run() == "mended"
+
+
+@pytest.mark.parametrize("project", [{"on_change": "'wait'", "smoke": "['-n']"}], indirect=True)
+def test_a_build_that_does_not_do_what_it_is_tried_with(project: Project) -> None:
+    """Never serves, and leaves no image."""
+    before = project.images()
+    project.put("Dockerfile", f'FROM {project.image}\nENTRYPOINT ["false"]\n')
+    done = project.house.run([project.tool])
+    assert (done.returncode, done.stdout) == (0, b"first\n")
+    assert b"ended with status 1" in done.stderr
+    assert project.images() == before
+
+
+def test_from_a_clone_it_is_the_same_build(project: Project) -> None:
+    """Nothing is built, wherever the files are and whenever they were written."""
+    clone = project.path.parent / "clone"
+    shutil.copytree(project.path, clone, symlinks=True)
+    for each in (clone, *clone.iterdir()):
+        project.house.own(each)
+        os.utime(each, (1, 1))
+    project.path = clone
+    project.define()
+    assert project.run() == "first"
+    until(lambda: project.run() == "first" and len(project.builds()) == 1, "there is one build")
+
+
+@pytest.mark.parametrize("project", [{"on_change": "'manual'"}], indirect=True)
+def test_by_hand(project: Project) -> None:
+    """Nothing is built until somebody asks."""
+    project.write("second")
+    time.sleep(1.5)
+    assert project.run() == "first"
+    done = project.house.dx(["add", project.tool, "--build", str(project.path), "--on-change", "manual", "--yes"])
+    assert done.returncode == 0, done.stderr
+    assert project.run() == "second"
+
+
+def test_back_and_forth(project: Project) -> None:
+    """An older build serves at once and stays, whatever is edited, until it is unpinned."""
+    project.write("second")
+    project.becomes("second")
+    begun = time.monotonic()
+    done = project.house.dx(["rollback", project.tool])
+    assert done.returncode == 0, done.stderr
+    assert project.run() == "first"
+    assert time.monotonic() - begun < 5
+    project.write("third")
+    time.sleep(1.5)
+    assert project.run() == "first"
+    assert [each["pinned"] for each in project.builds()].count(True) == 1
+    assert project.house.dx(["unpin", project.tool]).returncode == 0
+    project.becomes("third")
+
+
+def test_no_run_fails_while_it_changes(project: Project) -> None:
+    """Twenty edits, every other broken, with four runs at a time all the while."""
+    failed: list[Any] = []
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.is_set():
+            done = project.house.run([project.tool], timeout=BUILD_S)
+            if done.returncode or not done.stdout.startswith((b"first", b"word")):
+                failed.append(done)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for each in threads:
+        each.start()
+    try:
+        for number in range(20):
+            project.write(f"word {number}", broken=number % 2 == 0)
+            time.sleep(0.3 + number % 3 * 0.3)
+        until(lambda: project.run() == "word 19", "the last one serves", deadline_s=BUILD_S)
+    finally:
+        stop.set()
+        for each in threads:
+            each.join()
+    assert not failed, failed[0]
+
+
+def test_a_storm_of_changes(project: Project) -> None:
+    """Ends in two builds at most."""
+    before = len(project.builds())
+    for number in range(2000):
+        (project.path / f"file{number % 100}").write_text(f"{number}")
+    project.write("after")
+    project.becomes("after")
+    time.sleep(1.5)
+    assert len(project.builds()) - before <= 2
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.15, 0.4, 0.8])
+def test_a_daemon_that_dies_at_it(project: Project, after_s: float) -> None:
+    """The old build serves, then the new one; nothing half made is left."""
+    project.write("second")
+    time.sleep(after_s)
+    project.house.stop(signal.SIGKILL)
+    assert project.run() in {"first", "second"}
+    project.becomes("second")
+    known = {each["image_id"] for each in project.builds() if each["image_id"]}
+    until(lambda: set(project.images()) <= known | {project.images()[0]}, "no image is left over", deadline_s=BUILD_S)
+    assert all(each["result"] for each in project.builds())
+
+
+def test_a_tool_that_is_built_on_another(house: House, image: str) -> None:
+    """Follows it."""
+    base = Project(house, image)
+    top = Project(house, image)
+    try:
+        top.put("Dockerfile", f'FROM dx/{base.tool}\nCOPY word /mine\nENTRYPOINT ["cat", "/word", "/mine"]\n')
+        house.define("".join(f"[tools.{each.tool}]\nbuild = '{each.path}'\nnetwork = 'none'\n" for each in (top, base)))
+        assert top.run() == "first\nfirst"
+        base.write("second")
+        until(lambda: top.run() == "second\nfirst", "it follows", deadline_s=BUILD_S)
+    finally:
+        top.close()
+        base.close()
+
+
+def test_prune_takes_what_nobody_needs(project: Project) -> None:
+    """And never what serves, or is pinned."""
+    project.house.define(project.house.file.read_text() + "[daemon]\nkeep_builds = 1\n")
+    project.house.stop()
+    for word in ("second", "third"):
+        project.write(word)
+        project.becomes(word)
+    assert len(set(project.images())) == 3
+    done = json.loads(project.house.dx(["prune", "--json"]).stdout)
+    assert done["images"] == 2
+    assert len(set(project.images())) == 1
+    assert project.run() == "third"
