@@ -1,0 +1,79 @@
+"""A directory with a Dockerfile, and the tool that is built from it, for the tests of builds."""
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from tests.house import House, docker
+from tests.waiting import until
+
+BUILD_S = 60.0
+
+
+class Project:
+    """A directory with a Dockerfile, and the tool that is built from it."""
+
+    def __init__(self, house: House, image: str, **settings: str) -> None:
+        self.house = house
+        self.image = image
+        self.tool = f"t{secrets.token_hex(4)}"
+        self.path = Path(os.fsdecode(house.place("project")))
+        self.settings = settings
+        self.write("first")
+        self.define()
+
+    def define(self) -> None:
+        """Make it a tool of the house's."""
+        lines = "".join(f"{key} = {value}\n" for key, value in self.settings.items())
+        self.house.define(f"[tools.{self.tool}]\nbuild = '{self.path}'\nnetwork = 'none'\n{lines}")
+
+    def write(self, word: str, *, broken: bool = False) -> None:
+        """Have the build print that word, or fail."""
+        more = "RUN false\n" if broken else ""
+        text = f'FROM {self.image}\nCOPY word /word\n{more}ENTRYPOINT ["cat", "/word"]\n'
+        self.put("word", f"{word}\n")
+        self.put("Dockerfile", text)
+
+    def put(self, name: str, text: str) -> None:
+        """Replace a file as editors do."""
+        if (self.path / name).exists() and (self.path / name).read_text() == text:
+            return
+        new = self.path / f".{name}.new"
+        new.write_text(text)
+        self.house.own(new)
+        new.rename(self.path / name)
+
+    def run(self, *words: str, **how: Any) -> str:
+        """What a run prints; it has to end well."""
+        done = self.house.run([self.tool, *words], timeout=BUILD_S, **how)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode().strip()
+
+    def builds(self) -> list[dict[str, Any]]:
+        """Those that are remembered, the latest first."""
+        listed: list[dict[str, Any]] = json.loads(self.house.dx(["builds", self.tool, "--json"]).stdout)["builds"]
+        return listed
+
+    def tags(self) -> set[str]:
+        """Of the tool's images."""
+        return set(docker("image", "ls", "--format", "{{.Tag}}", f"dx/{self.tool}").split())
+
+    def images(self) -> list[str]:
+        """The ids of all images that were built for the tool, with a name or without."""
+        return docker("image", "ls", "--quiet", "--no-trunc", "--filter", f"label=dev.dx.tool={self.tool}").split()
+
+    def becomes(self, word: str) -> None:
+        """Runs print the word after a while, and nothing else than what they printed before meanwhile."""
+        seen = self.run()
+        until(lambda: self.run() == word, f"{self.tool} prints {word!r} and not {seen!r}", deadline_s=BUILD_S)
+
+    def close(self) -> None:
+        """Remove its images."""
+        self.house.dx(["stop", "--all"])
+        self.house.stop()
+        for tag in self.tags():
+            docker("image", "rm", "--force", f"dx/{self.tool}:{tag}")
+        for image in set(self.images()):
+            docker("image", "rm", "--force", image)
