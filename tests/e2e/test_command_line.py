@@ -34,6 +34,8 @@ def test_both_daemons_keep_tools_alike(client: Client, image: str) -> None:
         "name": "busy",
         "image": image,
         "build": None,
+        "on_change": "serve",
+        "smoke": [],
         "entrypoint": None,
         "commands": ["sh", "id"],
         "network": "bridge",
