@@ -208,7 +208,12 @@ class Runs:
         found = self._record(run)
         if found.state is not RunState.LEASED or not self._pool.portable:
             raise Conflict(f"run {run} is {found.state.value}, and takes no launcher by way of the daemon")
-        await self._pool.connect(found.warm, inner)
+        try:
+            await self._pool.connect(found.warm, inner)
+        except NotFound:
+            # Gone, or paused: where its agent does not answer it is removed, so that the next try has another one.
+            await self._pool.is_alive(found.warm)
+            raise
 
     async def expire(self) -> None:
         """Give up leases that nobody claimed; an eternal job."""
