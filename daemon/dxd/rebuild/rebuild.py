@@ -68,6 +68,8 @@ class _State:
     """The digest of the build that goes on."""
     replaced: asyncio.Event = field(default_factory=asyncio.Event)
     following: bool = False
+    logged: str = ""
+    """Why it could not follow, as the log has it."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     bases: tuple[str, ...] = ()
     told: set[int] = field(default_factory=set)
@@ -119,8 +121,12 @@ class Rebuilds:
             return await self._bring(state, "run", progress)
         if self._is_stale(state):
             if source.on_change is OnChange.WAIT:
-                with suppress(ImageTrouble):  # told below
+                try:
                     current = await self._bring(state, "run", progress)
+                except ImageTrouble:
+                    pass  # told below
+                except EngineTrouble as error:
+                    progress.note(f"{error.line()}; until then the build before serves")
             elif source.on_change is OnChange.SERVE:
                 self._begin_following(state)
         if state.failure is not None and (terminal := session_of(caller)) not in state.told:
@@ -140,6 +146,8 @@ class Rebuilds:
         """Look after the tools that are defined, also those that nobody runs; an eternal job."""
         await self._builds.start()
         self._begun.set()
+        with suppress(EngineTrouble):
+            await self._sweep()
         while True:
             for tool in self._catalogue.all():
                 if tool.build is not None:
@@ -150,6 +158,13 @@ class Rebuilds:
                 del self._states[name]
                 self._watch.drop(name)
             await asyncio.sleep(2.0)
+
+    async def _sweep(self) -> None:
+        """Remove images that a daemon which was killed had no time to give a name."""
+        broken_off = {each.digest for each in await self._builds.all() if each.result is Result.CANCELLED}
+        for image in await self._engine.images({TOOL_LABEL: "", BUILD_LABEL: ""}):
+            if not image.tags and image.labels[BUILD_LABEL] in broken_off:
+                await self._engine.remove_image(image.id)
 
     def failures(self) -> dict[str, str]:
         """By tool, why its newest build does not serve."""
@@ -199,7 +214,9 @@ class Rebuilds:
                 return
             await self._bring(state, "change", Silent())
         except DxError as error:
-            log.info("build does not follow", tool=state.tool.name, reason=error.line())
+            if error.line() != state.logged:
+                state.logged = error.line()
+                log.info("build does not follow", tool=state.tool.name, reason=state.logged)
         finally:
             state.following = False
 
