@@ -123,6 +123,8 @@ class Handler(BaseHTTPRequestHandler):
                 return self._send(200, state.build_log)
             status, value = answer(state, self.command, parts, query, body)
             self._send(status, b"" if value is None else json.dumps(value).encode() + b"\n")
+            if value == {"stopping": True}:  # it has been told by now
+                state.stopped.set()
         except Refusal as refusal:
             self._send(refusal.status, json.dumps(refusal.body).encode())
 
@@ -258,7 +260,6 @@ def answer(
             live = {"live": ("leased", "running"), "finished": ("finished", "lost")}.get(query.get("state", ""))
             return 200, {"runs": [run for run in state.runs if live is None or run["state"] in live]}
         case "POST", "daemon", "stop":
-            state.stopped.set()
             return 202, {"stopping": True}
     raise Refusal(404, "not-found", "there is nothing at this path")
 
