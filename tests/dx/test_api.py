@@ -153,7 +153,7 @@ def test_a_daemon_of_another_version_is_refused_before_its_answer_is_used(path: 
         client.tools()
     assert client.status()["wire"] == 1
     client.stop()
-    assert state.stopped.is_set()
+    assert state.stopped.wait(5)
 
 
 def test_everything_else_is_one_request_each(path: Path, state: State) -> None:
