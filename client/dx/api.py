@@ -233,11 +233,34 @@ class Status(TypedDict):
     log: NotRequired[str]
 
 
+class Step(TypedDict):
+    """How a part of a pull or a build is; told anew whenever something about it changes."""
+
+    id: str
+    kind: str
+    """"work" for the whole, "step", "detail" or "layer"."""
+    of: str
+    """The id of the work that it belongs to."""
+    name: str
+    started_at: NotRequired[str]
+    ended_at: NotRequired[str]
+    duration_s: NotRequired[float]
+    cached: NotRequired[bool]
+    error: NotRequired[str]
+    """"cancelled" where another step failed."""
+    state: NotRequired[str]
+    current_bytes: NotRequired[int]
+    total_bytes: NotRequired[int]
+    lines: NotRequired[list[str]]
+    """What it printed since it was told last."""
+
+
 class PrepareLine(TypedDict, total=False):
     """A line of progress: one of these."""
 
     note: str
     progress: str
+    step: Step
     image: str
 
 

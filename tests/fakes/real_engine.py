@@ -13,23 +13,31 @@ import pytest
 
 from dxd.engine.docker import Engine
 from dxd.engine.model import ContainerSpec, ImageId
+from dxd.kit.plain import Plain
+from dxd.kit.progress import Step
 from tests.fakes.proxy import ENGINE, Proxy
 
 BUSYBOX = Path("/bin/busybox")
 
 
 class Listener:
-    """A progress that keeps what it is told."""
+    """A progress that keeps what it is told, steps in plain lines too."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.lines: list[str] = []
+        self.steps: list[Step] = []
+        self._plain = Plain(self.note, self.progress)
 
     def note(self, text: str) -> None:
         self.notes.append(text)
 
     def progress(self, text: str) -> None:
         self.lines.append(text)
+
+    def step(self, step: Step) -> None:
+        self.steps.append(step)
+        self._plain.step(step)
 
 
 class Workshop:

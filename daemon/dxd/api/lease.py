@@ -19,7 +19,8 @@ from dxd.api.door import Connection
 from dxd.api.ports import Runs
 from dxd.api.stream import Stream
 from dxd.errors import BadRequest, DxError, Internal, Refused, Stopping
-from dxd.kit.progress import Silent
+from dxd.kit.plain import Plain
+from dxd.kit.progress import Silent, Step
 from dxd.runs.model import Elsewhere, Grant, Lease, LeaseRequest, Peer, RunId, StillAlive
 from dxd.telemetry import get_logger
 
@@ -81,6 +82,7 @@ class Telling:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
+        self._plain: Plain | None = None
 
     def note(self, text: str) -> None:
         """Tell a line that lasts."""
@@ -89,6 +91,11 @@ class Telling:
     def progress(self, text: str) -> None:
         """Tell a line that takes the place of the one before."""
         self._stream.tell(record(protocol.A_PROGRESS, _line(text)), passing=True)
+
+    def step(self, step: Step) -> None:
+        """Tell a step in lines."""
+        self._plain = self._plain or Plain(self.note, self.progress)
+        self._plain.step(step)
 
 
 def parse_records(body: bytes, peer: Peer) -> LeaseRequest:

@@ -6,6 +6,8 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Self
 
 import msgspec
@@ -13,9 +15,12 @@ from aiohttp import hdrs, web
 
 from dxd.api import types
 from dxd.api.route import NDJSON, VERSION, VERSION_HEADER
+from dxd.kit.progress import Step
 
 MAX_PENDING = 1000
 """How many bits wait for a reader that is slow; beyond that the oldest are lost. Some 100 KiB."""
+MAX_STEP_LINES = 200
+"""Of what one step printed, for a reader that is slow."""
 
 
 def stream_headers(request: web.Request, media_type: str) -> dict[str, str]:
@@ -26,8 +31,10 @@ def stream_headers(request: web.Request, media_type: str) -> dict[str, str]:
 class Stream:
     """A response that begins with the first `tell`. Owned by the handler of its request, which ends it."""
 
-    def __init__(self, request: web.Request, media_type: str) -> None:
+    def __init__(self, request: web.Request, media_type: str, waiting: Callable[[], bytes] = lambda: b"") -> None:
+        """`waiting` gives what else is to be written, before what was told, each time something is."""
         self._request = request
+        self._waiting = waiting
         self._media_type = media_type
         self._pending: deque[tuple[bytes, bool]] = deque(maxlen=MAX_PENDING)
         self._more: asyncio.Event | None = None
@@ -73,7 +80,7 @@ class Stream:
             await more.wait()
             more.clear()
             ended = self._ended
-            data = b"".join(each for each, _ in self._pending)
+            data = self._waiting() + b"".join(each for each, _ in self._pending)
             self._pending.clear()
             await response.write(data)
             if ended:
@@ -84,7 +91,8 @@ class Lines:
     """A `Progress` that tells a stream of JSON lines."""
 
     def __init__(self, request: web.Request) -> None:
-        self._stream = Stream(request, NDJSON)
+        self._steps: dict[tuple[str, str], Step] = {}
+        self._stream = Stream(request, NDJSON, self._take_steps)
         self._stream.tell(b"")  # so that the status is out before the work begins
 
     def note(self, text: str) -> None:
@@ -94,6 +102,17 @@ class Lines:
     def progress(self, text: str) -> None:
         """Tell a line that takes the place of the one before."""
         self._stream.tell(types.encode(types.ProgressLine(_one_line(text))), passing=True)
+
+    def step(self, step: Step) -> None:
+        """Tell a step; what was not written yet of an earlier telling goes into this one."""
+        key = step.of, step.id
+        self._steps[key] = step.after(self._steps.get(key), max_lines=MAX_STEP_LINES)
+        self._stream.tell(b"", passing=True)
+
+    def _take_steps(self) -> bytes:
+        steps = [types.encode(types.StepLine(step_json(each))) for each in self._steps.values()]
+        self._steps.clear()
+        return b"".join(steps)
 
     async def finish(self, last: msgspec.Struct) -> web.StreamResponse:
         """Tell the last line."""
@@ -105,6 +124,29 @@ class Lines:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         """Whatever was not finished is abandoned."""
         self._stream.abandon()
+
+
+def step_json(step: Step) -> types.StepState:
+    """A step as JSON."""
+    return types.StepState(
+        id=step.id,
+        kind=step.kind.value,
+        of=step.of,
+        name=_one_line(step.name),
+        started_at=_moment(step.started_s),
+        ended_at=_moment(step.ended_s),
+        duration_s=None if step.took_s is None else round(step.took_s, 3),
+        cached=step.cached,
+        error=_one_line(step.error),
+        state=step.state,
+        current_bytes=step.current_bytes,
+        total_bytes=step.total_bytes,
+        lines=[each.encode(errors="backslashreplace").decode() for each in step.lines],
+    )
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def _one_line(text: str) -> str:

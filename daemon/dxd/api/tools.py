@@ -105,7 +105,8 @@ class ToolRoutes:
                 summary="Pull or build a tool's image where it is missing",
                 description=(
                     "A stream of JSON values, one on each line: `{note}` is a line that lasts, `{progress}` takes the "
-                    "place of the one before, and the last is `{image}` or `{error}`."
+                    "place of the one before, `{step}` is how a part of a pull or a build is, and the last is "
+                    "`{image}` or `{error}`."
                 ),
                 tag="tools",
                 answers=(Answer(200, "It has begun; the last line says how it ended", media_types=(NDJSON,)),),

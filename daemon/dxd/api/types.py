@@ -246,6 +246,33 @@ class ProgressLine(Struct, frozen=True):
     progress: str
 
 
+class StepState(Struct, frozen=True, omit_defaults=True):
+    """How a part of a pull or a build is; told anew whenever something about it changes."""
+
+    id: Annotated[str, Meta(description="The same in every telling")]
+    kind: Annotated[
+        Literal["work", "step", "detail", "layer"],
+        Meta(description="A whole pull or build; an instruction; what a builder does around them; a layer"),
+    ]
+    of: Annotated[str, Meta(description="The id of the work that it belongs to")]
+    name: str
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    duration_s: Annotated[float | None, Meta(description="Once it has ended")] = None
+    cached: bool = False
+    error: Annotated[str, Meta(description='Why it failed; "cancelled" where another one did')] = ""
+    state: Annotated[str, Meta(description="What it does just now")] = ""
+    current_bytes: int = 0
+    total_bytes: int | None = None
+    lines: Annotated[list[str], Meta(description="What it printed since it was told last")] = []
+
+
+class StepLine(Struct, frozen=True):
+    """The state of a step."""
+
+    step: StepState
+
+
 class ImageLine(Struct, frozen=True):
     """The end: the image is there."""
 

@@ -1,21 +1,24 @@
-"""What a build says while it runs, from BuildKit or from the classic builder; pure but for telling it to a `Progress`.
+"""What a build says while it runs, from BuildKit or from the classic builder, as steps; pure but for telling them.
 
 Kept are the last lines of each unfinished step, no more, so that a build which prints without end costs nothing.
 """
 
 import base64
 import re
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dxd.engine import trace
 from dxd.engine.model import ImageId
 from dxd.errors import BuildFailed, EngineError
-from dxd.kit.progress import Progress
+from dxd.kit.plain import TAIL_LINES
+from dxd.kit.progress import CANCELLED, Kind, Progress, Step
 
-TAIL_LINES = 20
-"""Of a step that failed, told as notes; the reason is nearly always among them."""
+MOST_LINES = 1000
+"""Of what comes in one piece; those before are lost."""
 LINE_CHARACTERS = 500
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)|[\x00-\x08\x0b-\x1f\x7f]")
@@ -35,11 +38,17 @@ class Tail:
         self._lines: deque[str] = deque(maxlen=TAIL_LINES)
         self._open = ""
 
-    def take(self, text: str) -> None:
-        """Add a piece."""
+    def take(self, text: str) -> tuple[str, ...]:
+        """Add a piece; returns the lines that are whole with it, the last of them."""
         *whole, self._open = (self._open + text).split("\n")
         self._open = self._open[-LINE_CHARACTERS:]
-        self._lines.extend(line for line in map(clean, whole[-TAIL_LINES:]) if line)
+        lines = tuple(line for line in map(clean, whole[-MOST_LINES:]) if line)
+        self._lines.extend(lines)
+        return lines
+
+    def end(self) -> tuple[str, ...]:
+        """What is left without the end of its line."""
+        return self.take("\n") if self._open else ()
 
     @property
     def lines(self) -> list[str]:
@@ -53,19 +62,31 @@ def clean(line: str) -> str:
     return _ESCAPES.sub("", line.rstrip("\r").rpartition("\r")[2]).replace("\t", " ").rstrip()[:LINE_CHARACTERS]
 
 
+@dataclass(slots=True)
+class _Open:
+    """A step that has not ended."""
+
+    step: Step
+    tail: Tail = field(default_factory=Tail)
+    moved: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
 class BuildLog:
     """Takes the records of one build; `image` is set when it is done."""
 
-    def __init__(self, tag: str, dockerfile: str, progress: Progress) -> None:
+    def __init__(
+        self, tag: str, dockerfile: str, progress: Progress, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self.image: ImageId | None = None
         self._tag = tag
         self._dockerfile = dockerfile
         self._progress = progress
-        self._names: dict[str, str] = {}
-        self._tails: dict[str, Tail] = {}
-        self._told: set[str] = set()
-        self._failed = ""
-        self._step = ""
+        self._clock = clock
+        self._work = Step(f"building {tag}", Kind.WORK, f"building {tag}", f"building {tag}", started_s=clock())
+        self._begun = False
+        self._open: dict[str, _Open] = {}
+        self._failed: _Open | None = None
+        self._classic = ""
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Take one record; raises `BuildFailed` where it says so."""
@@ -75,26 +96,34 @@ class BuildLog:
         if record.get("id") == "moby.buildkit.trace":
             self._take_trace(str(aux))
         elif isinstance(aux, dict) and "ID" in aux:
-            self.image = ImageId(str(aux["ID"]))
+            self._done(ImageId(str(aux["ID"])))
         elif isinstance(stream := record.get("stream"), str):
             self._take_stream(stream)
 
     def failure(self, reason: str) -> BuildFailed:
-        """The error for a build that ended with that reason; tells the failing step's last lines before."""
+        """The error for a build that ended with that reason; tells how the failing step ended before."""
         reason = _WRAPPING.sub("", reason).strip()
-        step = self._names.get(self._failed, "")
-        lines = self._tails[self._failed].lines if self._failed in self._tails else []
-        for line in lines:
-            self._progress.note(f"  {line}")
+        failed = self._failed or self._open.get(self._classic)
         if code := _EXIT_CODE.search(reason):
             reason = f"exit code {code[1]}"
         if parsing := _PARSING.match(reason):
             reason = f"{self._dockerfile}:{parsing[1]}: {reason[parsing.end() :]}"
-        where = f" at {_shown(step)}" if step else ""
-        last = f" ({lines[-1]})" if lines else ""
+        reason = " ".join(reason.split())
+        where = last = ""
+        if failed is not None:
+            lines = failed.tail.lines
+            where, last = f" at {failed.step.name}", f" ({lines[-1]})" if lines else ""
+            ended_s = failed.step.ended_s or self._clock()
+            self._tell(replace(failed.step, ended_s=ended_s, error=reason, lines=failed.tail.end()))
+            self._failed = None
+            self._open.pop(failed.step.id, None)
+        for each in list(self._open.values()):
+            if each.step.started_s is not None:
+                self._tell(replace(each.step, ended_s=self._clock(), error=CANCELLED, lines=each.tail.end()))
+        self._open.clear()
+        self._tell(replace(self._work, ended_s=self._clock(), error=reason))
         return BuildFailed(
-            f"building {self._tag} failed{where}: {' '.join(reason.split())}{last}",
-            f"mend {self._dockerfile}, then try again",
+            f"building {self._tag} failed{where}: {reason}{last}", f"mend {self._dockerfile}, then try again"
         )
 
     def _take_trace(self, encoded: str) -> None:
@@ -103,51 +132,80 @@ class BuildLog:
         except ValueError:
             raise EngineError("the engine sends progress of a build that cannot be read") from None
         for each in news:
-            if isinstance(each, trace.Log):
-                tail = self._tails.setdefault(each.digest, Tail())
-                tail.take(each.data.decode(errors="replace"))
-                self._tell(self._names.get(each.digest, ""), tail)
-            else:
+            if isinstance(each, trace.Vertex):
                 self._take_vertex(each)
+            elif (printing := self._open.get(each.digest)) is None:
+                continue
+            elif isinstance(each, trace.Status):
+                self._take_status(printing, each)
+            elif lines := printing.tail.take(each.data.decode(errors="replace")):
+                self._tell(replace(printing.step, lines=lines))
+
+    def _take_status(self, found: _Open, status: trace.Status) -> None:
+        found.moved[status.id] = status.current, status.total
+        known = [each for each in found.moved.values() if each[1]]
+        found.step = replace(
+            found.step,
+            current_bytes=sum(current for current, _ in known or found.moved.values()),
+            total_bytes=sum(total for _, total in known) or None,
+        )
+        self._tell(found.step)
 
     def _take_vertex(self, vertex: trace.Vertex) -> None:
-        self._names[vertex.digest] = vertex.name
-        if vertex.error:
-            # Steps that the failure of another one cut short come with an error as well.
-            if not self._failed and "context canceled" not in vertex.error:
-                self._failed = vertex.digest
-        elif vertex.completed_s is None:
-            if vertex.started_s is not None:
-                self._progress.progress(f"building {self._tag}: {_shown(vertex.name)}")
-        else:
-            self._tails.pop(vertex.digest, None)
-            if vertex.name.startswith("[") and not vertex.name.startswith("[internal]") and not vertex.cached:
-                self._tell_step(vertex)
-
-    def _tell_step(self, vertex: trace.Vertex) -> None:
-        """A lasting line for a step that was carried out, once."""
-        took_s = (vertex.completed_s or 0.0) - (vertex.started_s or 0.0)
-        if vertex.digest not in self._told and took_s >= 0.05:
-            self._told.add(vertex.digest)
-            self._progress.note(f"{_shown(vertex.name)} ({took_s:.1f} s)")
+        """A step may start and end several times, as the builder finds more to do in it; the last time counts."""
+        kind = Kind.STEP if vertex.name.startswith("[") and not vertex.name.startswith("[internal]") else Kind.DETAIL
+        found = self._open.get(vertex.digest)
+        if found is None:
+            found = self._open[vertex.digest] = _Open(Step(vertex.digest, kind, self._work.id, _shown(vertex.name)))
+        found.step = replace(found.step, started_s=vertex.started_s, ended_s=vertex.completed_s, cached=vertex.cached)
+        if vertex.error and "context canceled" not in vertex.error:
+            # Told as failed once the engine says that the build has: only then is the reason known.
+            self._failed = self._failed or found
+        elif vertex.error:
+            # The failure of another step cut this one short.
+            self._end(replace(found.step, error=CANCELLED, ended_s=vertex.completed_s or self._clock()))
+        elif vertex.completed_s is not None:
+            self._end(found.step)
+        elif vertex.started_s is not None:
+            self._tell(found.step)
 
     def _take_stream(self, text: str) -> None:
         """Text of the classic builder or of Podman, which know one step at a time."""
         if built := _BUILT.search(text):
-            self.image = self.image or ImageId(built[1])
+            self._end_classic()
+            self._done(self.image or ImageId(built[1]))
         elif match := _STEP.match(text):
-            self._step = self._failed = f"[{match[1]}] {match[2].strip()}"
-            self._names = {self._step: self._step}
-            self._tails = {self._step: Tail()}
-            self._progress.progress(f"building {self._tag}: {_shown(self._step)}")
-        elif self._step and not text.startswith((" --->", "Removing intermediate container")):
-            tail = self._tails[self._step]
-            tail.take(text)
-            self._tell(self._step, tail)
+            self._end_classic()
+            name = _shown(f"[{match[1]}] {match[2].strip()}")
+            self._classic = name
+            step = Step(name, Kind.STEP, self._work.id, name, started_s=self._clock())
+            self._open[name] = _Open(step)
+            self._tell(step)
+        elif found := self._open.get(self._classic):
+            if text.startswith(" ---> Using cache"):
+                found.step = replace(found.step, cached=True)
+            elif not text.startswith((" --->", "Removing intermediate container")) and (lines := found.tail.take(text)):
+                self._tell(replace(found.step, lines=lines))
 
-    def _tell(self, step: str, tail: Tail) -> None:
-        if lines := tail.lines:
-            self._progress.progress(f"building {self._tag}: {_shown(step, 60)}: {lines[-1]}")
+    def _end_classic(self) -> None:
+        if self._classic in self._open:
+            self._end(replace(self._open[self._classic].step, ended_s=self._clock()))
+
+    def _end(self, step: Step) -> None:
+        found = self._open.pop(step.id)
+        self._tell(replace(step, lines=found.tail.end()))
+
+    def _done(self, image: ImageId) -> None:
+        self._end_classic()
+        if self.image is None:
+            self._tell(replace(self._work, ended_s=self._clock()))
+        self.image = image
+
+    def _tell(self, step: Step) -> None:
+        if not self._begun:
+            self._begun = True
+            self._progress.step(self._work)
+        self._progress.step(step)
 
 
 def _shown(step: str, characters: int = 120) -> str:

@@ -1,63 +1,100 @@
 """Pulling an image: what is told meanwhile, when it is done, and what its failures mean. Pure but for `pull`."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from dxd.engine.answer import Records
 from dxd.errors import DxError, EngineError, ImageMissing, WrongArchitecture
-from dxd.kit.progress import Progress
+from dxd.kit.progress import Kind, Progress, Step
 
-_MB = 1_000_000
+_STATES = {
+    "Pulling fs layer": "waiting",
+    "Waiting": "waiting",
+    "Downloading": "downloading",
+    "Verifying Checksum": "verifying",
+    "Download complete": "downloaded",
+    "Extracting": "extracting",
+}
+_DONE = ("Pull complete", "Already exists")
 
 
 class Layers:
     """The state of a pull, from the records of `POST /images/create`."""
 
-    def __init__(self) -> None:
-        self._bytes: dict[str, tuple[int, int]] = {}
-        self._done: set[str] = set()
-        self._known: set[str] = set()
+    def __init__(self, ref: str, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        name = f"pulling {ref}"
+        self.whole = Step(name, Kind.WORK, name, name, started_s=clock())
+        """The pull itself: the bytes of all layers, and how many of them are done."""
+        self._layers: dict[str, Step] = {}
         self.finished = False
         """The engine has said that the image is there."""
 
-    def take(self, record: Mapping[str, Any]) -> None:
-        """Note what one record says."""
+    def take(self, record: Mapping[str, Any]) -> Iterator[Step]:
+        """Note what one record says; yields what is another than before."""
         status, layer = str(record.get("status", "")), str(record.get("id", ""))
         if status.startswith("Status: "):
             self.finished = True
-        if not layer or status.startswith("Pulling from"):
+            yield self.end()
+        if not layer or not (status in _STATES or status in _DONE or status.startswith("Retrying")):
             return
-        self._known.add(layer)
-        if status in ("Pull complete", "Already exists"):
-            self._done.add(layer)
-        detail = record.get("progressDetail")
-        if status == "Downloading" and isinstance(detail, dict) and "total" in detail:
-            self._bytes[layer] = int(detail.get("current", 0)), int(detail["total"])
-        elif status in ("Download complete", "Pull complete") and layer in self._bytes:
-            total = self._bytes[layer][1]
-            self._bytes[layer] = total, total
+        before = self._layers.get(layer) or Step(layer, Kind.LAYER, self.whole.id, layer)
+        now = self._layers[layer] = self._changed(before, status, record.get("progressDetail"))
+        if now != before:
+            yield now
+            yield self._sum()
 
-    def text(self) -> str:
-        """How far it is, in one line; empty before anything is known."""
-        if not self._known:
-            return ""
-        text = f"{len(self._done)} of {len(self._known)} layers"
-        if self._bytes:
-            current, total = (sum(each) / _MB for each in zip(*self._bytes.values(), strict=True))
-            text += f", {current:.1f} of {total:.1f} MB"
-        return text
+    def end(self, error: str = "") -> Step:
+        """The pull, now that it has ended."""
+        self.whole = replace(self.whole, ended_s=self._clock(), error=error)
+        return self.whole
+
+    def _changed(self, layer: Step, status: str, detail: object) -> Step:
+        """The layer after the engine said that of it."""
+        if status in _DONE:
+            return replace(
+                layer,
+                state="",
+                started_s=layer.started_s or self._clock(),
+                ended_s=self._clock(),
+                cached=status == "Already exists",
+                current_bytes=layer.total_bytes or 0,
+            )
+        layer = replace(layer, state=_STATES.get(status, status.lower()))
+        if layer.state == "waiting":
+            return layer
+        layer = replace(layer, started_s=layer.started_s or self._clock())
+        if status == "Downloading" and isinstance(detail, dict) and "total" in detail:
+            return replace(layer, current_bytes=int(detail.get("current", 0)), total_bytes=int(detail["total"]))
+        if status in ("Download complete", "Extracting"):
+            return replace(layer, current_bytes=layer.total_bytes or 0)
+        return layer
+
+    def _sum(self) -> Step:
+        layers = self._layers.values()
+        done = sum(each.ended_s is not None for each in layers)
+        self.whole = replace(
+            self.whole,
+            state=f"{done} of {len(layers)} layers",
+            current_bytes=sum(each.current_bytes for each in layers),
+            total_bytes=sum(each.total_bytes or 0 for each in layers) or None,
+        )
+        return self.whole
 
 
 async def follow(records: Records, ref: str, progress: Progress) -> bool:
     """Tell the progress of a pull; returns whether the engine said that it is done, raises what `failure` makes."""
-    layers, told = Layers(), ""
+    layers = Layers(ref)
+    progress.step(layers.whole)
     async for record in records:
         if error := record.get("error") or record.get("errorDetail"):
-            raise failure(ref, str(error.get("message", error) if isinstance(error, dict) else error))
-        layers.take(record)
-        if (text := layers.text()) != told:
-            told = text
-            progress.progress(f"pulling {ref}: {text}")
+            reason = str(error.get("message", error) if isinstance(error, dict) else error)
+            progress.step(layers.end(" ".join(reason.split())))
+            raise failure(ref, reason)
+        for step in layers.take(record):
+            progress.step(step)
     return layers.finished
 
 

@@ -31,12 +31,25 @@ class Log:
     data: bytes
 
 
-def decode(message: bytes) -> Iterator[Vertex | Log]:
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How far a step is with one thing that it moves; sent anew as it goes on."""
+
+    digest: str
+    id: str
+    current: int
+    total: int
+    """0: not known. Not always bytes, but always of one kind for one id."""
+
+
+def decode(message: bytes) -> Iterator[Vertex | Status | Log]:
     """What one status message tells, in its order."""
     for number, value in _fields(message):
         if isinstance(value, bytes):
             if number == 1:
                 yield _vertex(value)
+            elif number == 2:
+                yield _status(value)
             elif number == 3:
                 yield _log(value)
 
@@ -60,6 +73,22 @@ def _vertex(message: bytes) -> Vertex:
             case 7, bytes():
                 error = _text(value)
     return Vertex(digest, name, cached, started_s, completed_s, error)
+
+
+def _status(message: bytes) -> Status:
+    digest = thing = ""
+    current = total = 0
+    for number, value in _fields(message):
+        match number, value:
+            case 1, bytes():
+                thing = _text(value)
+            case 2, bytes():
+                digest = _text(value)
+            case 4, int():
+                current = value
+            case 5, int():
+                total = value
+    return Status(digest, thing, current, total)
 
 
 def _log(message: bytes) -> Log:

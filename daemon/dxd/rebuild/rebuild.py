@@ -23,7 +23,8 @@ from dxd.images.images import BUILD_LABEL, TOOL_LABEL, Images, tag_of
 from dxd.images.shared import Shared
 from dxd.images.weight import LARGE_BYTES, biggest
 from dxd.kit.hub import Hub
-from dxd.kit.progress import Progress, Silent
+from dxd.kit.plain import Whole
+from dxd.kit.progress import Progress, Silent, Step
 from dxd.kit.tasks import Tasks
 from dxd.rebuild import notice
 from dxd.rebuild.policy import Do, Picture, decide
@@ -435,6 +436,7 @@ class _Told:
     def __init__(self, progress: Progress, tell: Callable[[str], None]) -> None:
         self._progress = progress
         self._tell = tell
+        self._whole = Whole(tell)
 
     def note(self, text: str) -> None:
         """Pass it on."""
@@ -445,6 +447,11 @@ class _Told:
         """Pass it on."""
         self._tell(text)
         self._progress.progress(text)
+
+    def step(self, step: Step) -> None:
+        """Pass it on; the log has every line that it printed."""
+        self._whole.step(step)
+        self._progress.step(step)
 
 
 def _weight(recipe: Recipe) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from dxd.engine.model import Image
 from dxd.errors import BuildFailed
-from dxd.kit.progress import Progress
+from dxd.kit.progress import Kind, Progress, Step
 from dxd.tools.model import Tool
 from tests.dxd.api.client import DEADLINE_S
 from tests.dxd.api.conftest import Edge
@@ -172,6 +172,27 @@ class TestPrepare:
             lines = [json.loads(line) for line in answer.body.splitlines()]
             assert lines == [{"note": "building jq"}, {"progress": "step 1"}, {"image": IMAGE.id}]
             assert asked.pop() == (edge.catalogue.get("jq"), rebuild)
+
+    async def test_steps_are_told_whole_however_slow_the_reader(self, edge: Edge) -> None:
+        """Tellings that were not written yet become one, with the lines of all of them."""
+
+        async def build(source: Tool | str, progress: Progress, rebuild: bool) -> Image:
+            for number in range(5000):
+                progress.step(Step("1", Kind.STEP, "w", "RUN x", started_s=0.0, lines=(f"{number}",)))
+            progress.step(Step("1", Kind.STEP, "w", "RUN x", started_s=0.0, ended_s=1.5))
+            return IMAGE
+
+        edge.rooms.resolving = build
+        await edge.call("PUT", "/v1/tools/jq", {"image": "a"})
+        answer = await edge.call("POST", "/v1/tools/jq/prepare")
+        step, last = [json.loads(line) for line in answer.body.splitlines()]
+        assert last == {"image": IMAGE.id}
+        lines = step["step"].pop("lines")
+        assert (len(lines), lines[-1]) == (200, "4999")
+        assert step["step"] == {
+            "id": "1", "kind": "step", "of": "w", "name": "RUN x", "duration_s": 1.5,
+            "started_at": "1970-01-01T00:00:00Z", "ended_at": "1970-01-01T00:00:01.500000Z",
+        }  # fmt: skip
 
     @pytest.mark.parametrize(
         ("error", "code"), [(BuildFailed("step 2 failed", "see above"), "build-failed"), (KeyError("x"), "internal")]

@@ -1,13 +1,21 @@
 import base64
+import json
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dxd.engine.buildlog import LINE_CHARACTERS, TAIL_LINES, BuildLog, Tail, clean
+from dxd.engine.buildlog import LINE_CHARACTERS, BuildLog, Tail, clean
 from dxd.errors import BuildFailed, EngineError
-from tests.dxd.engine.test_trace import FAILED, PRINTED, STARTED
+from dxd.kit.plain import TAIL_LINES, Whole
+from dxd.kit.progress import CANCELLED, Kind, Step
+from tests.dxd.engine.test_trace import DIGEST, FAILED, PRINTED, STARTED
 from tests.fakes.real_engine import Listener
 
+RECORDINGS = Path(__file__).with_name("recordings")
+"""What Docker Engine 20.10 said of builds: BuildKit of a good one, of the same again, and of one that fails; and its
+classic builder."""
 IMAGE = f"sha256:{'1' * 64}"
 
 
@@ -131,3 +139,92 @@ def test_a_step_that_was_carried_out_is_told_once_with_its_time(log: BuildLog, l
     for _ in range(2):
         log.take(_trace(base64.b64encode(message).decode()))
     assert listener.notes == ["[2/2] RUN echo one && echo two >&2 && exit 3 (0.5 s)"]
+
+
+def _replayed(log: BuildLog, name: str) -> None:
+    for line in (RECORDINGS / f"{name}.ndjson").read_text().splitlines():
+        log.take(json.loads(line))
+
+
+def _last(listener: Listener, *kinds: Kind) -> dict[str, Step]:
+    """How each step was in the end, by the number in its name."""
+    return {step.name.partition("]")[0].lstrip("["): step for step in listener.steps if step.kind in kinds}
+
+
+def test_a_recorded_build_becomes_steps_with_times_and_lines(log: BuildLog, listener: Listener) -> None:
+    _replayed(log, "good")
+    assert log.image is not None
+    steps = _last(listener, Kind.STEP)
+    assert list(steps) == ["1/2", "2/2"]
+    assert [(step.cached, step.error) for step in steps.values()] == [(True, ""), (False, "")]
+    assert 0.3 < (steps["2/2"].took_s or 0) < 5
+    assert [line for step in listener.steps for line in step.lines] == ["one", "partial"]
+    first, *_, last = [step for step in listener.steps if step.kind is Kind.WORK]
+    assert (first.name, first.ended_s) == ("building dx/it:latest", None)
+    assert last.ended_s is not None
+
+
+def test_a_build_of_what_was_built_before_is_all_cached(log: BuildLog, listener: Listener) -> None:
+    _replayed(log, "cached")
+    assert [step.cached for step in _last(listener, Kind.STEP).values()] == [True, True]
+    assert listener.notes == []
+
+
+def test_the_step_that_failed_and_the_whole_have_the_reason(log: BuildLog, listener: Listener) -> None:
+    with pytest.raises(BuildFailed, match=r"exit code 3 \(soon\)"):
+        _replayed(log, "failing")
+    errors = {name: step.error for name, step in _last(listener, Kind.STEP).items() if step.error}
+    assert errors == {"stage-2 2/2": "exit code 3"}
+    assert listener.notes[-1] == "  soon"
+    assert listener.steps[-1].kind is Kind.WORK
+    assert listener.steps[-1].error == "exit code 3"
+
+
+def test_what_goes_on_beside_a_failing_step_is_cancelled(log: BuildLog, listener: Listener) -> None:
+    log.take(_trace(STARTED))
+    for line in (RECORDINGS / "failing.ndjson").read_text().splitlines():
+        log.take(json.loads(line))
+        if listener.steps[-1].name.startswith("[b 1/1]"):
+            break
+    log.take(_trace(FAILED))
+    with pytest.raises(BuildFailed):
+        log.take({"error": "exit code: 3"})
+    ends = {step.id: step.error for step in listener.steps if step.ended_s and step.kind is not Kind.WORK}
+    assert sorted(set(ends.values()) - {""}) == sorted({CANCELLED, "exit code 3"})
+    assert listener.steps[-2].name.startswith("[b 1/1]")
+    assert listener.steps[-2].error == CANCELLED
+
+
+def test_the_bytes_of_a_step_are_the_sum_of_what_it_moves(log: BuildLog, listener: Listener) -> None:
+    log.take(_trace(STARTED))
+    for thing, current, total in ((b"a", 50, 100), (b"b", 10, 100), (b"a", 100, 100)):
+        status = b"\x0a\x01" + thing + b"\x12\x47" + DIGEST.encode() + bytes((0x20, current, 0x28, total))
+        log.take(_trace(base64.b64encode(b"\x12" + bytes((len(status),)) + status).decode()))
+    told = [(step.current_bytes, step.total_bytes) for step in listener.steps if step.kind is Kind.STEP]
+    assert told == [(0, None), (50, 100), (60, 200), (110, 200)]
+
+
+def test_the_classic_builders_steps_end_with_the_next(listener: Listener) -> None:
+    log = BuildLog("it", "Dockerfile", listener, clock=count(1.0).__next__)
+    _replayed(log, "classic")
+    steps = _last(listener, Kind.STEP)
+    assert [(name, step.cached, step.took_s) for name, step in steps.items()] == [
+        ("1/3", False, 1.0),
+        ("2/3", True, 1.0),
+        ("3/3", False, 1.0),
+    ]
+    assert [line for step in listener.steps for line in step.lines] == ["one", "partial"]
+
+
+def test_the_log_of_a_build_has_all_that_was_printed(listener: Listener) -> None:
+    told: list[str] = []
+    whole = Whole(told.append)
+    log = BuildLog("it", "Dockerfile", listener, clock=count(1.0).__next__)
+    _replayed(log, "classic")
+    for step in listener.steps:
+        whole.step(step)
+    assert told[1] == "[1/3] FROM scratch (1.0 s)"
+    run = told.index("  one")
+    assert told[run - 1].startswith("[3/3] RUN")
+    assert told[run + 1] == "  partial"
+    assert told[run + 2].endswith("(1.0 s)")

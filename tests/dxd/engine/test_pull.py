@@ -1,34 +1,70 @@
+from itertools import count
+
 import pytest
 
 from dxd.engine.pull import Layers, failure
 from dxd.errors import DxError, EngineError, ImageMissing, WrongArchitecture
+from dxd.kit.plain import extent
+from dxd.kit.progress import Kind, Step
+
+
+class Pull:
+    """A pull whose clock goes on by a second with each look at it."""
+
+    def __init__(self) -> None:
+        self.layers = Layers("it:1", clock=count(1.0).__next__)
+
+    def __call__(self, status: str, layer: str = "", current: int = 0, total: int = 0) -> list[Step]:
+        detail = {"current": current, "total": total} if total else {}
+        return list(self.layers.take({"status": status, "id": layer, "progressDetail": detail}))
+
+    @property
+    def text(self) -> str:
+        """How far it is."""
+        return extent(self.layers.whole)
 
 
 def test_progress_counts_layers_and_bytes() -> None:
-    layers = Layers()
-    assert layers.text() == ""
-    layers.take({"status": "Pulling from library/it", "id": "latest"})
-    assert layers.text() == ""
+    pull = Pull()
+    assert pull("Pulling from library/it", "latest") == []
+    assert pull.text == ""
     for layer in "abc":
-        layers.take({"status": "Pulling fs layer", "progressDetail": {}, "id": layer})
-    layers.take({"status": "Already exists", "progressDetail": {}, "id": "a"})
-    assert layers.text() == "1 of 3 layers"
-    layers.take({"status": "Downloading", "progressDetail": {"current": 1_000_000, "total": 4_000_000}, "id": "b"})
-    layers.take({"status": "Downloading", "progressDetail": {"current": 500_000, "total": 1_000_000}, "id": "c"})
-    assert layers.text() == "1 of 3 layers, 1.5 of 5.0 MB"
-    layers.take({"status": "Download complete", "progressDetail": {}, "id": "c"})
-    layers.take({"status": "Extracting", "progressDetail": {"current": 7, "total": 1_000_000}, "id": "c"})
-    layers.take({"status": "Pull complete", "progressDetail": {}, "id": "c"})
-    assert layers.text() == "2 of 3 layers, 2.0 of 5.0 MB"
+        pull("Pulling fs layer", layer)
+    pull("Already exists", "a")
+    assert pull.text == "1 of 3 layers"
+    pull("Downloading", "b", 1_000_000, 4_000_000)
+    pull("Downloading", "c", 500_000, 1_000_000)
+    assert pull.text == "30%, 1.5 of 5.0 MB, 1 of 3 layers"
+    pull("Download complete", "c")
+    pull("Extracting", "c", 7, 1_000_000)
+    pull("Pull complete", "c")
+    assert pull.text == "40%, 2.0 of 5.0 MB, 2 of 3 layers"
+
+
+def test_each_layer_tells_what_it_does_and_how_long_it_took() -> None:
+    pull = Pull()
+    layer, _ = pull("Pulling fs layer", "a")
+    assert (layer.kind, layer.of, layer.state, layer.started_s) == (Kind.LAYER, "pulling it:1", "waiting", None)
+    assert pull("Waiting", "a") == []
+    layer, _ = pull("Downloading", "a", 5, 10)
+    assert (layer.state, layer.current_bytes, layer.total_bytes) == ("downloading", 5, 10)
+    layer, _ = pull("Retrying in 5 seconds", "a")
+    assert layer.state == "retrying in 5 seconds"
+    layer, _ = pull("Extracting", "a", 1, 30)
+    assert (layer.state, layer.current_bytes, layer.total_bytes) == ("extracting", 10, 10)
+    layer, whole = pull("Pull complete", "a")
+    assert (layer.took_s, layer.cached, layer.state) == (1.0, False, "")
+    assert (whole.kind, whole.ended_s) == (Kind.WORK, None)
 
 
 def test_a_pull_is_finished_when_the_engine_says_so() -> None:
-    layers = Layers()
-    layers.take({"status": "Pull complete", "id": "a"})
-    layers.take({"status": "Digest: sha256:00"})
-    assert not layers.finished
-    layers.take({"status": "Status: Downloaded newer image for it:latest"})
-    assert layers.finished
+    pull = Pull()
+    pull("Pull complete", "a")
+    assert pull("Digest: sha256:00") == []
+    assert pull.layers.whole.ended_s is None
+    [whole] = pull("Status: Downloaded newer image for it:latest")
+    assert whole.ended_s is not None
+    assert pull.layers.finished
 
 
 @pytest.mark.parametrize(

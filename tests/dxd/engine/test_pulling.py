@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from dxd.engine.docker import Engine
 from dxd.errors import EngineDown, EngineTimeout, ImageMissing
+from dxd.kit.progress import Kind
 from tests.fakes.proxy import ENGINE, Proxy
 from tests.fakes.real_engine import EngineMaker, Listener, Workshop
 from tests.fakes.registry import Registry
@@ -27,7 +29,10 @@ async def test_a_pull_tells_its_progress_and_ends_with_the_image(registry: Regis
     image = await engine.image(registry.ref)
     assert image is not None
     assert image.labels == {"pulled": "yes"}
-    assert listener.lines[-1].startswith(f"pulling {registry.ref}: 1 of 1 layers")
+    assert re.fullmatch(f"pulling {registry.ref}: 100%, .* MB, 1 of 1 layers", listener.lines[-1])
+    last = {step.kind: step for step in listener.steps}
+    assert set(last) == {Kind.WORK, Kind.LAYER}
+    assert all(step.took_s is not None and not step.error for step in last.values())
 
 
 async def test_a_tag_that_does_not_exist_says_so(registry: Registry, engine: Engine) -> None:

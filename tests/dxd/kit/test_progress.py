@@ -1,4 +1,4 @@
-from dxd.kit.progress import Fanout, Progress, Silent
+from dxd.kit.progress import Fanout, Kind, Progress, Silent, Step
 
 
 class _Lines:
@@ -10,6 +10,9 @@ class _Lines:
 
     def progress(self, text: str) -> None:
         self.told.append(f"progress {text}")
+
+    def step(self, step: Step) -> None:
+        self.told.append(f"step {step.name} {' '.join(step.lines)}".rstrip())
 
 
 def test_silent_and_fanout_are_progress() -> None:
@@ -45,3 +48,13 @@ def test_who_listens_twice_stops_twice() -> None:
     fanout.remove(one)
     fanout.note("a")
     assert one.told == ["note a"]
+
+
+def test_who_comes_late_learns_how_each_step_is() -> None:
+    fanout, late = Fanout(), _Lines()
+    fanout.step(Step("1", Kind.STEP, "w", "one", lines=("printed",)))
+    fanout.step(Step("2", Kind.STEP, "w", "two"))
+    fanout.step(Step("1", Kind.STEP, "w", "one", cached=True))
+    fanout.add(late)
+    fanout.step(Step("2", Kind.STEP, "w", "two", lines=("more",)))
+    assert late.told == ["step one", "step two", "step two more"]
