@@ -233,7 +233,7 @@ class Status(TypedDict):
     log: NotRequired[str]
 
 
-class Step(TypedDict):
+class WorkStep(TypedDict):
     """How a part of a pull or a build is; told anew whenever something about it changes."""
 
     id: str
@@ -260,7 +260,7 @@ class PrepareLine(TypedDict, total=False):
 
     note: str
     progress: str
-    step: Step
+    step: WorkStep
     image: str
 
 

@@ -1,8 +1,11 @@
 """`dx add`: define a tool, have its image, and say which commands are there now."""
 
+from contextlib import nullcontext
+
 from dx.api import Client, Tool
 from dx.cli import link, screen, search_path
 from dx.cli.definition import SHARE, definition, definition_of, differences
+from dx.cli.steps import Steps
 from dx.cli.verb import EXIT_DX, Namespace, Parser, Verb, add_json
 from dx.errors import ApiError, ClientError
 
@@ -124,13 +127,13 @@ def add(given: Namespace) -> int:
         return EXIT_DX
     tool = client.put_tool(given.name, wanted)
     try:
-        image = _prepare(client, tool, rebuild=wanted["build"] is not None)
+        image = _prepare(client, tool, rebuild=wanted["build"] is not None, json=given.json)
     except BaseException:
         _put_back(client, given.name, old)
         raise
     foreign = [command for command in client.reshim()["foreign"] if command in _commands(tool)]
     if given.json:
-        screen.print_json({**tool, "image_id": image})
+        screen.print_json({**tool, "image_id": image}, line=True)
     else:
         _tell(tool, new=old is None)
     for command in foreign:
@@ -155,15 +158,16 @@ def _replace(name: str, changed: list[str]) -> bool:
     return False
 
 
-def _prepare(client: Client, tool: Tool, *, rebuild: bool) -> str:
-    with screen.Passing() as passing:
-        for line in client.prepare(tool["name"], rebuild=rebuild):
-            if "note" in line:
-                passing.note(line["note"])
-            elif "progress" in line:
-                passing.progress(line["progress"])
-            elif "image" in line:
+def _prepare(client: Client, tool: Tool, *, rebuild: bool, json: bool) -> str:
+    lines = client.prepare(tool["name"], rebuild=rebuild)
+    with nullcontext() if json else Steps() as steps:
+        for line in lines:
+            if "image" in line:
                 return line["image"]
+            if steps is None:
+                screen.print_json(line, line=True)
+            else:
+                steps.take(line)
     raise AssertionError("the stream ends with an image or raises")
 
 

@@ -1,4 +1,4 @@
-"""What the command line shows people: tables, colours, times, and lines that pass.
+"""What the command line shows people: tables, colours, times.
 
 Everything that somebody else named (images, tools, paths, error texts) goes through `clean`, so that no escape
 sequence of theirs reaches the terminal.
@@ -7,7 +7,7 @@ sequence of theirs reaches the terminal.
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import IO, Literal, Self
+from typing import IO, Literal
 
 Colour = Literal["bold", "dim", "red", "green", "yellow"]
 _CODES: dict[Colour, str] = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
@@ -56,11 +56,11 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([paint(written[0], "bold"), *written[1:]])
 
 
-def print_json(value: object) -> None:
-    """For scripts."""
+def print_json(value: object, *, line: bool = False) -> None:
+    """For scripts; `line` is for one of several values, each on a line of its own."""
     import json
 
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(value, indent=None if line else 2, ensure_ascii=False), flush=line)
 
 
 def say(text: str) -> None:
@@ -129,46 +129,16 @@ def ask(question: str) -> bool:
     return answer.strip().lower() in {"y", "yes"}
 
 
-def _columns(stream: IO[str]) -> int:
+def fit(text: str, columns: int) -> str:
+    """As much of the text as takes less than so many columns."""
+    while width(text) >= max(columns, 1) and text:
+        text = text[: max(0, len(text) - 1 - (width(text) - columns) // 2)]
+    return text
+
+
+def columns(stream: IO[str]) -> int:
+    """How wide the terminal is just now."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except OSError:
         return 80
-
-
-class Passing:
-    """Lines of progress on standard error: notes stay, the others each replace the one before, on a terminal only."""
-
-    def __init__(self) -> None:
-        self._stream = sys.stderr
-        self._transient = is_terminal(self._stream) and os.environ.get("TERM", "dumb") != "dumb"
-        self._shown = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._wipe()
-
-    def note(self, text: str) -> None:
-        """A line that stays."""
-        self._wipe()
-        say(text)
-
-    def progress(self, text: str) -> None:
-        """A line that the next one replaces."""
-        if not self._transient or self._stream is None:
-            return
-        columns = _columns(self._stream)
-        text = clean(text)
-        while width(text) >= columns:
-            text = text[: max(0, len(text) - 1 - (width(text) - columns) // 2)]
-        self._stream.write(f"\r{text}\x1b[K")
-        self._stream.flush()
-        self._shown = True
-
-    def _wipe(self) -> None:
-        if self._shown and self._stream is not None:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
-            self._shown = False

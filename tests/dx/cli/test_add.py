@@ -2,8 +2,10 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -246,15 +248,80 @@ def test_where_putting_back_fails_it_is_said(dx: Dx, daemon: State) -> None:
     assert "there is no image new" in done.err
 
 
-def test_progress_passes_on_a_terminal_only(dx: Dx, daemon: State) -> None:
-    """Notes stay; the other lines are wiped, and never wider than the terminal."""
-    daemon.prepare = [{"note": "pulling"}, {"progress": "界" * 300}, {"note": "pulled"}, {"image": "sha256:0"}]
+START, END = {"started_at": "2026-01-01T00:00:00Z"}, {"ended_at": "2026-01-01T00:00:02Z", "duration_s": 2.0}
+WORK = {"id": "building jq", "kind": "work", "of": "building jq", "name": "building jq", **START}
+RUN = {"id": "2", "kind": "step", "of": "building jq", "name": "[2/2] RUN " + "界" * 300, **START}
+BUILD: list[dict[str, Any]] = [
+    {"step": WORK},
+    {"step": {**WORK, "id": "1", "kind": "step", "name": "[1/2] FROM a", "cached": True, **END}},
+    {"step": {**WORK, "id": "0", "kind": "detail", "name": "load", **END}},
+    {"step": {**RUN, "lines": ["one", "\x1b[2Jtwo"]}},
+    {"note": "look"},
+]
+
+
+def test_a_build_is_a_line_for_each_step_that_ended(dx: Dx, daemon: State) -> None:
+    """Without a terminal; colours and escapes are nowhere."""
+    daemon.prepare = [*BUILD, {"step": {**RUN, **END}}, {"step": {**WORK, **END}}, {"image": "sha256:0"}]
+    done = dx("add", "jq", "jq")
+    assert done.err.splitlines()[:2] == ["[1/2] FROM a (cached)", "look"]
+    assert done.err.splitlines()[2].endswith("(2.0 s)")
+    assert done.err.splitlines()[3] == "building jq (2.0 s)"
+
+
+def test_a_failing_step_is_followed_by_its_last_lines(dx: Dx, daemon: State) -> None:
+    """On a terminal and elsewhere."""
+    error = {"error": {"code": "build-failed", "message": "it failed", "hint": ""}}
+    daemon.prepare = [*BUILD, {"step": {**RUN, **END, "error": "exit code 3"}}, error]
+    assert "(failed: exit code 3)\n  one\n  \\x1b[2Jtwo\ndx: it failed\n" in dx("add", "jq", "jq").err
     shown = dx.on_terminal("add", "jq", "jq").out
-    assert "pulling\r\n" in shown
-    assert "\r\x1b[Kpulled\r\n" in shown
-    line = shown.split("\r界")[1].split("\x1b[K")[0]
-    assert len(line) < 80
-    assert "界" not in dx("add", "jq", "jq").err
+    assert "failed: exit code 3" in shown
+    assert "      one\r\n      \\x1b[2Jtwo\r\n" in shown
+
+
+def test_a_build_is_a_tree_on_a_terminal(dx: Dx, daemon: State) -> None:
+    """The end draws it to stay; no line is as wide as the terminal."""
+    daemon.prepare = [*BUILD, {"step": {**RUN, **END}}, {"step": {**WORK, **END}}, {"image": "sha256:0"}]
+    shown = dx.on_terminal("add", "jq", "jq", NO_COLOR="1").out
+    lines = shown.split("\r\n")
+    work = next(at for at, line in enumerate(lines) if line.startswith("building jq") and line.endswith("2.0 s"))
+    assert lines[work + 1].startswith("  [1/2] FROM a")
+    assert lines[work + 1].endswith("cached")
+    assert lines[work + 2].startswith("  [2/2] RUN 界")
+    assert len(lines[work + 2]) < 80
+    assert lines[work + 3].startswith("jq is ready")
+    assert "load" not in shown
+
+
+def test_times_go_on_while_nothing_is_told_and_ctrl_c_leaves_a_clean_terminal(dx: Dx, daemon: State) -> None:
+    """What was drawn is wiped; the cursor was never hidden."""
+    daemon.prepare = [*BUILD, {"wait": True}]
+    master, slave = pty.openpty()
+    child = subprocess.Popen(
+        [dx.program, "add", "jq", "new"],
+        env={**dx.environ, "TERM": "xterm", "NO_COLOR": "1"}, stdin=slave, stdout=slave, stderr=slave,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(slave)
+    shown = b""
+    while not (b"0.2 s" in shown and b"0.4 s" in shown):
+        shown += os.read(master, 65536)
+    os.killpg(child.pid, signal.SIGINT)
+    with suppress(OSError):
+        while data := os.read(master, 65536):
+            shown += data
+    os.close(master)
+    assert child.wait(20) == 130
+    assert b"Traceback" not in shown
+    assert shown.rpartition(b"\x1b[J")[2].count(b"building") == 0
+    assert b"\x1b[?" not in shown
+
+
+def test_json_has_each_record_on_a_line(dx: Dx, daemon: State) -> None:
+    """The tool is the last."""
+    daemon.prepare = [*BUILD, {"image": "sha256:0"}]
+    lines = [json.loads(line) for line in dx("add", "jq", "jq", "--json").out.splitlines()]
+    assert lines == [*BUILD, {**daemon.tools["jq"], "image_id": "sha256:0"}]
 
 
 def test_json_has_the_tool_and_its_image(dx: Dx, daemon: State) -> None:
