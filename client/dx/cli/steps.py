@@ -79,6 +79,8 @@ class Steps:
             tail = shown.tail if shown else deque[str](maxlen=TAIL_LINES)
             shown = self._steps[key] = _Shown(step, time.monotonic(), tail)
         shown.step = step
+        if step["kind"] == "work":
+            self._passing = ""  # it says the same
         shown.tail.extend(step.get("lines", []))
         if not self._live and key not in self._ended and ("ended_at" in step or step.get("error")):
             self._ended.add(key)
