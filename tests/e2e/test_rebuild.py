@@ -4,9 +4,12 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -242,3 +245,28 @@ def test_prune_takes_what_nobody_needs(project: Project) -> None:
     assert done["images"] == 2
     assert len(set(project.images())) == 1
     assert project.run() == "third"
+
+
+def test_ctrl_c_of_an_add_ends_the_build_in_the_engine(house: House, image: str) -> None:
+    """Nothing of it goes on, and the tool is not there."""
+    place = Path(os.fsdecode(house.place("cancelled")))
+    seconds = str(10_000 + secrets.randbelow(1_000_000))
+    (place / "Dockerfile").write_text(f'FROM {image}\nRUN ["sleep", "{seconds}"]\n')
+    child = house.popen(["add", "never", "--build", str(place)], stderr=subprocess.PIPE, start_new_session=True)
+    until(lambda: _sleeps(seconds), "the build goes on", deadline_s=BUILD_S)
+    os.killpg(child.pid, signal.SIGINT)
+    _, err = child.communicate(timeout=BUILD_S)
+    assert child.returncode == 130, err
+    until(lambda: not _sleeps(seconds), "the build has ended")
+    builds = json.loads(house.dx(["builds", "never", "--json"]).stdout)["builds"]
+    assert [each["result"] for each in builds] == ["cancelled"]
+    assert house.dx(["show", "never"]).returncode == 125
+
+
+def _sleeps(seconds: str) -> bool:
+    """Whether there is a process that sleeps so long, in whatever container."""
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if each.read_bytes().split(b"\0")[:-1][-2:] == [b"sleep", seconds.encode()]:
+                return True
+    return False
