@@ -264,6 +264,31 @@ class PrepareLine(TypedDict, total=False):
     image: str
 
 
+class Ask(TypedDict):
+    """Something that a tool may do beyond what every tool may."""
+
+    key: str
+    """Of the definition."""
+    text: str
+
+
+class Description(TypedDict):
+    """What an image, or a package, says of the tool that it is meant to be."""
+
+    definition: Definition
+    asks: list[Ask]
+    notes: list[str]
+    """What of it cannot be had, a line each."""
+
+
+class DescribeLine(TypedDict, total=False):
+    """A line of progress, or the last: one of these."""
+
+    note: str
+    progress: str
+    description: Description
+
+
 class Event(TypedDict):
     """Something that happened; `kind` says which of the others are there."""
 
@@ -330,7 +355,15 @@ class Client:
 
     def prepare(self, name: str, *, rebuild: bool = False) -> Iterator[PrepareLine]:
         """Pull or build the tool's image; yields lines until the last, which has the image."""
-        yield from self._stream("POST", f"/v1/tools/{quote(name)}/prepare" + "?rebuild=true" * rebuild, last="image")
+        target = f"/v1/tools/{quote(name)}/prepare" + "?rebuild=true" * rebuild
+        yield from self._stream("POST", target, last="image")
+
+    def describe(self, *, image: str | None = None, package: str | None = None) -> Iterator[DescribeLine]:
+        """What an image's labels say of the tool that it is meant to be, or the content of a package file of
+        Whalebrew; yields lines until the last, which has the description. An image that is missing is pulled.
+        """
+        body = {"image": image} if package is None else {"package": package}
+        yield from self._stream("POST", "/v1/describe", body, last="description")
 
     def check(self, text: str) -> None:
         """Have the text of a dx.toml read without it being used."""
@@ -425,9 +458,9 @@ class Client:
             raise _refusal(response.status, data)
         return data
 
-    def _stream(self, method: str, target: str, last: str | None = None) -> Iterator[Any]:
+    def _stream(self, method: str, target: str, body: object = None, *, last: str | None = None) -> Iterator[Any]:
         """The one way of every request that has many; the key `last` marks the end, without it there is none."""
-        with self._send(method, target, None) as response:
+        with self._send(method, target, body) as response:
             try:
                 if response.status >= 400:
                     raise _refusal(response.status, response.read())

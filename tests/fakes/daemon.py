@@ -71,6 +71,10 @@ class State:
     runs: list[dict[str, Any]] = field(default_factory=list)
     prepare: list[dict[str, Any]] = field(default_factory=lambda: [{"image": "sha256:" + "0" * 64}])
     """The lines of the next preparation; one that is empty cuts the connection."""
+    describe: list[dict[str, Any]] = field(
+        default_factory=lambda: [{"description": {"definition": {}, "asks": [], "notes": []}}]
+    )
+    """The lines of the next description."""
     foreign: list[str] = field(default_factory=list)
     engine: dict[str, Any] = field(
         default_factory=lambda: {"state": "up", "address": "unix:///e.sock", "version": "20.10.24", "reason": None}
@@ -117,7 +121,10 @@ class Handler(BaseHTTPRequestHandler):
                 return self._send(*given)
             parts = [unquote(part) for part in path.path.strip("/").split("/")][1:]
             if parts[:1] == ["tools"] and parts[2:] == ["prepare"]:
-                return self._prepare(parts[1])
+                need(state, parts[1])
+                return self._stream(state.prepare)
+            if parts == ["describe"]:
+                return self._stream(state.describe)
             if parts[:1] == ["builds"] and parts[2:] == ["log"]:
                 need_build(state, parts[1])
                 return self._send(200, state.build_log)
@@ -139,14 +146,13 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _prepare(self, name: str) -> None:
+    def _stream(self, lines: list[dict[str, Any]]) -> None:
         state = self.server.state
-        need(state, name)
         self.send_response(200)
         self._send_own_headers()
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for line in state.prepare:
+        for line in lines:
             if not line:
                 return
             if line == {"wait": True}:

@@ -1,8 +1,10 @@
 """`dx add`: define a tool, have its image, and say which commands are there now."""
 
+from collections.abc import Iterator
 from contextlib import nullcontext
+from typing import Any
 
-from dx.api import Client, Tool
+from dx.api import Client, Definition, DescribeLine, Description, PrepareLine, Tool
 from dx.cli import link, screen, search_path
 from dx.cli.definition import SHARE, definition, definition_of, differences
 from dx.cli.steps import Steps
@@ -33,13 +35,10 @@ def _arguments(parser: Parser) -> None:
         default=[],
         help="a command of the image to offer; repeatable (default: one, called NAME, which is the entrypoint)",
     )
-    run.add_argument(
-        "--network", choices=("none", "bridge", "host"), default="bridge", help="what it can reach (default: bridge)"
-    )
+    run.add_argument("--network", choices=("none", "bridge", "host"), help="what it can reach (default: bridge)")
     run.add_argument(
         "--user",
         choices=("me", "root", "image"),
-        default="me",
         help="who it is inside: you, root, or the image's USER; your files stay yours (default: me)",
     )
     run.add_argument(
@@ -59,13 +58,11 @@ def _arguments(parser: Parser) -> None:
     run.add_argument(
         "--paths",
         choices=("auto", "project", "none"),
-        default="auto",
         help="what it sees beside: the project and what its arguments name (auto, the default), or less",
     )
     run.add_argument(
         "--git",
         choices=("read", "write"),
-        default="read",
         help="what it may do to .git/hooks and .git/config (default: read)",
     )
     run.add_argument(
@@ -75,12 +72,8 @@ def _arguments(parser: Parser) -> None:
         default=[],
         help="a directory in its root that stays from run to run; repeatable",
     )
-    run.add_argument(
-        "--root", choices=("fresh", "kept"), default="fresh", help="what becomes of its root (default: fresh each time)"
-    )
-    run.add_argument(
-        "--scratch", choices=("memory", "disk"), default="memory", help="where it writes to (default: memory)"
-    )
+    run.add_argument("--root", choices=("fresh", "kept"), help="what becomes of its root (default: fresh each time)")
+    run.add_argument("--scratch", choices=("memory", "disk"), help="where it writes to (default: memory)")
     run.add_argument("--scratch-size", metavar="SIZE", help="how much one run may write to its root, in memory")
     run.add_argument("--memory", metavar="SIZE", help="what all its runs may use together: 512m, 2g")
     run.add_argument("--cpus", metavar="N", type=float, help="processors, like 1.5")
@@ -114,8 +107,19 @@ def _arguments(parser: Parser) -> None:
         default=[],
         help="use your ssh-agent, or your screen; repeatable",
     )
-    parser.add_argument("--yes", "-y", action="store_true", help="ask nothing: replace a tool that has the name")
+    parser.add_argument("--no-labels", action="store_true", help="do not read what the image says of itself")
+    add_yes(parser)
     add_json(parser)
+
+
+def add_yes(parser: Parser) -> None:
+    """The option of those verbs that ask."""
+    parser.add_argument(
+        "--yes",
+        "-y",
+        action="store_true",
+        help="ask nothing: replace a tool of that name, allow what is asked for",
+    )
 
 
 def add(given: Namespace) -> int:
@@ -123,11 +127,23 @@ def add(given: Namespace) -> int:
     wanted = definition(given)
     client = link.client()
     old = _existing(client, given.name)
-    if old and (changed := differences(old, wanted)) and not (given.yes or _replace(given.name, changed)):
+    said: Description | None = None
+    if wanted["image"] is not None and not given.no_labels:
+        said = last_of(client.describe(image=wanted["image"]), "description")
+        wanted = definition(given, said["definition"])
+    return define(client, given, old, wanted, said)
+
+
+def define(client: Client, given: Namespace, old: Tool | None, wanted: Definition, said: Description | None) -> int:
+    """Put the tool in the place of the one of its name, after what has to be asked."""
+    for note in said["notes"] if said else ():
+        screen.say(f"dx: {note}")
+    if not (given.yes or _allowed(given.name, old, wanted, said)):
         return EXIT_DX
     tool = client.put_tool(given.name, wanted)
     try:
-        image = _prepare(client, tool, rebuild=wanted["build"] is not None, json=given.json)
+        lines = client.prepare(tool["name"], rebuild=wanted["build"] is not None)
+        image: str = last_of(lines, "image", json=given.json)
     except BaseException:
         _put_back(client, given.name, old)
         raise
@@ -151,24 +167,46 @@ def _existing(client: Client, name: str) -> Tool | None:
         raise
 
 
-def _replace(name: str, changed: list[str]) -> bool:
-    if screen.ask(f"There is a tool {name} already, with another {' and '.join(changed)}. Replace it?"):
+def _allowed(name: str, old: Tool | None, wanted: Definition, said: Description | None) -> bool:
+    """Ask once, if there is anything to ask: to replace a tool, and to allow what the image asks for."""
+    changed = differences(old, wanted) if old else []
+    asks = [each["text"] for each in said["asks"] if _is_new(each["key"], old, wanted, said)] if said else []
+    if not changed and not asks:
         return True
-    screen.complain(f"there is a tool {name} already, with another {' and '.join(changed)}", "replace it with --yes")
+    there = f"there is a tool {name} already, with another {' and '.join(changed)}" if changed else ""
+    if screen.can_ask():
+        if asks:
+            screen.say("The image asks to")
+            for each in asks:
+                screen.say(f"  - {each}")
+        question = there[:1].upper() + there[1:] + ". Replace it?" if there else f"Allow {name} that?"
+        if there and asks:
+            question = question.removesuffix("?") + ", and allow that?"
+        if screen.ask(question):
+            return True
+    asked = f"the image asks to {', '.join(asks)}" if asks else ""
+    hint = "allow it with --yes, or leave it out with --no-labels" if asks else "replace it with --yes"
+    screen.complain("; ".join(filter(None, (there, asked))), hint)
     return False
 
 
-def _prepare(client: Client, tool: Tool, *, rebuild: bool, json: bool) -> str:
-    lines = client.prepare(tool["name"], rebuild=rebuild)
+def _is_new(key: str, old: Tool | None, wanted: Definition, said: Description) -> bool:
+    """Whether the image's word counts in this key, and the tool does not have it already."""
+    value = wanted.get(key)
+    return value == said["definition"].get(key) and (old is None or old.get(key) != value)
+
+
+def last_of(lines: "Iterator[PrepareLine] | Iterator[DescribeLine]", key: str, *, json: bool = False) -> Any:
+    """Show progress until the line that has the key, and return what it has."""
     with nullcontext() if json else Steps() as steps:
         for line in lines:
-            if "image" in line:
-                return line["image"]
+            if key in line:
+                return line[key]  # type: ignore[literal-required]
             if steps is None:
                 screen.print_json(line, line=True)
             else:
-                steps.take(line)
-    raise AssertionError("the stream ends with an image or raises")
+                steps.take(line)  # type: ignore[arg-type]
+    raise AssertionError("the stream ends with its last line or raises")
 
 
 def _put_back(client: Client, name: str, old: Tool | None) -> None:
@@ -213,7 +251,8 @@ VERBS = (
         arguments=_arguments,
         description=(
             "The tool is written to dx.toml, its image is pulled or built, and each of its commands gets a shim.\n"
-            "If there is no image in the end, dx.toml stays as it was."
+            "If there is no image in the end, dx.toml stays as it was.\n"
+            "What the image's labels say of itself holds where the arguments say nothing."
         ),
         examples="""
 dx add jq jqlang/jq

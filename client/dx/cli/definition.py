@@ -46,21 +46,47 @@ DEFAULTS: Definition = {
 """What the daemon takes for what is left out."""
 
 
-def definition(given: Namespace) -> Definition:
-    """The definition that the arguments ask for, complete; raises `UsageError`."""
+def definition(given: Namespace, said: Definition | None = None) -> Definition:
+    """The definition that the arguments ask for, complete; raises `UsageError`.
+
+    `said` is what the image says of itself: it holds where the arguments say nothing, and nothing that they exclude.
+    """
     if given.image is None and given.build is None:
         raise UsageError("give either an IMAGE or --build DIR")
     if given.image is not None and given.build is not None:
         raise UsageError("IMAGE and --build exclude each other")
     if given.build is None and (given.file or given.target or given.arg or given.on_change or given.smoke):
         raise UsageError("--file, --target, --arg, --on-change and --smoke belong to --build")
-    return {
-        **DEFAULTS,
+    wanted = _given(given)
+    if said:
+        excluded = {
+            gone
+            for key, values, keys in _EXCLUDES
+            if key in wanted and (not values or wanted[key] in values)  # type: ignore[literal-required]
+            for gone in keys
+        }
+        wanted = {**{key: value for key, value in said.items() if key not in excluded}, **wanted}  # type: ignore[typeddict-item]
+    return {**DEFAULTS, **wanted}
+
+
+_EXCLUDES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("network", ("none", "host"), ("ports",)),
+    ("root", ("kept",), ("scratch", "scratch_size")),
+    ("scratch", ("memory",), ("root",)),
+    ("scratch", ("disk",), ("root", "scratch_size")),
+    ("scratch_size", (), ("root", "scratch")),
+)
+"""A key with one of these values, or any where there are none: with that in the arguments, the last keys of what an
+image says have no meaning."""
+
+
+def _given(given: Namespace) -> Definition:
+    """The keys that the arguments say something of."""
+    every: Definition = {
         "image": given.image,
         "build": _build(given) if given.build is not None else None,
-        "on_change": given.on_change or DEFAULTS["on_change"],
+        "on_change": given.on_change,
         "smoke": _words(given.smoke) if given.smoke is not None else [],
-        "entrypoint": _words(given.entrypoint) if given.entrypoint is not None else None,
         "commands": given.command,
         "network": given.network,
         "user": given.user,
@@ -81,6 +107,10 @@ def definition(given: Namespace) -> Definition:
         "gpus": _gpus(given.gpus),
         "share": [each for each in SHARE if each in given.share],
     }
+    said: Definition = {key: value for key, value in every.items() if value not in (None, [], {})}  # type: ignore[assignment]
+    if given.entrypoint is not None:
+        said["entrypoint"] = _words(given.entrypoint)  # empty says something, too
+    return said
 
 
 def differences(old: Tool, new: Definition) -> list[str]:

@@ -118,9 +118,14 @@ def size(size_bytes: int) -> str:
     return f"{amount:.1f} TiB"
 
 
+def can_ask() -> bool:
+    """Whether somebody is there to answer."""
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
+
+
 def ask(question: str) -> bool:
     """Ask on the terminal; no terminal means no, and so does anything but yes."""
-    if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
+    if not can_ask():
         return False
     print(f"{clean(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     answer = sys.stdin.readline()

@@ -17,6 +17,7 @@ from dxd.api.builds import BuildRoutes
 from dxd.api.caches import CacheRoutes
 from dxd.api.containers import ContainerRoutes
 from dxd.api.daemon import DaemonRoutes
+from dxd.api.descriptions import DescriptionRoutes
 from dxd.api.door import DEFAULT_LIMITS, Connection, Door, Limits
 from dxd.api.lease import LeaseHandler
 from dxd.api.ports import Builds, Containers, Images, Runs, Shims, Status, Stop, Volumes
@@ -71,6 +72,7 @@ def create_app(
     routes: tuple[Route, ...] = (
         *daemon_routes.routes(),
         *ToolRoutes(catalogue=catalogue, images=images, shims=shims).routes(),
+        *DescriptionRoutes(images=images).routes(),
         *run_routes.routes(),
         *ContainerRoutes(containers=containers).routes(),
         *CacheRoutes(volumes=volumes).routes(),

@@ -235,10 +235,10 @@ def _paths(body: types.ToolBody) -> list[tuple[str, str]]:
 
 def tool_json(tool: Tool) -> types.Tool:
     """A tool as JSON: every key, those too that have their default."""
-    return msgspec.convert({**_EVERY_KEY, **to_table(tool), "name": tool.name}, types.Tool)
+    return msgspec.convert({**EVERY_KEY, **to_table(tool), "name": tool.name}, types.Tool)
 
 
-_EVERY_KEY: dict[str, object] = msgspec.to_builtins(types.ToolBody())
+EVERY_KEY: dict[str, object] = msgspec.to_builtins(types.ToolBody())
 """What a body means that says nothing."""
 
 

@@ -279,6 +279,34 @@ class ImageLine(Struct, frozen=True):
     image: Annotated[str, Meta(description="Its id")]
 
 
+class DescribeBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to describe: exactly one of these."""
+
+    image: Annotated[Word | None, Meta(description="A reference; pulled where it is missing")] = None
+    package: Annotated[str | None, Meta(description="The content of a package file of Whalebrew")] = None
+
+
+class Ask(Struct, frozen=True):
+    """Something that a tool may do beyond what every tool may."""
+
+    key: Annotated[str, Meta(description="Of the definition")]
+    text: Annotated[str, Meta(description="What it is, for people: `use the host's network`")]
+
+
+class Description(Struct, frozen=True):
+    """What an image, or a package, says of the tool that it is meant to be."""
+
+    definition: Annotated[dict[str, object], Meta(description="Keys of a tool; what is left out is left open")]
+    asks: list[Ask]
+    notes: Annotated[list[str], Meta(description="What of it cannot be had, a line each")]
+
+
+class DescriptionLine(Struct, frozen=True):
+    """The end: what it says."""
+
+    description: Description
+
+
 class Base64(Struct, frozen=True, forbid_unknown_fields=True):
     """Bytes that are no UTF-8."""
 

@@ -22,6 +22,7 @@ def test_an_image_becomes_a_tool(dx: Dx, daemon: State) -> None:
     assert daemon.tools == {"jq": {"name": "jq", **TOOL_DEFAULTS, "image": "jqlang/jq"}}
     assert daemon.asked == [
         "GET /v1/tools/jq",
+        "POST /v1/describe",
         "PUT /v1/tools/jq",
         "POST /v1/tools/jq/prepare",
         "POST /v1/shims",
@@ -184,6 +185,116 @@ def test_on_a_terminal_it_is_asked(dx: Dx, daemon: State, answer: str, image: st
     assert "Replace it? [y/N]" in done.out
     assert daemon.tools["jq"]["image"] == image
     assert done.status == (0 if image == "new" else 125)
+
+
+def described(definition: dict[str, Any], *asks: tuple[str, str], notes: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """The lines of a daemon that knows this of an image."""
+    told = [{"key": key, "text": text} for key, text in asks]
+    return [{"description": {"definition": definition, "asks": told, "notes": list(notes)}}]
+
+
+def test_what_an_image_says_holds_where_the_arguments_say_nothing(dx: Dx, daemon: State) -> None:
+    """Lists as a whole; an empty entrypoint says something."""
+    daemon.describe = described(
+        {"commands": ["cc"], "network": "none", "memory": "1g", "pids": 9, "entrypoint": ["a"], "env": ["A=1"]},
+        notes=("the network mine cannot be joined",),
+    )
+    done = dx("add", "x", "x", "--memory", "2g", "--entrypoint", "", "--env", "B=1")
+    assert (done.status, done.err) == (0, "dx: the network mine cannot be joined\n")
+    assert daemon.tools["x"] == {
+        "name": "x",
+        **TOOL_DEFAULTS,
+        "image": "x",
+        "commands": ["cc"],
+        "network": "none",
+        "pids": 9,
+        "memory": "2g",
+        "entrypoint": [],
+        "env": ["B=1"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "gone"),
+    [
+        (["--network", "none"], {"ports": ["80:80"]}, ["ports"]),
+        (["--root", "kept"], {"scratch": "disk"}, ["scratch"]),
+        (["--scratch-size", "1m"], {"root": "kept"}, ["root"]),
+        (["--scratch", "disk"], {"root": "kept", "scratch_size": "64m"}, ["root", "scratch_size"]),
+    ],
+)
+def test_what_the_arguments_exclude_is_left_out(
+    dx: Dx, daemon: State, arguments: list[str], said: dict[str, Any], gone: list[str]
+) -> None:
+    """Or the image could make the command line wrong; and what is left out is not asked for."""
+    daemon.describe = described(said, *((key, "do it") for key in said))
+    assert dx("add", "x", "x", *arguments).status == 0
+    assert all(daemon.tools["x"][key] == TOOL_DEFAULTS[key] for key in gone)
+
+
+ASKING = described(
+    {"network": "host", "share": ["x11"]}, ("network", "use the host's network"), ("share", "use your x11")
+)
+
+
+def test_what_an_image_asks_for_is_no_without_a_terminal(dx: Dx, daemon: State) -> None:
+    """One line says what; --yes allows it, --no-labels leaves it out, and so does the command line."""
+    daemon.describe = ASKING
+    done = dx("add", "x", "x", stdin="y\n")
+    assert (done.status, daemon.tools) == (125, {})
+    assert done.err == (
+        "dx: the image asks to use the host's network, use your x11; "
+        "allow it with --yes, or leave it out with --no-labels\n"
+    )
+    assert dx("add", "x", "x", "--no-labels").status == 0
+    assert daemon.tools["x"] == {"name": "x", **TOOL_DEFAULTS, "image": "x"}
+    assert dx("add", "y", "x", "--yes").status == 0
+    assert daemon.tools["y"]["network"] == "host"
+    done = dx("add", "z", "x", "--network", "none")
+    assert "asks to use your x11;" in done.err
+
+
+def test_what_a_tool_has_already_is_not_asked_for_again(dx: Dx, daemon: State) -> None:
+    """But what is more is."""
+    daemon.describe = ASKING
+    assert dx("add", "x", "x", "--yes").status == 0
+    assert dx("add", "x", "x").status == 0
+    daemon.describe = described(
+        {"network": "host", "git": "write"}, ("network", "use the host's network"), ("git", "change hooks")
+    )
+    done = dx("add", "x", "x")
+    assert done.status == 125
+    assert "with another git and share; the image asks to change hooks;" in done.err
+
+
+@pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("n\n", 125), ("\x04", 125)])
+def test_what_an_image_asks_for_is_asked_once(dx: Dx, daemon: State, answer: str, status: int) -> None:
+    """With the replacement, if there is one."""
+    daemon.describe = ASKING
+    done = dx.on_terminal("add", "x", "x", answer=answer)
+    assert done.status == status
+    assert "  - use the host's network\r\n  - use your x11\r\n" in done.out
+    assert done.out.count("[y/N]") == 1
+    assert ("x" in daemon.tools) == (status == 0)
+    daemon.tools["x"] = {**OLD, "name": "x"}
+    done = dx.on_terminal("add", "x", "x", answer=answer)
+    assert done.status == status
+    assert "Replace it, and allow that? [y/N]" in done.out
+
+
+def test_labels_that_are_wrong_define_nothing(dx: Dx, daemon: State) -> None:
+    """The reason is the daemon's."""
+    daemon.describe = [{"error": {"code": "bad-definition", "message": "the label dev.dx.x: unknown key", "hint": ""}}]
+    done = dx("add", "x", "x")
+    assert (done.status, done.err) == (125, "dx: the label dev.dx.x: unknown key\n")
+    assert daemon.tools == {}
+
+
+def test_a_build_is_the_users_own(dx: Dx, daemon: State) -> None:
+    """Its labels are not read."""
+    (dx.root / "Dockerfile").touch()
+    assert dx("add", "x", "--build", ".").status == 0
+    assert "POST /v1/describe" not in daemon.asked
 
 
 FAILURE: list[dict[str, Any]] = [

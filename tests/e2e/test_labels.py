@@ -1,0 +1,42 @@
+"""Images that describe themselves, with the real daemon and engine."""
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from tests.house import House, docker
+
+
+@pytest.fixture
+def labelled(image: str) -> Iterator[str]:
+    """An image whose labels offer two commands, and ask for a variable."""
+    name = f"dx-test-labels:{secrets.token_hex(4)}"
+    lines = (
+        f"FROM {image}",
+        """LABEL dev.dx.commands='["env", "cat"]' dev.dx.network=none dev.dx.memory=64m""",
+        """LABEL io.whalebrew.config.environment='["LABEL_TEST=of the image"]'""",
+    )
+    docker("build", "--quiet", "--tag", name, "-", stdin="\n".join(lines).encode())
+    yield name
+    docker("image", "rm", "--force", name)
+
+
+def test_an_image_that_describes_itself_is_a_tool(house: House, labelled: str) -> None:
+    """What it asks for is refused without a terminal, and had with --yes; a later run has it, and no more."""
+    refused = house.dx(["add", "both", labelled])
+    assert refused.returncode == 125
+    assert b'have LABEL_TEST set to "of the image"' in refused.stderr
+    assert not house.file.exists()
+    added = house.dx(["add", "both", labelled, "--yes"])
+    assert added.returncode == 0, added.stderr
+    assert added.stdout.splitlines()[0] == b"both is ready: env cat"
+    assert 'memory = "64m"' in house.file.read_text()
+    assert b"LABEL_TEST=of the image\n" in house.run(["env"]).stdout
+    again = house.dx(["add", "both", labelled])
+    assert again.returncode == 0, again.stderr
+
+
+def test_a_run_of_an_image_grants_nothing(house: House, labelled: str) -> None:
+    """Labels are read when a tool is added."""
+    assert b"LABEL_TEST" not in house.run([labelled, "env"]).stdout
