@@ -1,5 +1,6 @@
 """Images that describe themselves, with the real daemon and engine."""
 
+import json
 import secrets
 from collections.abc import Iterator
 
@@ -40,3 +41,26 @@ def test_an_image_that_describes_itself_is_a_tool(house: House, labelled: str) -
 def test_a_run_of_an_image_grants_nothing(house: House, labelled: str) -> None:
     """Labels are read when a tool is added."""
     assert b"LABEL_TEST" not in house.run([labelled, "env"]).stdout
+
+
+def test_an_exported_tool_is_the_same_on_another_machine(house: House, image: str) -> None:
+    """Its home directory is another one; what the mounts and caches name is below it."""
+    ours = f"{house.home}/.aws"
+    options = ["--command", "env", "--command", "cat", "--entrypoint", "sh -c 'a \"b\" $C'", "--network", "host"]
+    options += ["--env", 'A=$B "c" \\ \n', "--env", "AWS_*", "--mount", f"{ours}:{ours}:ro", "--cache", "/var/cache"]
+    options += ["--cache", "~/.cache", "--memory", "64m", "--cpus", "1.5", "--pids", "9", "--ulimit", "nofile=9:99"]
+    options += ["--git", "write", "--paths", "project", "--scratch-size", "64m", "--share", "x11", "--user", "image"]
+    added = house.dx(["add", "both", image, *options])
+    assert added.returncode == 0, added.stderr
+    lines = house.dx(["export", "both"]).stdout
+    name = f"dx-test-labels:{secrets.token_hex(4)}"
+    docker("build", "--quiet", "--tag", name, "-", stdin=f"FROM {image}\n".encode() + lines)
+    try:
+        with House() as other:
+            done = other.dx(["add", "both", name, "--yes", "--json"])
+            assert done.returncode == 0, done.stderr
+            there = json.loads(other.dx(["show", "both", "--json"]).stdout)
+            here = json.loads(house.dx(["show", "both", "--json"]).stdout.replace(bytes(house.home), bytes(other.home)))
+            assert there == {**here, "image": name}
+    finally:
+        docker("image", "rm", "--force", name)

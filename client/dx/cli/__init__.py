@@ -17,6 +17,7 @@ MODULES = {
     "ls": "tools",
     "show": "tools",
     "edit": "edit",
+    "export": "export",
     "builds": "builds",
     "rollback": "builds",
     "unpin": "builds",
