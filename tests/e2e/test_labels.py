@@ -64,3 +64,18 @@ def test_an_exported_tool_is_the_same_on_another_machine(house: House, image: st
             assert there == {**here, "image": name}
     finally:
         docker("image", "rm", "--force", name)
+
+
+def test_a_package_of_whalebrew_is_a_tool(house: House, image: str) -> None:
+    """With the home that packages count on; what it asks for is refused without a terminal."""
+    (house.home / ".it").mkdir()
+    (house.home / ".it" / "config").write_text("mine\n")
+    file = house.work / "cat"
+    file.write_text(f"#!/usr/bin/env whalebrew\nimage: {image}\nentrypoint: [cat]\nvolumes:\n- ~/.it:/.it:ro\n")
+    refused = house.dx(["import", file])
+    assert refused.returncode == 125
+    assert b"the package asks to" in refused.stderr
+    done = house.dx(["import", file, "--yes"])
+    assert done.returncode == 0, done.stderr
+    assert house.run(["cat", "/.it/config"]).stdout == b"mine\n"
+    assert 'env = ["HOME=/"]' in house.file.read_text()

@@ -9,7 +9,7 @@ from dx.errors import ClientError
 
 GROUPS = (
     ("Run", ("run",)),
-    ("Tools", ("add", "rm", "ls", "show", "edit")),
+    ("Tools", ("add", "rm", "ls", "show", "edit", "import", "export")),
     ("Builds", ("builds", "rollback", "unpin", "prune")),
     ("What is going on", ("ps", "stop", "cache", "reset", "status", "daemon", "doctor")),
     ("Your shell", ("activate", "reshim", "completions")),

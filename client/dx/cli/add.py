@@ -126,7 +126,7 @@ def add(given: Namespace) -> int:
     """Define the tool and prepare its image; what was before is put back where that fails."""
     wanted = definition(given)
     client = link.client()
-    old = _existing(client, given.name)
+    old = existing(client, given.name)
     said: Description | None = None
     if wanted["image"] is not None and not given.no_labels:
         said = last_of(client.describe(image=wanted["image"]), "description")
@@ -134,11 +134,19 @@ def add(given: Namespace) -> int:
     return define(client, given, old, wanted, said)
 
 
-def define(client: Client, given: Namespace, old: Tool | None, wanted: Definition, said: Description | None) -> int:
-    """Put the tool in the place of the one of its name, after what has to be asked."""
+def define(
+    client: Client,
+    given: Namespace,
+    old: Tool | None,
+    wanted: Definition,
+    said: Description | None,
+    *,
+    speaker: str = "image",
+) -> int:
+    """Put the tool in the place of the one of its name, after what has to be asked; `speaker` is who has said it."""
     for note in said["notes"] if said else ():
         screen.say(f"dx: {note}")
-    if not (given.yes or _allowed(given.name, old, wanted, said)):
+    if not (given.yes or _allowed(given.name, old, wanted, said, speaker)):
         return EXIT_DX
     tool = client.put_tool(given.name, wanted)
     try:
@@ -158,7 +166,8 @@ def define(client: Client, given: Namespace, old: Tool | None, wanted: Definitio
     return 0
 
 
-def _existing(client: Client, name: str) -> Tool | None:
+def existing(client: Client, name: str) -> Tool | None:
+    """The tool that has the name already."""
     try:
         return client.tool(name)
     except ApiError as error:
@@ -167,7 +176,7 @@ def _existing(client: Client, name: str) -> Tool | None:
         raise
 
 
-def _allowed(name: str, old: Tool | None, wanted: Definition, said: Description | None) -> bool:
+def _allowed(name: str, old: Tool | None, wanted: Definition, said: Description | None, speaker: str) -> bool:
     """Ask once, if there is anything to ask: to replace a tool, and to allow what the image asks for."""
     changed = differences(old, wanted) if old else []
     asks = [each["text"] for each in said["asks"] if _is_new(each["key"], old, wanted, said)] if said else []
@@ -176,7 +185,7 @@ def _allowed(name: str, old: Tool | None, wanted: Definition, said: Description 
     there = f"there is a tool {name} already, with another {' and '.join(changed)}" if changed else ""
     if screen.can_ask():
         if asks:
-            screen.say("The image asks to")
+            screen.say(f"The {speaker} asks to")
             for each in asks:
                 screen.say(f"  - {each}")
         question = there[:1].upper() + there[1:] + ". Replace it?" if there else f"Allow {name} that?"
@@ -184,8 +193,10 @@ def _allowed(name: str, old: Tool | None, wanted: Definition, said: Description 
             question = question.removesuffix("?") + ", and allow that?"
         if screen.ask(question):
             return True
-    asked = f"the image asks to {', '.join(asks)}" if asks else ""
-    hint = "allow it with --yes, or leave it out with --no-labels" if asks else "replace it with --yes"
+    asked = f"the {speaker} asks to {', '.join(asks)}" if asks else ""
+    hint = "allow it with --yes" if asks else "replace it with --yes"
+    if asks and speaker == "image":
+        hint += ", or leave it out with --no-labels"
     screen.complain("; ".join(filter(None, (there, asked))), hint)
     return False
 
