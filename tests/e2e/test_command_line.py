@@ -62,6 +62,8 @@ def test_both_daemons_keep_tools_alike(client: Client, image: str) -> None:
     assert client.reshim()["kept"] == ["id", "sh"] or client.reshim()["kept"] == ["sh", "id"]
     *_, last = client.prepare("busy")
     assert last["image"].startswith("sha256:")
+    *_, told = client.describe(image=image)
+    assert told == {"description": {"definition": {}, "asks": [], "notes": []}}
     assert client.put_tool("busy", {"image": image})["commands"] == []
     assert client.status()["tools"] == 1
     assert (client.containers(), client.runs(), client.drop_containers()) == ([], [], 0)
