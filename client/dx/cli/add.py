@@ -129,7 +129,7 @@ def add(given: Namespace) -> int:
     old = existing(client, given.name)
     said: Description | None = None
     if wanted["image"] is not None and not given.no_labels:
-        said = last_of(client.describe(image=wanted["image"]), "description")
+        said = last_of(client.describe(image=wanted["image"]), "description", json=given.json)
         wanted = definition(given, said["definition"])
     return define(client, given, old, wanted, said)
 
