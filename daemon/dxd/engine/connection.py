@@ -91,10 +91,12 @@ class Connection:
             async with self._session.post(f"{self._base}/v{self.api_version}/{path}", params=params) as response:
                 await response.read()
 
-    async def get(self, path: str, params: Mapping[str, str]) -> Any:
+    async def get(self, path: str, params: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Any:
         """The JSON that a path answers with; the caller sets the deadline."""
         with self._translated():
-            async with self._session.get(f"{self._base}/v{self.api_version}/{path}", params=params) as response:
+            async with self._session.get(
+                f"{self._base}/v{self.api_version}/{path}", params=params, headers=headers
+            ) as response:
                 if response.status != 200:
                     raise Answer(response.status, await _message(response))
                 return json.loads(await response.read())

@@ -52,6 +52,8 @@ DF_DEADLINE_S = 120.0
 PULL_SILENCE_S = 120.0
 """A download that stands still for longer does not come back."""
 MAX_LOG_LINES = 1000
+REGISTRY_DEADLINE_S = 15.0
+"""For the one question to a registry: less than clients wait for an answer."""
 
 
 _preloaded = threading.Event()
@@ -137,10 +139,7 @@ class Engine:
                 f"there is no image {ref!r} on this machine, and no registry can have one of that name",
                 "check the name",
             )
-        headers = {}
-        server = name.host or (await self._facts()).index_server
-        if auth := await registry_auth(server, config_dir(self._environ, Path.home()), self._environ):
-            headers["X-Registry-Auth"] = auth
+        headers = await self._login(name)
         params = {"fromImage": name.repository, "tag": name.tag}
         try:
             async with self.stream(
@@ -152,6 +151,38 @@ class Engine:
         # Podman does not say the words, and a stream that was cut looks like one that ended.
         if not finished and await self.image(ref) is None:
             raise EngineDown(f"the engine broke off pulling {ref}", "try again")
+
+    async def digest(self, ref: str) -> str:
+        """The digest that a registry has for a name now, with the user's login; nothing is pulled.
+
+        Raises `ImageMissing` where that cannot be had.
+        """
+        name = reference.parse(ref)
+        if name is None:
+            raise ImageMissing(f"no registry can have an image called {ref!r}", "check the name")
+        headers = await self._login(name)
+        separator = "@" if name.is_digest else ":"
+        connection = await self._found()
+        try:
+            async with asyncio.timeout(REGISTRY_DEADLINE_S):
+                with self._noting():
+                    told = await connection.get(
+                        f"distribution/{name.repository}{separator}{name.tag}/json", {}, headers
+                    )
+        except Answer as answer:
+            raise pull.unknown(ref, answer.reason) from None
+        except TimeoutError:
+            raise pull.unknown(ref, f"timeout after {REGISTRY_DEADLINE_S:g} s") from None
+        try:
+            return str(told["Descriptor"]["digest"])
+        except (LookupError, TypeError):
+            raise pull.unknown(ref, "the engine's answer makes no sense") from None
+
+    async def _login(self, name: reference.Reference) -> dict[str, str]:
+        """The header with the user's login for a name's registry."""
+        server = name.host or (await self._facts()).index_server
+        auth = await registry_auth(server, config_dir(self._environ, Path.home()), self._environ)
+        return {"X-Registry-Auth": auth} if auth else {}
 
     async def build(
         self,

@@ -63,6 +63,8 @@ class Image:
     user: str
     labels: Mapping[str, str]
     size_bytes: int
+    digests: tuple[str, ...] = ()
+    """`REPOSITORY@sha256:...`: by which registries know it, where it was pulled from or pushed to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from dxd.engine import reference
 from dxd.engine.answer import Records
 from dxd.errors import DxError, EngineError, ImageMissing, WrongArchitecture
 from dxd.kit.progress import Kind, Progress, Step
@@ -113,10 +114,28 @@ _UNREACHABLE = (
     "tls handshake",
     "x509",
     "server gave http response to https client",
+    "eof",
 )
 _UNAUTHORIZED = ("unauthorized", "authentication required", "access forbidden", "no basic auth", "denied")
 _UNKNOWN = ("manifest unknown", "not found", "does not exist", "name unknown")
 LOCAL_HINT = "or build it, or load it with `docker load`"
+
+
+def unknown(ref: str, reason: str) -> DxError:
+    """The error for a registry that does not say which digest a name has."""
+    said = reason.lower()
+    start = f"the registry does not say what {ref} is now"
+    if any(each in said for each in _UNAUTHORIZED):
+        return ImageMissing(f"{start}: {reason}", _login_hint(ref))
+    if any(each in said for each in _UNREACHABLE):
+        return ImageMissing(f"{start}, for it cannot be reached: {reason}", "check the network")
+    return ImageMissing(f"{start}: {reason}", "check its name and tag")
+
+
+def _login_hint(ref: str) -> str:
+    """How to log in to the registry of a name."""
+    name = reference.parse(ref)
+    return f"check the name, or: docker login {name.host if name else ''}".rstrip()
 
 
 def failure(ref: str, reason: str) -> DxError:
@@ -132,11 +151,9 @@ def failure(ref: str, reason: str) -> DxError:
     if "toomanyrequests" in said or "rate limit" in said:
         return ImageMissing(f"{start} now: {reason}", f"wait, or `docker login`, {LOCAL_HINT}")
     if "pull access denied" in said:  # what registries say of a repository that is private or does not exist
-        return ImageMissing(
-            f"{start}: there is none of that name, or it is private", "check the name, or `docker login`"
-        )
+        return ImageMissing(f"{start}: there is none of that name, or it is private", _login_hint(ref))
     if any(each in said for each in _UNAUTHORIZED):
-        return ImageMissing(f"{start}: {reason}", "check the name, or `docker login`")
+        return ImageMissing(f"{start}: {reason}", _login_hint(ref))
     if any(each in said for each in _UNKNOWN):
         return ImageMissing(f"{start}: {reason}", "check its name and tag")
     return ImageMissing(f"{start}: {reason}", f"try `docker pull {ref}`, {LOCAL_HINT}")

@@ -24,6 +24,7 @@ def image(raw: Mapping[str, Any]) -> Image:
         user=str(config.get("User") or ""),
         labels=dict(config.get("Labels") or {}),
         size_bytes=int(raw.get("Size") or 0),
+        digests=_words(raw.get("RepoDigests")),
     )
 
 

@@ -1,6 +1,7 @@
 """Names of images, by the grammar of github.com/distribution/reference; pure."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _HOST = re.compile(r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]+)?", re.ASCII)
@@ -26,6 +27,15 @@ class Reference:
     tag: str
     """A tag or, where the name has one, a digest."""
 
+    @property
+    def is_digest(self) -> bool:
+        """Whether the name means the same image for ever."""
+        return ":" in self.tag
+
+    def at(self, digest: str) -> str:
+        """The name of the image of this repository that has the digest."""
+        return f"{self.repository}@{digest}"
+
 
 def parse(text: str) -> Reference | None:
     """Take a name apart; None where it is no name of an image, but perhaps the id of one."""
@@ -40,6 +50,22 @@ def parse(text: str) -> Reference | None:
         return None
     repository = f"{host}/{match['path']}" if host else match["path"]
     return Reference(repository, host, match["digest"] or match["tag"] or "latest")
+
+
+def digest_in(digests: Sequence[str], name: Reference) -> str | None:
+    """Of an image's digests the one of that repository, which its registry would give; None where there is none."""
+    for each in digests:
+        repository, _, digest = each.partition("@")
+        if _familiar(repository) == _familiar(name.repository):
+            return digest
+    return None
+
+
+def _familiar(repository: str) -> str:
+    """As Docker shows names: without what stands for its default registry."""
+    for host in ("docker.io/", "index.docker.io/"):
+        repository = repository.removeprefix(host)
+    return repository.removeprefix("library/")
 
 
 def may_be_local(text: str) -> bool:
