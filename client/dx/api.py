@@ -10,7 +10,7 @@ What is returned is the API's JSON as it is, typed here.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from os import PathLike, fspath
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -171,6 +171,35 @@ class BuildRecord(TypedDict):
     size_bytes: int | None
     current: bool
     pinned: bool
+
+
+class ComparedImage(TypedDict):
+    """An image of a tool, or one that it is built on, and what its registry has of that name."""
+
+    tool: str
+    image: str
+    is_base: bool
+    standing: str
+    """"current", "outdated", "missing", "local" or "unknown"."""
+    held: str | None
+    offered: str | None
+    reason: str
+
+
+class UpgradedTool(TypedDict):
+    """What became of one tool."""
+
+    tool: str
+    images: list[str]
+    error: str
+
+
+class UpgradeLine(TypedDict, total=False):
+    """A line of progress: one of these."""
+
+    note: str
+    progress: str
+    upgraded: list[UpgradedTool]
 
 
 class Freed(TypedDict):
@@ -429,6 +458,16 @@ class Client:
         """Remove builds and images of dx's own that are neither used nor kept."""
         freed: Freed = self._ask("POST", "/v1/prune")
         return freed
+
+    def outdated(self, tool: str | None = None) -> list[ComparedImage]:
+        """How images compare to those of their registries, of every tool or of one."""
+        target = "/v1/outdated" if tool is None else f"/v1/outdated?tool={quote(tool)}"
+        images: list[ComparedImage] = self._ask("GET", target)["images"]
+        return images
+
+    def upgrade(self, tools: Sequence[str] = ()) -> Iterator[UpgradeLine]:
+        """Pull what is outdated, and build what is built on it; yields lines until the last, which has `upgraded`."""
+        yield from self._stream("POST", "/v1/upgrade", {"tools": [*tools]}, last="upgraded")
 
     def runs(self, state: Literal["live", "finished"] | None = None) -> list[Run]:
         """Runs, the latest first."""

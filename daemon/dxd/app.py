@@ -27,6 +27,7 @@ from dxd.lifecycle.stages import Stop, serve
 from dxd.rebuild.history import History
 from dxd.rebuild.rebuild import Rebuilds
 from dxd.rebuild.trial import Trial
+from dxd.rebuild.upgrades import Upgrades
 from dxd.runs.runs import Runs
 from dxd.settings import Settings
 from dxd.store.builds import MIGRATIONS, Builds
@@ -101,6 +102,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         keep=settings.keep_builds,
         keep_days=settings.keep_days,
     )
+    upgrades = Upgrades(engine=engine, images=images, catalogue=catalogue, follower=rebuilds)
     runs = Runs(
         catalogue=catalogue,
         images=images,
@@ -123,6 +125,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         containers=pool,
         volumes=volumes,
         builds=history,
+        upgrades=upgrades,
         hub=hub,
         status=watch,
         stop=stop.ask,

@@ -67,6 +67,7 @@ class State:
     caches: list[dict[str, Any]] = field(default_factory=list)
     builds: list[dict[str, Any]] = field(default_factory=list)
     build_log: bytes = b""
+    compared: list[dict[str, Any]] = field(default_factory=list)
     freed: dict[str, int] = field(default_factory=lambda: {"images": 0, "bytes": 0})
     runs: list[dict[str, Any]] = field(default_factory=list)
     prepare: list[dict[str, Any]] = field(default_factory=lambda: [{"image": "sha256:" + "0" * 64}])
@@ -125,6 +126,10 @@ class Handler(BaseHTTPRequestHandler):
                 return self._stream(state.prepare)
             if parts == ["describe"]:
                 return self._stream(state.describe)
+            if parts == ["upgrade"]:
+                for name in json.loads(body)["tools"]:
+                    need(state, name)
+                return self._stream(state.prepare)
             if parts[:1] == ["builds"] and parts[2:] == ["log"]:
                 need_build(state, parts[1])
                 return self._send(200, state.build_log)
@@ -260,6 +265,8 @@ def answer(
             for each in state.builds:
                 each["pinned"] &= each["tool"] != name
             return 204, None
+        case "GET", "outdated":
+            return 200, {"images": state.compared}
         case "POST", "prune":
             return 200, state.freed
         case "GET", "runs":

@@ -23,6 +23,8 @@ MODULES = {
     "rollback": "builds",
     "unpin": "builds",
     "prune": "builds",
+    "outdated": "upgrades",
+    "upgrade": "upgrades",
     "ps": "containers",
     "stop": "containers",
     "cache": "caches",

@@ -20,10 +20,11 @@ from dxd.api.daemon import DaemonRoutes
 from dxd.api.descriptions import DescriptionRoutes
 from dxd.api.door import DEFAULT_LIMITS, Connection, Door, Limits
 from dxd.api.lease import LeaseHandler
-from dxd.api.ports import Builds, Containers, Images, Runs, Shims, Status, Stop, Volumes
+from dxd.api.ports import Builds, Containers, Images, Runs, Shims, Status, Stop, Upgrades, Volumes
 from dxd.api.route import VERSION, VERSION_HEADER, Handler, Route
 from dxd.api.runs import RunRoutes
 from dxd.api.tools import ToolRoutes
+from dxd.api.upgrades import UpgradeRoutes
 from dxd.errors import DxError
 from dxd.kit.hub import Hub
 from dxd.telemetry import get_logger
@@ -58,6 +59,7 @@ def create_app(
     containers: Containers,
     volumes: Volumes,
     builds: Builds,
+    upgrades: Upgrades,
     hub: Hub,
     status: Status,
     stop: Stop,
@@ -77,6 +79,7 @@ def create_app(
         *ContainerRoutes(containers=containers).routes(),
         *CacheRoutes(volumes=volumes).routes(),
         *BuildRoutes(builds=builds).routes(),
+        *UpgradeRoutes(upgrades=upgrades).routes(),
     )
     daemon_routes.document = msgspec.json.encode(openapi.document(routes, version))
     flight = Flight(run_routes.lease, daemon_routes)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from dxd.engine.model import ContainerId, EngineStatus, Image
 from dxd.kit.progress import Progress
+from dxd.rebuild.upgrades import Compared, Upgraded
 from dxd.runs.model import Elsewhere, Lease, LeaseRequest, Run, RunId, StillAlive
 from dxd.store.model import BuildId, BuildView, Freed
 from dxd.tools.model import Tool
@@ -91,6 +92,16 @@ class Builds(Protocol):
 
     async def prune(self) -> Freed:
         """Remove builds, and images of ours, that are neither used nor kept; what that freed."""
+
+
+class Upgrades(Protocol):
+    """What registries have anew."""
+
+    async def outdated(self, names: Sequence[str] = ()) -> Sequence[Compared]:
+        """Every image of these tools, or of all, and how it stands; raises `UnknownTool`."""
+
+    async def upgrade(self, names: Sequence[str], progress: Progress) -> Sequence[Upgraded]:
+        """Pull what is outdated, and build what is built on it; what became of each tool. Raises `UnknownTool`."""
 
 
 class Images(Protocol):

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from dxd.engine.model import EngineState
+from dxd.rebuild.upgrades import Standing
 from dxd.runs.model import RunState
 from dxd.store.model import Result
 from dxd.tools.model import GitAccess, Network, OnChange, Paths, Root, Scratch, Share, User
@@ -461,6 +462,44 @@ class RollbackBody(Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[float, Meta(ge=1, le=2**53 - 1, multiple_of=1)] | None,
         Meta(description="Its number; null is the latest good one before the one in use"),
     ] = None
+
+
+class ComparedImage(Struct, frozen=True):
+    """An image of a tool, or one that it is built on, and what its registry has of that name."""
+
+    tool: str
+    image: Annotated[str, Meta(description="Empty where a Dockerfile cannot be read")]
+    is_base: Annotated[bool, Meta(description="The tool is built on it")]
+    standing: Standing
+    held: Annotated[str | None, Meta(description="The digest here")]
+    offered: Annotated[str | None, Meta(description="The registry's")]
+    reason: Annotated[str, Meta(description="Why it is unknown, on one line")]
+
+
+class Compared(Struct, frozen=True):
+    """In the order of dx.toml."""
+
+    images: list[ComparedImage]
+
+
+class UpgradeBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to upgrade."""
+
+    tools: Annotated[list[str], Meta(description="By name; none means all")] = []
+
+
+class UpgradedTool(Struct, frozen=True):
+    """What became of one tool."""
+
+    tool: str
+    images: Annotated[list[str], Meta(description="Those that were pulled for it")]
+    error: Annotated[str, Meta(description="Why it was not upgraded, on one line; empty where it was")]
+
+
+class UpgradedLine(Struct, frozen=True):
+    """The end: what became of the tools that had something new, and of those that could not be asked about."""
+
+    upgraded: list[UpgradedTool]
 
 
 class Freed(Struct, frozen=True):

@@ -72,6 +72,10 @@ class Images:
             image = await self._work.join(f"pull {ref}", partial(self._pull, ref), progress or Silent())
         return self._checked(image, ref)
 
+    async def pull(self, ref: str, progress: Progress) -> Image:
+        """The image that the registry has under that name now; shared and cancelled as in `resolve`."""
+        return self._checked(await self._work.join(f"pull {ref}", partial(self._pull, ref), progress), ref)
+
     async def find(self, ref: str) -> Image | None:
         """The image of that name, where the engine has one; nothing is pulled. Raises `WrongArchitecture`."""
         image = await self._look_up(ref)

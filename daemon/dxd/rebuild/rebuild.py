@@ -135,6 +135,25 @@ class Rebuilds:
             progress.note(f"{state.failure.line}; the build before it serves")
         return current
 
+    async def follow(self, tool: Tool, progress: Progress) -> Image:
+        """Build the tool if what it is built from is not what it was, whatever it says of changes."""
+        return await self._bring(self._state(tool), "upgrade", progress, asked=True)
+
+    async def bases(self, tool: Tool) -> Sequence[str]:
+        """The images that a tool is built on, as its Dockerfile names them; raises `BuildFailed`."""
+        assert tool.build is not None
+        recipe = await asyncio.to_thread(context.read, tool.build)
+        return [each.name for each in await self._bases(tool, recipe)]
+
+    def built_as(self, ref: str) -> Tool | None:
+        """The tool whose build serves under that name."""
+        tools = (each for each in self._catalogue.all() if each.build is not None)
+        return next((each for each in tools if ref in _names(each)), None)
+
+    def retire(self, image: ImageId) -> None:
+        """Have warm containers of the image take no more runs."""
+        self._replace(image)
+
     def changed(self, name: str) -> None:
         """Something that the tool is built from has changed; from the watcher."""
         if (state := self._states.get(name)) is None:
@@ -299,7 +318,7 @@ class Rebuilds:
 
     async def _base(self, ref: str, state: _State, progress: Progress) -> Image:
         """An image that the tool's is built on; that of another tool is brought up to date first."""
-        tool = self._built_as(ref)
+        tool = self.built_as(ref)
         if tool is None or tool.name == state.tool.name:
             return await self._images.resolve(ref, progress)
         if await self._leads_to(tool, state.tool, set()):
@@ -308,18 +327,13 @@ class Rebuilds:
             )
         return await self._bring(self._state(tool), f"build of {state.tool.name}", progress)
 
-    def _built_as(self, ref: str) -> Tool | None:
-        """The tool whose build serves under that name."""
-        tools = (each for each in self._catalogue.all() if each.build is not None)
-        return next((each for each in tools if ref in _names(each)), None)
-
     async def _leads_to(self, tool: Tool, target: Tool, seen: set[str]) -> bool:
         """Whether a tool is built on another, by however many in between."""
         assert tool.build is not None
         seen.add(tool.name)
         recipe = await asyncio.to_thread(context.read, tool.build)
         for base in await self._bases(tool, recipe):
-            below = self._built_as(base.name)
+            below = self.built_as(base.name)
             if below is None or below.name in seen:
                 continue
             if below.name == target.name or await self._leads_to(below, target, seen):

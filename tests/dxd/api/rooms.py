@@ -1,7 +1,7 @@
 """Stand-ins for the rooms below the edge, with no more in them than a test of the edge can see."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from dxd.engine.model import ContainerId, EngineState, EngineStatus, Image, Imag
 from dxd.errors import Conflict, EngineDown, NotFound, UnknownTool
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress
+from dxd.rebuild.upgrades import Compared, Standing, Upgraded
 from dxd.runs.model import Grant, Lease, LeaseRequest, Run, RunId, RunState, StillAlive
 from dxd.store.model import BuildId, BuildView, Freed, Result
 from dxd.tools.catalogue import Catalogue
@@ -114,6 +115,12 @@ class Rooms:
     build_log: list[bytes] = field(default_factory=lambda: [b"step 1\n", b"step 2: \xff\n"])
     log_closed: asyncio.Event = field(default_factory=asyncio.Event)
     freed: Freed = Freed(3, 120 << 20)
+    compared: list[Compared] = field(
+        default_factory=lambda: [
+            Compared("jq", "jq:1", False, Standing.OUTDATED, "sha256:1", "sha256:2"),
+            Compared("yq", "alpine", True, Standing.UNKNOWN, "sha256:3", reason="down"),
+        ]
+    )
     signals: list[tuple[int, int, bool]] = field(default_factory=list)
     stops: list[str] = field(default_factory=list)
     agent: str = ""
@@ -255,6 +262,28 @@ class FakeBuilds:
 
 
 @dataclass
+class FakeUpgrades:
+    """The port `Upgrades`."""
+
+    rooms: Rooms
+
+    async def outdated(self, names: Sequence[str] = ()) -> list[Compared]:
+        if unknown := set(names) - {each.tool for each in self.rooms.compared}:
+            raise UnknownTool(f"there is no tool {unknown.pop()}")
+        return [each for each in self.rooms.compared if not names or each.tool in names]
+
+    async def upgrade(self, names: Sequence[str], progress: Progress) -> list[Upgraded]:
+        found = await self.outdated(names)
+        progress.progress("pulling")
+        progress.note("pulled")
+        return [
+            Upgraded(each.tool, (each.image,) if not each.reason else (), each.reason)
+            for each in found
+            if each.standing in (Standing.OUTDATED, Standing.UNKNOWN)
+        ]
+
+
+@dataclass
 class FakeImages:
     """The port `Images`."""
 
@@ -302,6 +331,7 @@ def make_app(rooms: Rooms, directory: Path, limits: Limits = DEFAULT_LIMITS) -> 
         containers=FakeContainers(rooms),
         volumes=FakeVolumes(rooms),
         builds=FakeBuilds(rooms),
+        upgrades=FakeUpgrades(rooms),
         hub=hub,
         status=FakeStatus(rooms),
         stop=rooms.stops.append,

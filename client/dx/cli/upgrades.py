@@ -1,0 +1,80 @@
+"""`dx outdated` and `dx upgrade`: what registries have anew, and taking it."""
+
+from dx.api import ComparedImage
+from dx.cli import link, screen
+from dx.cli.verb import EXIT_DX, Namespace, Parser, Verb, add_json
+
+
+def outdated(given: Namespace) -> int:
+    """Show what has moved."""
+    found = link.client().outdated()
+    moved = [each for each in found if each["standing"] in ("outdated", "missing")]
+    unknown = [each for each in found if each["standing"] == "unknown"]
+    if given.json:
+        screen.print_json({"images": found})
+    elif moved:
+        print(screen.table(("TOOL", "IMAGE", "HERE", "NOW"), [_row(each) for each in moved]))
+    elif not unknown:
+        screen.say("Everything is up to date.")
+    for each in unknown:
+        screen.complain(f"{each['tool']}: {each['reason']}")
+    return EXIT_DX if unknown else 0
+
+
+def _row(it: ComparedImage) -> tuple[str, ...]:
+    here = "missing" if it["held"] is None else _short(it["held"])
+    return it["tool"], it["image"] + " (base)" * it["is_base"], here, _short(it["offered"] or "")
+
+
+def _short(digest: str) -> str:
+    return digest[:19]
+
+
+def _upgrade_arguments(parser: Parser) -> None:
+    parser.add_argument("names", metavar="NAME", nargs="*", help="only these tools")
+    add_json(parser)
+
+
+def upgrade(given: Namespace) -> int:
+    """Take what is new."""
+    with screen.Passing() as passing:
+        upgraded = None
+        for line in link.client().upgrade(given.names):
+            if "note" in line:
+                passing.note(line["note"])
+            elif "progress" in line:
+                passing.progress(line["progress"])
+            elif "upgraded" in line:
+                upgraded = line["upgraded"]
+    assert upgraded is not None, "the stream ends with it or raises"
+    if given.json:
+        screen.print_json({"upgraded": upgraded})
+    elif not upgraded:
+        print("Everything is up to date.")
+    for each in upgraded:
+        if each["error"]:
+            screen.complain(f"{each['tool']}: {each['error']}")
+        elif not given.json:
+            print(screen.clean(f"{each['tool']} is up to date"))
+    return EXIT_DX if any(each["error"] for each in upgraded) else 0
+
+
+VERBS = (
+    Verb(
+        "outdated",
+        "List images that their registries have anew",
+        outdated,
+        add_json,
+        description="Of tools, and those that tools are built on. Nothing is pulled; a registry that does not answer\n"
+        "is told of, and the status is 125.",
+        examples="dx outdated\ndx outdated --json",
+    ),
+    Verb(
+        "upgrade",
+        "Pull what is outdated, and build what is built on it",
+        upgrade,
+        _upgrade_arguments,
+        description="What was there serves until the new one is, and runs that go on are not disturbed.",
+        examples="dx upgrade\ndx upgrade jq yq",
+    ),
+)

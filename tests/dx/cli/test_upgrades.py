@@ -1,0 +1,60 @@
+"""dx outdated and upgrade."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.dx.installed import Dx
+from tests.fakes.daemon import TOOL_DEFAULTS, State
+
+
+def image(tool: str, standing: str, **keys: Any) -> dict[str, Any]:
+    """As the API has it."""
+    digests = {"held": "sha256:" + "1" * 64, "offered": "sha256:" + "2" * 64}
+    return {"tool": tool, "image": f"{tool}:1", "is_base": False, "standing": standing, **digests, "reason": "", **keys}
+
+
+@pytest.fixture
+def tools(daemon: State) -> State:
+    """Two of them."""
+    daemon.tools = {name: {"name": name, **TOOL_DEFAULTS} for name in ("jq", "yq")}
+    return daemon
+
+
+def test_what_has_moved_is_shown(dx: Dx, tools: State) -> None:
+    """And nothing else, but in JSON."""
+    tools.compared = [image("jq", "outdated", is_base=True), image("yq", "missing", held=None), image("zq", "current")]
+    done = dx("outdated")
+    assert [line.split() for line in done.out.splitlines()] == [
+        "TOOL IMAGE HERE NOW".split(),
+        "jq jq:1 (base) sha256:111111111111 sha256:222222222222".split(),
+        "yq yq:1 missing sha256:222222222222".split(),
+    ]
+    assert (done.status, done.err) == (0, "")
+    assert json.loads(dx("outdated", "--json").out) == {"images": tools.compared}
+    tools.compared = [image("jq", "current")]
+    done = dx("outdated")
+    assert (done.out, done.err) == ("", "Everything is up to date.\n")
+
+
+def test_a_registry_that_does_not_answer_is_told_of(dx: Dx, tools: State) -> None:
+    """Beside what the others say."""
+    tools.compared = [image("jq", "unknown", reason="no login"), image("yq", "outdated")]
+    done = dx("outdated")
+    assert (done.status, done.err) == (125, "dx: jq: no login\n")
+    assert len(done.out.splitlines()) == 2
+
+
+def test_an_upgrade_says_what_became_of_each_tool(dx: Dx, tools: State) -> None:
+    """One that failed makes the status 125."""
+    upgraded = [{"tool": "jq", "images": ["jq:1"], "error": ""}, {"tool": "yq", "images": [], "error": "no space"}]
+    tools.prepare = [{"note": "pulled jq:1"}, {"upgraded": upgraded}]
+    done = dx("upgrade", "jq", "yq")
+    assert (done.status, done.out) == (125, "jq is up to date\n")
+    assert done.err == "pulled jq:1\ndx: yq: no space\n"
+    assert json.loads(dx("upgrade", "--json").out) == {"upgraded": upgraded}
+    tools.prepare = [{"upgraded": []}]
+    done = dx("upgrade")
+    assert (done.status, done.out) == (0, "Everything is up to date.\n")
+    assert dx("upgrade", "zq").status == 125

@@ -1,0 +1,120 @@
+"""Tools whose tags move at a real registry."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.real_registry import RealRegistry
+from tests.house import House, docker
+
+pytestmark = pytest.mark.timeout(240)
+
+
+class Shop:
+    """A registry with a tool's image and one to build on, and a house that has both."""
+
+    def __init__(self, house: House, registry: RealRegistry, image: str) -> None:
+        self.house = house
+        self.registry = registry
+        self.image = image
+        self.word = secrets.token_hex(4)
+        self.name, self.own, self.top = f"n{self.word}", f"o{self.word}", f"t{self.word}"
+        self.pushed: list[str] = []
+        self.push("first")
+        self.project = Path(house.place("own").decode())
+        (self.project / "Dockerfile").write_text(
+            f'FROM {registry.ref("base:1")}\nENTRYPOINT ["sh", "-c", "echo $WORD"]\n'
+        )
+        self.above = Path(house.place("top").decode())
+        (self.above / "Dockerfile").write_text(f'FROM dx/{self.own}\nENTRYPOINT ["sh", "-c", "echo $WORD"]\n')
+        self.define()
+
+    def define(self) -> None:
+        """The tools: of the image, built on the other, and built on the one that is built."""
+        self.house.define(
+            f"[tools.{self.name}]\nimage = '{self.registry.ref('tool:1')}'\nnetwork = 'none'\n"
+            f"[tools.{self.own}]\nbuild = '{self.project}'\nnetwork = 'none'\n"
+            f"[tools.{self.top}]\nbuild = '{self.above}'\nnetwork = 'none'\n"
+        )
+
+    def push(self, word: str) -> None:
+        """Have both tags mean images that say the word, at the registry only."""
+        held = {name: self.image_id(name) for name in ("tool:1", "base:1")}
+        for name, before in held.items():
+            text = f'FROM {self.image}\nENV WORD={word}\nENTRYPOINT ["sh", "-c", "echo $WORD"]\n'
+            digest = self.registry.push(text, name)
+            ref = self.registry.ref(name)
+            self.pushed += [ref, f"{ref.rpartition(':')[0]}@{digest}"]
+            self.registry.forget(ref)
+            if before:
+                docker("tag", before, ref)
+
+    def image_id(self, name: str) -> str:
+        """Of what the engine holds of that name; empty where it has none."""
+        return docker("image", "ls", "--quiet", "--no-trunc", self.registry.ref(name))
+
+    def run(self, tool: str) -> str:
+        """What a run says."""
+        done = self.house.run([tool])
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode().strip()
+
+    def json(self, *words: str) -> Any:
+        """What dx answers."""
+        return json.loads(self.house.dx([*words, "--json"]).stdout)
+
+    def close(self) -> None:
+        """Remove what was made."""
+        self.house.dx(["stop", "--all"])
+        self.house.stop()
+        for tool in (self.top, self.own):
+            for image in {*docker("image", "ls", "--quiet", "--filter", f"label=dev.dx.tool={tool}").split()}:
+                docker("image", "rm", "--force", image)
+        self.registry.forget(*self.pushed)
+
+
+@pytest.fixture
+def shop(house: House, image: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shop]:
+    with RealRegistry(tmp_path, login=getattr(request, "param", False)) as registry:
+        if registry.login:
+            registry.docker_config(house.home / ".docker")
+        made = Shop(house, registry, image)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+@pytest.mark.parametrize("shop", [False, True], indirect=True, ids=["open", "with a login"])
+def test_a_moved_tag_is_seen_and_taken(shop: Shop) -> None:
+    """Only when somebody asks; then tools that are built on it follow, in order."""
+    tools = (shop.name, shop.own, shop.top)
+    assert [shop.run(each) for each in tools] == ["first"] * 3
+    assert {each["standing"] for each in shop.json("outdated")["images"]} == {"current"}
+    shop.push("second")
+    assert [shop.run(each) for each in tools] == ["first"] * 3
+    moved = shop.json("outdated")["images"]
+    assert [(each["tool"], each["is_base"], each["standing"]) for each in moved] == [
+        (shop.name, False, "outdated"),
+        (shop.own, True, "outdated"),
+    ]
+    done = shop.json("upgrade")["upgraded"]
+    assert [(each["tool"], each["error"]) for each in done] == [(each, "") for each in tools]
+    assert [shop.run(each) for each in tools] == ["second"] * 3
+    assert shop.house.dx(["upgrade"]).stdout == b"Everything is up to date.\n"
+
+
+def test_a_registry_that_is_gone_takes_no_tool_down(shop: Shop) -> None:
+    """It is told of with every tool of its, and what is here runs."""
+    assert shop.run(shop.name) == "first"
+    assert shop.run(shop.own) == "first"
+    shop.registry.kill()
+    for verb in ("outdated", "upgrade"):
+        done = shop.house.dx([verb])
+        assert done.returncode == 125
+        assert done.stderr.count(b"cannot be reached") == 2
+    assert shop.run(shop.name) == "first"
