@@ -194,6 +194,22 @@ class UpgradedTool(TypedDict):
     error: str
 
 
+class LockComplaint(TypedDict):
+    """Why a tool is not locked, or not as it is."""
+
+    tool: str
+    """Empty for the lock as a whole."""
+    reason: str
+
+
+class LockLine(TypedDict, total=False):
+    """A line of progress: one of these."""
+
+    note: str
+    progress: str
+    complaints: list[LockComplaint]
+
+
 class UpgradeLine(TypedDict, total=False):
     """A line of progress: one of these."""
 
@@ -468,6 +484,14 @@ class Client:
     def upgrade(self, tools: Sequence[str] = ()) -> Iterator[UpgradeLine]:
         """Pull what is outdated, and build what is built on it; yields lines until the last, which has `upgraded`."""
         yield from self._stream("POST", "/v1/upgrade", {"tools": [*tools]}, last="upgraded")
+
+    def lock(self, *, check: bool = False, upgrade: Sequence[str] | None = None) -> Iterator[LockLine]:
+        """Write dx.lock, or check it; yields lines until the last, which has `complaints`.
+
+        What is locked stays so, but for the tools of `upgrade`: all, where that is empty.
+        """
+        body = {"check": check, "upgrade": None if upgrade is None else [*upgrade]}
+        yield from self._stream("POST", "/v1/lock", body, last="complaints")
 
     def runs(self, state: Literal["live", "finished"] | None = None) -> list[Run]:
         """Runs, the latest first."""

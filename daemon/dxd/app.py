@@ -25,6 +25,8 @@ from dxd.lifecycle.listener import Listener
 from dxd.lifecycle.notify import Notifier
 from dxd.lifecycle.stages import Stop, serve
 from dxd.rebuild.history import History
+from dxd.rebuild.locking import Locking
+from dxd.rebuild.pins import Pins
 from dxd.rebuild.rebuild import Rebuilds
 from dxd.rebuild.trial import Trial
 from dxd.rebuild.upgrades import Upgrades
@@ -35,6 +37,8 @@ from dxd.store.database import Database
 from dxd.telemetry import get_logger
 from dxd.tools import shims
 from dxd.tools.catalogue import Catalogue
+from dxd.tools.lock import NAME as LOCK_NAME
+from dxd.tools.lock import Lock
 from dxd.warm import ladder
 from dxd.warm.ladder import Rung
 from dxd.warm.model import Identity
@@ -82,6 +86,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
     private = [os.fsencode(each) for each in (places.runtime_dir, places.state_dir, places.config_dir, places.data_dir)]
     if (host := os.environ.get("DOCKER_HOST", "")).startswith("unix://"):  # the usual sockets are below /run
         private.append(os.fsencode(host.removeprefix("unix://")))
+    lock = Lock(places.tools_file.with_name(LOCK_NAME))
     database = Database(places.state_dir / "history.db", MIGRATIONS)
     builds = Builds(database, places.state_dir / "builds")
     rebuilds = Rebuilds(
@@ -92,6 +97,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         builds=builds,
         trial=Trial(pool=pool, launcher=launcher),
         replace=pool.replace,
+        pins=Pins(lock=lock, catalogue=catalogue, images=images, engine=engine),
     )
     history = History(
         engine=engine,
@@ -102,7 +108,8 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         keep=settings.keep_builds,
         keep_days=settings.keep_days,
     )
-    upgrades = Upgrades(engine=engine, images=images, catalogue=catalogue, follower=rebuilds)
+    upgrades = Upgrades(engine=engine, images=images, catalogue=catalogue, follower=rebuilds, lock=lock)
+    locking = Locking(lock=lock, images=images, catalogue=catalogue, builder=rebuilds, retire=rebuilds.retire)
     runs = Runs(
         catalogue=catalogue,
         images=images,
@@ -126,6 +133,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         volumes=volumes,
         builds=history,
         upgrades=upgrades,
+        locking=locking,
         hub=hub,
         status=watch,
         stop=stop.ask,

@@ -1,4 +1,4 @@
-"""Tools whose tags move at a real registry."""
+"""Tools whose tags move at a real registry, locked and not."""
 
 import json
 import secrets
@@ -118,3 +118,47 @@ def test_a_registry_that_is_gone_takes_no_tool_down(shop: Shop) -> None:
         assert done.returncode == 125
         assert done.stderr.count(b"cannot be reached") == 2
     assert shop.run(shop.name) == "first"
+
+
+def test_what_is_locked_runs_wherever_its_tag_moves(shop: Shop) -> None:
+    """Here and at the registry, with images that are gone from here, until somebody upgrades the lock."""
+    tools = (shop.name, shop.own, shop.top)
+    shop.house.dx(["lock"])
+    assert [shop.run(each) for each in tools] == ["first"] * 3
+    assert shop.house.dx(["lock", "--check"]).returncode == 0
+    file = shop.house.config / "dx.lock"
+    text = file.read_text()
+    assert shop.house.dx(["lock"]).returncode == 0
+    assert file.read_text() == text
+    shop.push("second")
+    shop.registry.forget(*shop.pushed)
+    docker("pull", "--quiet", shop.registry.ref("tool:1"))
+    assert shop.run(shop.name) == "first"
+    upgraded = shop.house.dx(["upgrade", shop.name])
+    assert b"is locked" in upgraded.stderr
+    assert shop.run(shop.name) == "first"
+    assert shop.house.dx(["lock", "--check"]).returncode == 0
+    done = shop.house.dx(["lock", "--upgrade"])
+    assert (done.returncode, done.stdout) == (0, b"Everything is locked.\n"), done.stderr
+    assert [shop.run(each) for each in tools] == ["second"] * 3
+    assert shop.house.dx(["lock", "--check"]).returncode == 0
+    assert file.read_text() != text
+
+
+def test_a_lock_that_does_not_fit_is_an_error(shop: Shop) -> None:
+    """Which says what to type; so does one that cannot be read, and `--check` for all of them."""
+    done = shop.house.dx(["lock", "--check"])
+    assert (done.returncode, b"there is no" in done.stderr) == (1, True)
+    assert shop.house.dx(["lock"]).returncode == 0
+    assert shop.run(shop.name) == "first"
+    shop.house.define(shop.house.file.read_text().replace("/tool:1", "/base:1"))
+    done = shop.house.run([shop.name])
+    assert done.returncode == 125
+    assert f"dx lock --upgrade {shop.name}".encode() in done.stderr
+    done = shop.house.dx(["lock", "--check"])
+    assert (done.returncode, done.stderr.count(b"dx: ")) == (1, 1)
+    assert shop.house.dx(["lock", "--upgrade", shop.name]).returncode == 0
+    assert shop.run(shop.name) == "first"
+    file = shop.house.config / "dx.lock"
+    file.write_text("<<<<<<< ours\n" + file.read_text())
+    assert b"dx.lock:1" in shop.house.run([shop.name]).stderr

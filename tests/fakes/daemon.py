@@ -126,6 +126,8 @@ class Handler(BaseHTTPRequestHandler):
                 return self._stream(state.prepare)
             if parts == ["describe"]:
                 return self._stream(state.describe)
+            if parts == ["lock"]:
+                return self._stream(state.prepare)
             if parts == ["upgrade"]:
                 for name in json.loads(body)["tools"]:
                     need(state, name)

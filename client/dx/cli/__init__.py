@@ -25,6 +25,7 @@ MODULES = {
     "prune": "builds",
     "outdated": "upgrades",
     "upgrade": "upgrades",
+    "lock": "upgrades",
     "ps": "containers",
     "stop": "containers",
     "cache": "caches",

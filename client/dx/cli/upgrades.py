@@ -1,8 +1,8 @@
-"""`dx outdated` and `dx upgrade`: what registries have anew, and taking it."""
+"""`dx outdated`, `dx upgrade` and `dx lock`: what registries have anew, taking it, and staying with what there is."""
 
 from dx.api import ComparedImage
 from dx.cli import link, screen
-from dx.cli.verb import EXIT_DX, Namespace, Parser, Verb, add_json
+from dx.cli.verb import EXIT_DX, Namespace, Parser, UsageError, Verb, add_json
 
 
 def outdated(given: Namespace) -> int:
@@ -59,6 +59,39 @@ def upgrade(given: Namespace) -> int:
     return EXIT_DX if any(each["error"] for each in upgraded) else 0
 
 
+def _lock_arguments(parser: Parser) -> None:
+    parser.add_argument("names", metavar="NAME", nargs="*", help="with --upgrade: only these tools")
+    parser.add_argument("--check", action="store_true", help="write nothing; 1 if something is not as it is locked")
+    parser.add_argument("--upgrade", action="store_true", help="lock to what tags mean now")
+    add_json(parser)
+
+
+def lock(given: Namespace) -> int:
+    """Write the lock, or check it."""
+    if given.check and given.upgrade:
+        raise UsageError("--check writes nothing, so there is nothing to upgrade")
+    if given.names and not given.upgrade:
+        raise UsageError("names go with --upgrade; a lock is of all tools")
+    complaints = None
+    with screen.Passing() as passing:
+        for line in link.client().lock(check=given.check, upgrade=given.names if given.upgrade else None):
+            if "note" in line:
+                passing.note(line["note"])
+            elif "progress" in line:
+                passing.progress(line["progress"])
+            elif "complaints" in line:
+                complaints = line["complaints"]
+    assert complaints is not None, "the stream ends with it or raises"
+    if given.json:
+        screen.print_json({"complaints": complaints})
+    else:
+        for each in complaints:
+            screen.complain(f"{each['tool']}: {each['reason']}" if each["tool"] else each["reason"])
+        if not complaints:
+            print("Everything is as it is locked." if given.check else "Everything is locked.")
+    return 0 if not complaints else 1 if given.check else EXIT_DX
+
+
 VERBS = (
     Verb(
         "outdated",
@@ -76,5 +109,13 @@ VERBS = (
         _upgrade_arguments,
         description="What was there serves until the new one is, and runs that go on are not disturbed.",
         examples="dx upgrade\ndx upgrade jq yq",
+    ),
+    Verb(
+        "lock",
+        "Pin the images of all tools in dx.lock",
+        lock,
+        _lock_arguments,
+        description="dx.lock is beside dx.toml. What is locked runs, wherever its tag moves to, until --upgrade.",
+        examples="dx lock\ndx lock --check\ndx lock --upgrade jq",
     ),
 )

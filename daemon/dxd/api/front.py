@@ -20,7 +20,7 @@ from dxd.api.daemon import DaemonRoutes
 from dxd.api.descriptions import DescriptionRoutes
 from dxd.api.door import DEFAULT_LIMITS, Connection, Door, Limits
 from dxd.api.lease import LeaseHandler
-from dxd.api.ports import Builds, Containers, Images, Runs, Shims, Status, Stop, Upgrades, Volumes
+from dxd.api.ports import Builds, Containers, Images, Locking, Runs, Shims, Status, Stop, Upgrades, Volumes
 from dxd.api.route import VERSION, VERSION_HEADER, Handler, Route
 from dxd.api.runs import RunRoutes
 from dxd.api.tools import ToolRoutes
@@ -60,6 +60,7 @@ def create_app(
     volumes: Volumes,
     builds: Builds,
     upgrades: Upgrades,
+    locking: Locking,
     hub: Hub,
     status: Status,
     stop: Stop,
@@ -79,7 +80,7 @@ def create_app(
         *ContainerRoutes(containers=containers).routes(),
         *CacheRoutes(volumes=volumes).routes(),
         *BuildRoutes(builds=builds).routes(),
-        *UpgradeRoutes(upgrades=upgrades).routes(),
+        *UpgradeRoutes(upgrades=upgrades, locking=locking).routes(),
     )
     daemon_routes.document = msgspec.json.encode(openapi.document(routes, version))
     flight = Flight(run_routes.lease, daemon_routes)

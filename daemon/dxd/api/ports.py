@@ -9,6 +9,7 @@ from typing import Protocol
 
 from dxd.engine.model import ContainerId, EngineStatus, Image
 from dxd.kit.progress import Progress
+from dxd.rebuild.locking import Complaint
 from dxd.rebuild.upgrades import Compared, Upgraded
 from dxd.runs.model import Elsewhere, Lease, LeaseRequest, Run, RunId, StillAlive
 from dxd.store.model import BuildId, BuildView, Freed
@@ -102,6 +103,16 @@ class Upgrades(Protocol):
 
     async def upgrade(self, names: Sequence[str], progress: Progress) -> Sequence[Upgraded]:
         """Pull what is outdated, and build what is built on it; what became of each tool. Raises `UnknownTool`."""
+
+
+class Locking(Protocol):
+    """The lock beside dx.toml."""
+
+    async def lock(self, upgrade: Sequence[str] | None, progress: Progress) -> Sequence[Complaint]:
+        """Lock what is not, and what those tools' tags mean now, of all where none is named; why some are not."""
+
+    async def check(self, progress: Progress) -> Sequence[Complaint]:
+        """What is not as it is locked; writes nothing."""
 
 
 class Images(Protocol):

@@ -502,6 +502,28 @@ class UpgradedLine(Struct, frozen=True):
     upgraded: list[UpgradedTool]
 
 
+class LockBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to do with the lock."""
+
+    check: Annotated[bool, Meta(description="Only say what is not as it is locked")] = False
+    upgrade: Annotated[
+        list[str] | None, Meta(description="Tools to lock to what their tags mean now; an empty list is all")
+    ] = None
+
+
+class LockComplaint(Struct, frozen=True):
+    """Why a tool is not locked, or not as it is."""
+
+    tool: Annotated[str, Meta(description="Empty for the lock as a whole")]
+    reason: str
+
+
+class LockedLine(Struct, frozen=True):
+    """The end: what is not locked, or not as it is."""
+
+    complaints: list[LockComplaint]
+
+
 class Freed(Struct, frozen=True):
     """What was removed."""
 

@@ -1,13 +1,15 @@
-"""Upgrades: what registries have anew, and taking it."""
+"""Upgrades and the lock: what registries have anew, taking it, and staying with what there is."""
+
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from aiohttp import web
 
 from dxd.api import errors, reading, types
-from dxd.api.ports import Upgrades
+from dxd.api.ports import Locking, Upgrades
 from dxd.api.route import NDJSON, Answer, Parameter, Route
 from dxd.api.stream import Lines
-from dxd.errors import BadDefinition, BadName, DxError, EngineTrouble, UnknownTool
+from dxd.errors import BadDefinition, BadName, DxError, EngineTrouble, Refused, UnknownTool
 from dxd.rebuild.upgrades import Compared, Upgraded
 from dxd.telemetry import get_logger
 from dxd.tools.names import check_name
@@ -15,14 +17,16 @@ from dxd.tools.names import check_name
 log = get_logger("api")
 
 _NAME: dict[str, object] = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$"}
+_LOCK = msgspec.json.Decoder(types.LockBody)
 _BODY = msgspec.json.Decoder(types.UpgradeBody)
 
 
 class UpgradeRoutes:
     """The routes of upgrades."""
 
-    def __init__(self, *, upgrades: Upgrades) -> None:
+    def __init__(self, *, upgrades: Upgrades, locking: Locking) -> None:
         self._upgrades = upgrades
+        self._locking = locking
 
     def routes(self) -> tuple[Route, ...]:
         """What there is, for the server and the document."""
@@ -54,6 +58,21 @@ class UpgradeRoutes:
                 body=types.UpgradeBody,
                 errors=(BadName, UnknownTool, BadDefinition, EngineTrouble),
             ),
+            Route(
+                id="lock",
+                method="POST",
+                path="/v1/lock",
+                handler=self._lock,
+                summary="Write dx.lock, or hold it against what there is",
+                description=(
+                    "A stream of JSON values, one on each line: `{note}`, `{progress}`, and at the end `{complaints}` "
+                    "or `{error}`. What is locked stays so, but for what `upgrade` names."
+                ),
+                tag="upgrades",
+                answers=(Answer(200, "It has begun; the last line says how it ended", media_types=(NDJSON,)),),
+                body=types.LockBody,
+                errors=(BadName, UnknownTool, BadDefinition, Refused, EngineTrouble),
+            ),
         )
 
     async def _outdated(self, request: web.Request) -> web.StreamResponse:
@@ -66,15 +85,36 @@ class UpgradeRoutes:
         reading.read_query(request)
         body = await reading.read_json(request, _BODY)
         names = [check_name(each) for each in body.tools]
-        with Lines(request) as lines:
-            try:
-                found = await self._upgrades.upgrade(names, lines)
-            except DxError as error:
-                return await lines.finish(types.Problem(errors.shape(error)))
-            except Exception:
-                log.exception("request failed", path=request.path)
-                return await lines.finish(types.Problem(errors.shape(errors.unexpected())))
-            return await lines.finish(types.UpgradedLine([upgraded_json(each) for each in found]))
+
+        async def work(lines: Lines) -> msgspec.Struct:
+            found = await self._upgrades.upgrade(names, lines)
+            return types.UpgradedLine([upgraded_json(each) for each in found])
+
+        return await _told(request, work)
+
+    async def _lock(self, request: web.Request) -> web.StreamResponse:
+        reading.read_query(request)
+        body = await reading.read_json(request, _LOCK)
+        names = None if body.upgrade is None else [check_name(each) for each in body.upgrade]
+
+        async def work(lines: Lines) -> msgspec.Struct:
+            found = await (self._locking.check(lines) if body.check else self._locking.lock(names, lines))
+            return types.LockedLine([types.LockComplaint(each.tool, each.reason) for each in found])
+
+        return await _told(request, work)
+
+
+async def _told(request: web.Request, work: Callable[[Lines], Awaitable[msgspec.Struct]]) -> web.StreamResponse:
+    """Do the work, and tell a stream of lines of it."""
+    with Lines(request) as lines:
+        try:
+            last = await work(lines)
+        except DxError as error:
+            last = types.Problem(errors.shape(error))
+        except Exception:
+            log.exception("request failed", path=request.path)
+            last = types.Problem(errors.shape(errors.unexpected()))
+        return await lines.finish(last)
 
 
 def compared_json(it: Compared) -> types.ComparedImage:

@@ -90,7 +90,8 @@ class Images:
 
     async def platform(self) -> str:
         """Of the images that are built here, as `os/architecture`."""
-        await self._know_architecture()
+        if self._architecture is None:  # one that is known will do, so that runs ask nobody
+            await self._know_architecture()
         return f"linux/{self._architecture}"
 
     def named(self, ref: str, image: Image) -> None:

@@ -27,6 +27,7 @@ from dxd.kit.plain import Whole
 from dxd.kit.progress import Progress, Silent, Step
 from dxd.kit.tasks import Tasks
 from dxd.rebuild import notice
+from dxd.rebuild.pins import Pins
 from dxd.rebuild.policy import Do, Picture, decide
 from dxd.rebuild.terminal import session_of
 from dxd.rebuild.watching import same_watch, specs_of
@@ -87,7 +88,7 @@ class Rebuilds:
 
     def __init__(
         self, *, engine: Engine, images: Images, catalogue: Catalogue, hub: Hub, builds: Builds, trial: Trial,
-        replace: Callable[[ImageId], None],
+        replace: Callable[[ImageId], None], pins: Pins,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._images = images
@@ -97,6 +98,7 @@ class Rebuilds:
         self._trial = trial
         self._watch = Watcher(self.changed)
         self._replace = replace
+        self._pins = pins
         self._memory = Memory()
         self._states: dict[str, _State] = {}
         self._work: Shared[Image] = Shared()
@@ -113,7 +115,8 @@ class Rebuilds:
         """
         progress = progress or Silent()
         if isinstance(source, str) or source.build is None:
-            return await self._images.resolve(source if isinstance(source, str) else source.image or "", progress)
+            ref = source if isinstance(source, str) else await self._pins.image(source)
+            return await self._images.resolve(ref, progress)
         state = self._state(source)
         if rebuild:
             return await self._bring(state, "dx add", progress, asked=True)
@@ -138,6 +141,12 @@ class Rebuilds:
     async def follow(self, tool: Tool, progress: Progress) -> Image:
         """Build the tool if what it is built from is not what it was, whatever it says of changes."""
         return await self._bring(self._state(tool), "upgrade", progress, asked=True)
+
+    async def inputs(self, tool: Tool, progress: Progress) -> str:
+        """The digest of all that a tool is built from now."""
+        state = self._state(tool)
+        async with state.turn:
+            return (await self._identify(state, progress)).digest
 
     async def bases(self, tool: Tool) -> Sequence[str]:
         """The images that a tool is built on, as its Dockerfile names them; raises `BuildFailed`."""
@@ -320,7 +329,7 @@ class Rebuilds:
         """An image that the tool's is built on; that of another tool is brought up to date first."""
         tool = self.built_as(ref)
         if tool is None or tool.name == state.tool.name:
-            return await self._images.resolve(ref, progress)
+            return await self._pins.base(state.tool, ref, progress)
         if await self._leads_to(tool, state.tool, set()):
             raise BuildFailed(
                 f"{state.tool.name} and {tool.name} are built on each other", "build one without the other"

@@ -17,6 +17,7 @@ from dxd.errors import DxError
 from dxd.images.images import Images
 from dxd.kit.progress import Progress
 from dxd.tools.catalogue import Catalogue
+from dxd.tools.lock import Lock
 from dxd.tools.model import Tool
 
 MAX_QUESTIONS = 32
@@ -82,11 +83,12 @@ class Follower(Protocol):
 class Upgrades:
     """Compares with registries, and pulls."""
 
-    def __init__(self, *, engine: Engine, images: Images, catalogue: Catalogue, follower: Follower) -> None:
+    def __init__(self, *, engine: Engine, images: Images, catalogue: Catalogue, follower: Follower, lock: Lock) -> None:
         self._engine = engine
         self._images = images
         self._catalogue = catalogue
         self._follower = follower
+        self._lock = lock
         self._questions = asyncio.Semaphore(MAX_QUESTIONS)
 
     async def outdated(self, names: Sequence[str] = ()) -> list[Compared]:
@@ -112,9 +114,13 @@ class Upgrades:
     async def upgrade(self, names: Sequence[str], progress: Progress) -> list[Upgraded]:
         """Pull what is outdated of these tools, or of all, then build what is built on it; raises `UnknownTool`.
 
-        A tool that fails stays as it was, and the others go on.
+        A tool that fails stays as it was, and the others go on. What is locked stays, and a line says so.
         """
-        compared = await self.outdated(names)
+        locked = self._lock.all()
+        for name in names:
+            if name in locked:
+                progress.note(f"{name} is locked; run: dx lock --upgrade {name}")
+        compared = [each for each in await self.outdated(names) if each.tool not in locked]
         moved = {each.image for each in compared if each.standing is Standing.OUTDATED}
         failed: dict[str, str] = {}
         pulled: set[str] = set()

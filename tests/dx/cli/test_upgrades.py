@@ -1,4 +1,4 @@
-"""dx outdated and upgrade."""
+"""dx outdated, upgrade and lock."""
 
 import json
 from typing import Any
@@ -58,3 +58,23 @@ def test_an_upgrade_says_what_became_of_each_tool(dx: Dx, tools: State) -> None:
     done = dx("upgrade")
     assert (done.status, done.out) == (0, "Everything is up to date.\n")
     assert dx("upgrade", "zq").status == 125
+
+
+def test_a_lock_that_holds_and_one_that_does_not(dx: Dx, tools: State) -> None:
+    """What is wrong is 1 where that was the question, and dx's own failure where it was not."""
+    tools.prepare = [{"complaints": []}]
+    assert dx("lock").out == "Everything is locked.\n"
+    assert dx("lock", "--check").out == "Everything is as it is locked.\n"
+    assert dx("lock", "--upgrade", "jq").status == 0
+    tools.prepare = [{"complaints": [{"tool": "jq", "reason": "is not locked"}, {"tool": "", "reason": "no lock"}]}]
+    done = dx("lock", "--check")
+    assert (done.status, done.out, done.err) == (1, "", "dx: jq: is not locked\ndx: no lock\n")
+    assert dx("lock").status == 125
+    assert json.loads(dx("lock", "--json").out) == tools.prepare[0]
+
+
+@pytest.mark.parametrize("words", [["jq"], ["--check", "--upgrade"], ["--check", "jq"]])
+def test_arguments_of_a_lock_that_make_no_sense(dx: Dx, tools: State, words: list[str]) -> None:
+    """Nothing is asked of the daemon."""
+    assert dx("lock", *words).status == 125
+    assert tools.asked == []

@@ -12,6 +12,7 @@ from dxd.engine.model import ContainerId, EngineState, EngineStatus, Image, Imag
 from dxd.errors import Conflict, EngineDown, NotFound, UnknownTool
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress
+from dxd.rebuild.locking import Complaint
 from dxd.rebuild.upgrades import Compared, Standing, Upgraded
 from dxd.runs.model import Grant, Lease, LeaseRequest, Run, RunId, RunState, StillAlive
 from dxd.store.model import BuildId, BuildView, Freed, Result
@@ -115,6 +116,8 @@ class Rooms:
     build_log: list[bytes] = field(default_factory=lambda: [b"step 1\n", b"step 2: \xff\n"])
     log_closed: asyncio.Event = field(default_factory=asyncio.Event)
     freed: Freed = Freed(3, 120 << 20)
+    locked: list[Sequence[str] | None] = field(default_factory=list)
+    """What was to be upgraded, each time that tools were locked."""
     compared: list[Compared] = field(
         default_factory=lambda: [
             Compared("jq", "jq:1", False, Standing.OUTDATED, "sha256:1", "sha256:2"),
@@ -284,6 +287,23 @@ class FakeUpgrades:
 
 
 @dataclass
+class FakeLocking:
+    """The port `Locking`."""
+
+    rooms: Rooms
+
+    async def lock(self, upgrade: Sequence[str] | None, progress: Progress) -> list[Complaint]:
+        self.rooms.locked.append(upgrade)
+        if upgrade and upgrade[0] not in ("jq", "yq"):
+            raise UnknownTool(f"there is no tool {upgrade[0]}")
+        progress.note("pulled")
+        return []
+
+    async def check(self, progress: Progress) -> list[Complaint]:
+        return [Complaint("jq", "is not locked")]
+
+
+@dataclass
 class FakeImages:
     """The port `Images`."""
 
@@ -332,6 +352,7 @@ def make_app(rooms: Rooms, directory: Path, limits: Limits = DEFAULT_LIMITS) -> 
         volumes=FakeVolumes(rooms),
         builds=FakeBuilds(rooms),
         upgrades=FakeUpgrades(rooms),
+        locking=FakeLocking(rooms),
         hub=hub,
         status=FakeStatus(rooms),
         stop=rooms.stops.append,

@@ -39,3 +39,16 @@ async def test_an_upgrade_is_a_stream_that_ends_with_what_became_of_each_tool(ed
     answer = await edge.call("POST", "/v1/upgrade", {"tools": ["zq"]})
     assert json.loads(answer.body.splitlines()[-1])["error"]["code"] == "unknown-tool"
     assert (await edge.call("POST", "/v1/upgrade", {"tools": ["../x"]})).code == "bad-name"
+
+
+async def test_a_lock_is_written_upgraded_and_checked(edge: Edge) -> None:
+    """Each a stream that ends with complaints."""
+    bodies: list[dict[str, object]] = [{}, {"upgrade": []}, {"upgrade": ["jq"]}]
+    for body in bodies:
+        answer = await edge.call("POST", "/v1/lock", body)
+        assert [json.loads(line) for line in answer.body.splitlines()] == [{"note": "pulled"}, {"complaints": []}]
+    assert edge.rooms.locked == [None, [], ["jq"]]
+    answer = await edge.call("POST", "/v1/lock", {"check": True})
+    assert json.loads(answer.body) == {"complaints": [{"tool": "jq", "reason": "is not locked"}]}
+    answer = await edge.call("POST", "/v1/lock", {"upgrade": ["zq"]})
+    assert json.loads(answer.body.splitlines()[-1])["error"]["code"] == "unknown-tool"
