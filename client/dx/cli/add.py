@@ -1,13 +1,9 @@
 """`dx add`: define a tool, have its image, and say which commands are there now."""
 
-from collections.abc import Iterator
-from contextlib import nullcontext
-from typing import Any
-
-from dx.api import Client, Definition, DescribeLine, Description, PrepareLine, Tool
+from dx.api import Client, Definition, Description, Tool
 from dx.cli import link, screen, search_path
 from dx.cli.definition import SHARE, definition, definition_of, differences
-from dx.cli.steps import Steps
+from dx.cli.steps import last_of
 from dx.cli.verb import EXIT_DX, Namespace, Parser, Verb, add_json
 from dx.errors import ApiError, ClientError
 
@@ -205,19 +201,6 @@ def _is_new(key: str, old: Tool | None, wanted: Definition, said: Description) -
     """Whether the image's word counts in this key, and the tool does not have it already."""
     value = wanted.get(key)
     return value == said["definition"].get(key) and (old is None or old.get(key) != value)
-
-
-def last_of(lines: "Iterator[PrepareLine] | Iterator[DescribeLine]", key: str, *, json: bool = False) -> Any:
-    """Show progress until the line that has the key, and return what it has."""
-    with nullcontext() if json else Steps() as steps:
-        for line in lines:
-            if key in line:
-                return line[key]  # type: ignore[literal-required]
-            if steps is None:
-                screen.print_json(line, line=True)
-            else:
-                steps.take(line)  # type: ignore[arg-type]
-    raise AssertionError("the stream ends with its last line or raises")
 
 
 def _put_back(client: Client, name: str, old: Tool | None) -> None:

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from dx.cli import link
-from dx.cli.add import add_yes, define, existing, last_of
+from dx.cli.add import add_yes, define, existing
 from dx.cli.definition import DEFAULTS
+from dx.cli.steps import last_of
 from dx.cli.verb import Namespace, Parser, UsageError, Verb, add_json
 
 MAX_BYTES = 1 << 20

@@ -9,8 +9,10 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from dx.api import PrepareLine, WorkStep
 from dx.cli import screen
@@ -194,3 +196,16 @@ def _is_worth_it(step: WorkStep) -> bool:
 
 def _plain_width(line: str) -> int:
     return screen.width(line.partition("m")[2].removesuffix("\x1b[0m") if line.startswith("\x1b[") else line)
+
+
+def last_of(lines: Iterable[Any], key: str, *, json: bool = False) -> Any:
+    """Show progress until the line that has the key, and return what it has."""
+    with nullcontext() if json else Steps() as steps:
+        for line in lines:
+            if key in line:
+                return line[key]
+            if steps is None:
+                screen.print_json(line, line=True)
+            else:
+                steps.take(line)
+    raise AssertionError("the stream ends with its last line or raises")

@@ -1,7 +1,8 @@
 """`dx outdated`, `dx upgrade` and `dx lock`: what registries have anew, taking it, and staying with what there is."""
 
-from dx.api import ComparedImage
+from dx.api import ComparedImage, LockComplaint, UpgradedTool
 from dx.cli import link, screen
+from dx.cli.steps import last_of
 from dx.cli.verb import EXIT_DX, Namespace, Parser, UsageError, Verb, add_json
 
 
@@ -37,16 +38,7 @@ def _upgrade_arguments(parser: Parser) -> None:
 
 def upgrade(given: Namespace) -> int:
     """Take what is new."""
-    with screen.Passing() as passing:
-        upgraded = None
-        for line in link.client().upgrade(given.names):
-            if "note" in line:
-                passing.note(line["note"])
-            elif "progress" in line:
-                passing.progress(line["progress"])
-            elif "upgraded" in line:
-                upgraded = line["upgraded"]
-    assert upgraded is not None, "the stream ends with it or raises"
+    upgraded: list[UpgradedTool] = last_of(link.client().upgrade(given.names), "upgraded")
     if given.json:
         screen.print_json({"upgraded": upgraded})
     elif not upgraded:
@@ -72,16 +64,8 @@ def lock(given: Namespace) -> int:
         raise UsageError("--check writes nothing, so there is nothing to upgrade")
     if given.names and not given.upgrade:
         raise UsageError("names go with --upgrade; a lock is of all tools")
-    complaints = None
-    with screen.Passing() as passing:
-        for line in link.client().lock(check=given.check, upgrade=given.names if given.upgrade else None):
-            if "note" in line:
-                passing.note(line["note"])
-            elif "progress" in line:
-                passing.progress(line["progress"])
-            elif "complaints" in line:
-                complaints = line["complaints"]
-    assert complaints is not None, "the stream ends with it or raises"
+    lines = link.client().lock(check=given.check, upgrade=given.names if given.upgrade else None)
+    complaints: list[LockComplaint] = last_of(lines, "complaints")
     if given.json:
         screen.print_json({"complaints": complaints})
     else:
