@@ -25,6 +25,7 @@ from dxd.lifecycle.listener import Listener
 from dxd.lifecycle.notify import Notifier
 from dxd.lifecycle.stages import Stop, serve
 from dxd.rebuild.history import History
+from dxd.rebuild.names import Names
 from dxd.rebuild.rebuild import Rebuilds
 from dxd.rebuild.trial import Trial
 from dxd.runs.runs import Runs
@@ -83,6 +84,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         private.append(os.fsencode(host.removeprefix("unix://")))
     database = Database(places.state_dir / "history.db", MIGRATIONS)
     builds = Builds(database, places.state_dir / "builds")
+    names = Names(starter.instance)
     rebuilds = Rebuilds(
         engine=engine,
         images=images,
@@ -91,6 +93,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         builds=builds,
         trial=Trial(pool=pool, launcher=launcher),
         replace=pool.replace,
+        names=names,
     )
     history = History(
         engine=engine,
@@ -98,6 +101,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         catalogue=catalogue,
         serve=rebuilds.serve,
         unpinned=rebuilds.changed,
+        names=names,
         keep=settings.keep_builds,
         keep_days=settings.keep_days,
     )

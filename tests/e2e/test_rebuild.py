@@ -230,6 +230,23 @@ def test_a_tool_that_is_built_on_another(house: House, image: str) -> None:
         base.close()
 
 
+def test_two_daemons_with_a_tool_of_one_name(project: Project, image: str) -> None:
+    """Share what is the same, and neither moves nor removes what is the other's."""
+    with House() as other:
+        twin = Project(other, image)
+        twin.tool = project.tool
+        twin.define()
+        assert twin.run() == "first"
+        assert json.loads(other.dx(["builds", twin.tool, "--json"]).stdout)["builds"] == []
+        twin.write("other")
+        twin.becomes("other")
+        assert project.run() == "first"
+        assert json.loads(project.house.dx(["prune", "--json"]).stdout)["images"] == 0
+        assert json.loads(other.dx(["prune", "--json"]).stdout)["images"] == 0
+        assert (project.run(), twin.run()) == ("first", "other")
+        other.dx(["stop", "--all"])
+
+
 def test_prune_takes_what_nobody_needs(project: Project) -> None:
     """And never what serves, or is pinned."""
     project.house.define(project.house.file.read_text() + "[daemon]\nkeep_builds = 1\n")

@@ -1,9 +1,8 @@
 """Which image a tool's runs take, where it is built: the one owner of what is built, tried and promoted.
 
 A run asks `resolve`, which answers from memory unless something changed. What changed is told by the watcher, or found
-at the run itself. The engine is the truth: the image tagged `dx/NAME:latest` is the one that runs take, the tag
-`dx/NAME:pinned` holds it there, and every build that is kept is `dx/NAME:` with twelve digits of its digest. A build
-has no tag before its trial has gone well.
+at the run itself. The engine is the truth: a tag of this daemon's own (`names`) is on the image that runs take,
+another one holds it there. A build has no tag before its trial has gone well.
 """
 
 import asyncio
@@ -19,13 +18,14 @@ from dxd.images import context
 from dxd.images.context import Recipe
 from dxd.images.dockerfile import Base, bases_of
 from dxd.images.identity import Identity, Memory, Parts, cause, identify
-from dxd.images.images import BUILD_LABEL, TOOL_LABEL, Images, tag_of
+from dxd.images.images import BUILD_LABEL, BUILDER_LABEL, TOOL_LABEL, Images
 from dxd.images.shared import Shared
 from dxd.images.weight import LARGE_BYTES, biggest
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress, Silent
 from dxd.kit.tasks import Tasks
 from dxd.rebuild import notice
+from dxd.rebuild.names import Names
 from dxd.rebuild.policy import Do, Picture, decide
 from dxd.rebuild.terminal import session_of
 from dxd.rebuild.watching import same_watch, specs_of
@@ -38,6 +38,9 @@ from dxd.watch.model import Problem as Unwatched
 from dxd.watch.watcher import Watcher
 
 BUILD_LIMIT_S = 1800.0
+SWEEP_S = 5.0
+"""What was left over may stay, where the engine takes longer."""
+
 Trial = Callable[[Tool, Image, Progress], Awaitable[None]]
 """Starts a container of the image, as a run of the tool would, and what the tool wants tried; raises `BuildFailed`."""
 
@@ -86,7 +89,7 @@ class Rebuilds:
 
     def __init__(
         self, *, engine: Engine, images: Images, catalogue: Catalogue, hub: Hub, builds: Builds, trial: Trial,
-        replace: Callable[[ImageId], None],
+        replace: Callable[[ImageId], None], names: Names,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._images = images
@@ -96,6 +99,7 @@ class Rebuilds:
         self._trial = trial
         self._watch = Watcher(self.changed)
         self._replace = replace
+        self._names = names
         self._memory = Memory()
         self._states: dict[str, _State] = {}
         self._work: Shared[Image] = Shared()
@@ -116,7 +120,7 @@ class Rebuilds:
         state = self._state(source)
         if rebuild:
             return await self._bring(state, "dx add", progress, asked=True)
-        current = await self._images.find(tag_of(source.name))
+        current = await self._images.find(self._names.serving(source.name))
         if current is None or current.labels.get(TOOL_LABEL) != source.name:
             return await self._bring(state, "run", progress)
         if self._is_stale(state):
@@ -145,9 +149,11 @@ class Rebuilds:
     async def keep(self) -> None:
         """Look after the tools that are defined, also those that nobody runs; an eternal job."""
         await self._builds.start()
+        with suppress(EngineTrouble, TimeoutError):
+            # Before anything is built: what is built anew may be the very image that was left over.
+            async with asyncio.timeout(SWEEP_S):
+                await self._sweep()
         self._begun.set()
-        with suppress(EngineTrouble):
-            await self._sweep()
         while True:
             for tool in self._catalogue.all():
                 if tool.build is not None:
@@ -162,7 +168,7 @@ class Rebuilds:
     async def _sweep(self) -> None:
         """Remove images that a daemon which was killed had no time to give a name."""
         broken_off = {each.digest for each in await self._builds.all() if each.result is Result.CANCELLED}
-        for image in await self._engine.images({TOOL_LABEL: "", BUILD_LABEL: ""}):
+        for image in await self._engine.images({BUILDER_LABEL: self._names.instance, BUILD_LABEL: ""}):
             if not image.tags and image.labels[BUILD_LABEL] in broken_off:
                 await self._engine.remove_image(image.id)
 
@@ -194,7 +200,7 @@ class Rebuilds:
 
     async def _is_built(self, tool: Tool) -> bool:
         try:
-            return await self._images.find(tag_of(tool.name)) is not None
+            return await self._images.find(self._names.serving(tool.name)) is not None
         except EngineTrouble:
             return False
 
@@ -239,16 +245,16 @@ class Rebuilds:
             except ImageTrouble as error:
                 state.fails(Failure("", f"{tool.name}: {error.line()}"))
                 raise
-            current = await self._images.find(tag_of(tool.name))
+            current = await self._images.find(self._names.serving(tool.name))
             if current is not None and current.labels.get(TOOL_LABEL) != tool.name:
                 current = None
-            there = await self._images.find(tag_of(tool.name, found.digest))
+            there = await self._images.find(self._names.build(tool.name, found.digest))
             picture = Picture(
                 wanted=found.digest,
                 current=current.labels.get(BUILD_LABEL) if current else None,
                 is_there=there is not None,
                 failed=state.failure.digest if state.failure else None,
-                pinned=await self._images.find(tag_of(tool.name, "pinned")) is not None,
+                pinned=await self._images.find(self._names.pinned(tool.name)) is not None,
                 manual=tool.on_change is OnChange.MANUAL,
                 asked=asked,
             )
@@ -305,12 +311,14 @@ class Rebuilds:
             raise BuildFailed(
                 f"{state.tool.name} and {tool.name} are built on each other", "build one without the other"
             )
-        return await self._bring(self._state(tool), f"build of {state.tool.name}", progress)
+        image = await self._bring(self._state(tool), f"build of {state.tool.name}", progress)
+        await self._engine.tag(image.id, self._names.bases(tool.name)[0])  # which another daemon may have moved
+        return image
 
     def _built_as(self, ref: str) -> Tool | None:
         """The tool whose build serves under that name."""
         tools = (each for each in self._catalogue.all() if each.build is not None)
-        return next((each for each in tools if ref in _names(each)), None)
+        return next((each for each in tools if ref in self._names.bases(each.name)), None)
 
     async def _leads_to(self, tool: Tool, target: Tool, seen: set[str]) -> bool:
         """Whether a tool is built on another, by however many in between."""
@@ -379,7 +387,9 @@ class Rebuilds:
         """The image, without a tag; None where it was given up because the files are others by now."""
         tool = state.tool
         assert tool.build is not None
-        building = asyncio.create_task(self._images.build(tool.name, tool.build, found.digest, progress))
+        building = asyncio.create_task(
+            self._images.build(tool.name, tool.build, found.digest, progress, builder=self._names.instance)
+        )
         replaced = asyncio.create_task(state.replaced.wait())
         try:
             await asyncio.wait((building, replaced), return_when=asyncio.FIRST_COMPLETED)
@@ -401,10 +411,11 @@ class Rebuilds:
 
     async def serve(self, tool: str, image: ImageId) -> None:
         """Have the next runs of a tool take that image of its, whatever its files say."""
-        before = await self._images.find(tag_of(tool))
+        before = await self._images.find(self._names.serving(tool))
         found = await self._images.inspect(image)
-        await self._engine.tag(image, tag_of(tool))
-        self._images.named(tag_of(tool), found)
+        await self._engine.tag(image, self._names.bases(tool)[0])
+        await self._engine.tag(image, self._names.serving(tool))
+        self._images.named(self._names.serving(tool), found)
         self._hub.publish("build.promoted", tool=tool, image=image)
         if before is not None and before.id != image:
             self._replace(before.id)
@@ -412,17 +423,16 @@ class Rebuilds:
     async def _promote(self, state: _State, image: Image, found: Identity) -> None:
         """Have the next runs take it, in one step; those that live go on."""
         name = state.tool.name
-        before = await self._images.find(tag_of(name))
-        await self._engine.tag(image.id, tag_of(name, found.digest))
-        await self._engine.tag(image.id, tag_of(name))
-        self._images.named(tag_of(name), image)
-        self._images.named(tag_of(name, found.digest), image)
+        before = await self._images.find(self._names.serving(name))
+        for tag in (self._names.build(name, found.digest), self._names.bases(name)[0], self._names.serving(name)):
+            await self._engine.tag(image.id, tag)
+            self._images.named(tag, image)
         state.failure = None
         self._hub.publish("build.promoted", tool=name, image=image.id)
         if before is not None and before.id != image.id:
             self._replace(before.id)
         for other in self._states.values():
-            if other is not state and not set(_names(state.tool)).isdisjoint(other.bases):
+            if other is not state and not set(self._names.bases(name)).isdisjoint(other.bases):
                 self.changed(other.tool.name)
 
     async def _held(self, tool: str) -> Sequence[HeldImage]:
@@ -472,8 +482,3 @@ def _pack(parts: Parts) -> bytes:
 def _unpack(packed: bytes) -> Parts:
     end = 8 + int.from_bytes(packed[:8], "big")
     return Parts(packed[8:end], packed[end:])
-
-
-def _names(tool: Tool) -> tuple[str, str]:
-    """By which a Dockerfile may name the build of a tool that serves."""
-    return tag_of(tool.name), tag_of(tool.name).removesuffix(":latest")
