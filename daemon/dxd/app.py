@@ -27,6 +27,7 @@ from dxd.lifecycle.stages import Stop, serve
 from dxd.rebuild.history import History
 from dxd.rebuild.names import Names
 from dxd.rebuild.rebuild import Rebuilds
+from dxd.rebuild.serving import Serving
 from dxd.rebuild.trial import Trial
 from dxd.runs.runs import Runs
 from dxd.settings import Settings
@@ -84,7 +85,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         private.append(os.fsencode(host.removeprefix("unix://")))
     database = Database(places.state_dir / "history.db", MIGRATIONS)
     builds = Builds(database, places.state_dir / "builds")
-    names = Names(starter.instance)
+    serving = Serving(engine=engine, images=images, hub=hub, names=Names(starter.instance), replace=pool.replace)
     rebuilds = Rebuilds(
         engine=engine,
         images=images,
@@ -92,16 +93,15 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         hub=hub,
         builds=builds,
         trial=Trial(pool=pool, launcher=launcher),
-        replace=pool.replace,
-        names=names,
+        serving=serving,
     )
     history = History(
         engine=engine,
         builds=builds,
         catalogue=catalogue,
-        serve=rebuilds.serve,
+        serving=serving,
         unpinned=rebuilds.changed,
-        names=names,
+        rest=pool.rest,
         keep=settings.keep_builds,
         keep_days=settings.keep_days,
     )

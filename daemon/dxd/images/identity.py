@@ -119,6 +119,16 @@ class Parts:
     def __len__(self) -> int:
         return len(self.prints) // PRINT_BYTES
 
+    def packed(self) -> bytes:
+        """As bytes, to be kept."""
+        return len(self.names).to_bytes(8, "big") + self.names + self.prints
+
+    @classmethod
+    def unpacked(cls, packed: bytes) -> "Parts":
+        """The inverse."""
+        end = 8 + int.from_bytes(packed[:8], "big")
+        return cls(packed[8:end], packed[end:])
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

@@ -1,6 +1,5 @@
 """The builds of tools as they are shown, taken back to, and removed: history and engine put together."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
@@ -8,32 +7,25 @@ from dxd.engine.docker import Engine
 from dxd.engine.model import HeldImage, ImageId
 from dxd.errors import EngineTrouble, NotFound
 from dxd.images.images import BUILD_LABEL, BUILDER_LABEL, TOOL_LABEL
-from dxd.rebuild.names import Names
+from dxd.rebuild.serving import Serving
 from dxd.store.builds import Builds
 from dxd.store.model import Build, BuildId, BuildView, Freed, Result
 from dxd.tools.catalogue import Catalogue
-
-TRIES = 3
-PAUSE_S = 0.5
-"""Between them, where images that are to go are in use."""
-
-Serve = Callable[[str, ImageId], Awaitable[None]]
-"""Has the runs of a tool take that image."""
 
 
 class History:
     """What is known of past builds, and the way back to one."""
 
     def __init__(
-        self, *, engine: Engine, builds: Builds, catalogue: Catalogue, serve: Serve, unpinned: Callable[[str], None],
-        names: Names, keep: int, keep_days: float,
+        self, *, engine: Engine, builds: Builds, catalogue: Catalogue, serving: Serving,
+        unpinned: Callable[[str], None], rest: Callable[[], Awaitable[None]], keep: int, keep_days: float,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._builds = builds
         self._catalogue = catalogue
-        self._serve = serve
+        self._serving = serving
+        self._rest = rest
         self._unpinned = unpinned
-        self._names = names
         self._keep = keep
         self._keep_days = keep_days
 
@@ -63,7 +55,8 @@ class History:
         held = await self._held(tool)
         good = [each for each in await self._builds.all(tool) if each.result is Result.GOOD and each.image_id in held]
         if build is None:
-            now = next((index for index, each in enumerate(good) if _is(held, each, self._names.serving(tool))), -1)
+            serving = self._serving.names.serving(tool)
+            now = next((index for index, each in enumerate(good) if _is(held, each, serving)), -1)
             found = good[now + 1] if now + 1 < len(good) else None
             if found is None:
                 raise NotFound(f"{tool} has no build before this one", f"see: dx builds {tool}")
@@ -72,14 +65,13 @@ class History:
             if found is None:
                 raise NotFound(f"{tool} has no build {build} that could serve", f"see: dx builds {tool}")
         image = ImageId(found.image_id or "")
-        await self._engine.tag(image, self._names.pinned(tool))
-        await self._serve(tool, image)
+        await self._serving.pin(tool, image)
         return found.shown(size_bytes=held[image].size_bytes, current=True, pinned=True)
 
     async def unpin(self, tool: str) -> None:
         """Let the tool follow its files again; nothing where it does."""
         self._catalogue.get(tool)
-        await self._engine.remove_image(self._names.pinned(tool))
+        await self._serving.unpin(tool)
         self._unpinned(tool)
 
     async def prune(self) -> Freed:
@@ -93,19 +85,14 @@ class History:
         going = [
             each for each in held.values()
             if each.id not in kept and not (self._is_marked(each) and each.labels[TOOL_LABEL] in tools)
-            and not any(self._names.is_anothers(tag) for tag in each.tags)
+            and not any(self._serving.names.is_anothers(tag) for tag in each.tags)
         ]  # fmt: skip
         before = await self._engine.layer_bytes()
-        left = going
-        for _ in range(TRIES):
-            for image in left:
-                for name in image.tags or (image.id,):
-                    await self._engine.remove_image(name)
-            held = await self._own()
-            left = [held[image.id] for image in left if image.id in held]
-            if not left:
-                break
-            await asyncio.sleep(PAUSE_S)  # a container that was replaced may be going just now
+        await self._rest()
+        for image in going:
+            for name in image.tags or (image.id,):
+                await self._engine.remove_image(name)
+        left = (await self._own()).keys() & {each.id for each in going}
         removed = len(going) - len(left)
         freed = before - await self._engine.layer_bytes() if removed else 0
         return Freed(removed, max(0, freed))
@@ -116,7 +103,7 @@ class History:
 
     async def _own(self) -> dict[str, HeldImage]:
         """What this daemon has built."""
-        found = await self._engine.images({BUILDER_LABEL: self._names.instance, BUILD_LABEL: ""})
+        found = await self._engine.images({BUILDER_LABEL: self._serving.names.instance, BUILD_LABEL: ""})
         return {each.id: each for each in found}
 
     def _is_marked(self, image: HeldImage | None) -> bool:
@@ -124,14 +111,14 @@ class History:
         if image is None:
             return False
         name = image.labels[TOOL_LABEL]
-        return not {self._names.serving(name), self._names.pinned(name)}.isdisjoint(image.tags)
+        return not {self._serving.names.serving(name), self._serving.names.pinned(name)}.isdisjoint(image.tags)
 
     def _view(self, build: Build, held: dict[str, HeldImage]) -> BuildView:
         image = held.get(build.image_id or "")
         return build.shown(
             size_bytes=image.size_bytes if image else None,
-            current=_is(held, build, self._names.serving(build.tool)),
-            pinned=_is(held, build, self._names.pinned(build.tool)),
+            current=_is(held, build, self._serving.names.serving(build.tool)),
+            pinned=_is(held, build, self._serving.names.pinned(build.tool)),
         )
 
 

@@ -33,6 +33,7 @@ PROBE_S = 2.0
 """How long an agent may take to answer before it counts as hung."""
 KEEP_S = 5.0
 """How often idle containers are looked over."""
+REST_S = 10.0
 PORTS_FREE = "its ports are free again"
 
 log = get_logger("warm")
@@ -113,6 +114,14 @@ class Pool:
         """Remove the containers of an image that nobody is to run."""
         found = [each for each in self._warm.values() if each.key.image == image]
         await asyncio.gather(*(self._removed(each, "not good enough") for each in found))
+
+    async def rest(self) -> None:
+        """Wait until those that take no more runs and have none are removed."""
+        going = [each for each in self._warm.values() if each.state is State.DRAINING and not each.runs]
+        waits = [each.gone.wait() for each in (*going, *self._leaving)]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REST_S):
+                await asyncio.gather(*waits)
 
     def replace(self, image: ImageId) -> None:
         """Containers of the image take no more runs, and go when they have none."""
