@@ -15,9 +15,10 @@ from dx.places import Places
 from dxd import settings as settings_file
 from dxd.api.front import HttpFront, create_app
 from dxd.engine.address import find_address
-from dxd.engine.docker import Engine, preload
+from dxd.engine.docker import Engine
 from dxd.engine.events import follow
 from dxd.engine.model import EngineEvent, EngineStatus
+from dxd.engine.reach import preload
 from dxd.errors import AgentFailed, BadDefinition, EngineTrouble
 from dxd.images.images import Images
 from dxd.kit.hub import Hub
