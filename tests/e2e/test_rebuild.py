@@ -140,8 +140,9 @@ def test_from_a_clone_it_is_the_same_build(project: Project) -> None:
 @pytest.mark.parametrize("project", [{"on_change": "'manual'"}], indirect=True)
 def test_by_hand(project: Project) -> None:
     """Nothing is built until somebody asks."""
+    project.rest()
     project.write("second")
-    time.sleep(1.5)
+    project.rest()
     assert project.run() == "first"
     done = project.house.dx(["add", project.tool, "--build", str(project.path), "--on-change", "manual", "--yes"])
     assert done.returncode == 0, done.stderr
@@ -158,7 +159,7 @@ def test_back_and_forth(project: Project) -> None:
     assert project.run() == "first"
     assert time.monotonic() - begun < 5
     project.write("third")
-    time.sleep(1.5)
+    project.rest()
     assert project.run() == "first"
     assert [each["pinned"] for each in project.builds()].count(True) == 1
     assert project.house.dx(["unpin", project.tool]).returncode == 0
@@ -182,7 +183,7 @@ def test_no_run_fails_while_it_changes(project: Project) -> None:
     try:
         for number in range(20):
             project.write(f"word {number}", broken=number % 2 == 0)
-            time.sleep(0.3 + number % 3 * 0.3)
+            time.sleep(0.3 + number % 3 * 0.3)  # the pace of the edits, some of which come while it builds
         until(lambda: project.run() == "word 19", "the last one serves", deadline_s=BUILD_S)
     finally:
         stop.set()
@@ -198,7 +199,7 @@ def test_a_storm_of_changes(project: Project) -> None:
         (project.path / f"file{number % 100}").write_text(f"{number}")
     project.write("after")
     project.becomes("after")
-    time.sleep(1.5)
+    project.rest()
     assert len(project.builds()) - before <= 2
 
 
@@ -206,7 +207,7 @@ def test_a_storm_of_changes(project: Project) -> None:
 def test_a_daemon_that_dies_at_it(project: Project, after_s: float) -> None:
     """The old build serves, then the new one; nothing half made is left."""
     project.write("second")
-    time.sleep(after_s)
+    time.sleep(after_s)  # a moment of the build, of which any may be its last
     project.house.stop(signal.SIGKILL)
     assert project.run() in {"first", "second"}
     project.becomes("second")
