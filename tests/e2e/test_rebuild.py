@@ -239,12 +239,15 @@ def test_two_daemons_with_a_tool_of_one_name(project: Project, image: str) -> No
         twin.define()
         assert twin.run() == "first"
         assert json.loads(other.dx(["builds", twin.tool, "--json"]).stdout)["builds"] == []
-        twin.write("other")
-        twin.becomes("other")
+        for word in ("other", "another"):
+            twin.write(word)
+            twin.becomes(word)
         assert project.run() == "first"
         assert json.loads(project.house.dx(["prune", "--json"]).stdout)["images"] == 0
         assert json.loads(other.dx(["prune", "--json"]).stdout)["images"] == 0
-        assert (project.run(), twin.run()) == ("first", "other")
+        assert (project.run(), twin.run()) == ("first", "another")
+        assert other.dx(["rollback", twin.tool]).returncode == 0  # to one that served neither at the time
+        assert twin.run() == "other"
         other.dx(["stop", "--all"])
 
 
