@@ -15,19 +15,23 @@ from dx.places import Places
 from dxd import settings as settings_file
 from dxd.api.front import HttpFront, create_app
 from dxd.engine.address import find_address
-from dxd.engine.docker import Engine, preload
+from dxd.engine.docker import Engine
 from dxd.engine.events import follow
 from dxd.engine.model import EngineEvent, EngineStatus
+from dxd.engine.reach import preload
 from dxd.errors import AgentFailed, BadDefinition, EngineTrouble
 from dxd.images.images import Images
 from dxd.kit.hub import Hub
 from dxd.lifecycle.listener import Listener
 from dxd.lifecycle.notify import Notifier
 from dxd.lifecycle.stages import Stop, serve
+from dxd.rebuild.bases import Bases
 from dxd.rebuild.history import History
 from dxd.rebuild.locking import Locking
+from dxd.rebuild.names import Names
 from dxd.rebuild.pins import Pins
 from dxd.rebuild.rebuild import Rebuilds
+from dxd.rebuild.serving import Serving
 from dxd.rebuild.trial import Trial
 from dxd.rebuild.upgrades import Upgrades
 from dxd.runs.runs import Runs
@@ -89,6 +93,8 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
     lock = Lock(places.tools_file.with_name(LOCK_NAME))
     database = Database(places.state_dir / "history.db", MIGRATIONS)
     builds = Builds(database, places.state_dir / "builds")
+    serving = Serving(engine=engine, images=images, hub=hub, names=Names(starter.instance), replace=pool.replace)
+    bases = Bases(images=images, catalogue=catalogue, names=serving.names)
     rebuilds = Rebuilds(
         engine=engine,
         images=images,
@@ -96,20 +102,30 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         hub=hub,
         builds=builds,
         trial=Trial(pool=pool, launcher=launcher),
-        replace=pool.replace,
+        serving=serving,
+        bases=bases,
         pins=Pins(lock=lock, catalogue=catalogue, images=images, engine=engine),
     )
     history = History(
         engine=engine,
         builds=builds,
         catalogue=catalogue,
-        serve=rebuilds.serve,
+        serving=serving,
         unpinned=rebuilds.changed,
+        rest=pool.rest,
         keep=settings.keep_builds,
         keep_days=settings.keep_days,
     )
-    upgrades = Upgrades(engine=engine, images=images, catalogue=catalogue, follower=rebuilds, lock=lock)
-    locking = Locking(lock=lock, images=images, catalogue=catalogue, builder=rebuilds, retire=rebuilds.retire)
+    upgrades = Upgrades(
+        engine=engine,
+        images=images,
+        catalogue=catalogue,
+        bases=bases,
+        follow=rebuilds.follow,
+        retire=pool.replace,
+        lock=lock,
+    )
+    locking = Locking(lock=lock, images=images, catalogue=catalogue, bases=bases, builder=rebuilds, retire=pool.replace)
     runs = Runs(
         catalogue=catalogue,
         images=images,

@@ -21,13 +21,28 @@ class Project:
         self.tool = f"t{secrets.token_hex(4)}"
         self.path = Path(os.fsdecode(house.place("project")))
         self.settings = settings
+        self.witness: Project | None = None
         self.write("first")
         self.define()
 
     def define(self) -> None:
         """Make it a tool of the house's."""
+        self.house.define(self.definition() + (self.witness.definition() if self.witness else ""))
+
+    def definition(self) -> str:
+        """Its table in dx.toml."""
         lines = "".join(f"{key} = {value}\n" for key, value in self.settings.items())
-        self.house.define(f"[tools.{self.tool}]\nbuild = '{self.path}'\nnetwork = 'none'\n{lines}")
+        return f"[tools.{self.tool}]\nbuild = '{self.path}'\nnetwork = 'none'\n{lines}"
+
+    def rest(self) -> None:
+        """Wait until what was edited before this has had its consequences: another tool that is edited now is built."""
+        if self.witness is None:
+            self.witness = Project(self.house, self.image)
+            self.define()
+            assert self.witness.run() == "first"
+        word = secrets.token_hex(4)
+        self.witness.write(word)
+        self.witness.becomes(word)
 
     def write(self, word: str, *, broken: bool = False) -> None:
         """Have the build print that word, or fail."""
@@ -71,6 +86,8 @@ class Project:
 
     def close(self) -> None:
         """Remove its images."""
+        if self.witness is not None:
+            self.witness.close()
         self.house.dx(["stop", "--all"])
         self.house.stop()
         for tag in self.tags():

@@ -144,8 +144,9 @@ def test_from_a_clone_it_is_the_same_build(project: Project) -> None:
 @pytest.mark.parametrize("project", [{"on_change": "'manual'"}], indirect=True)
 def test_by_hand(project: Project) -> None:
     """Nothing is built until somebody asks."""
+    project.rest()
     project.write("second")
-    time.sleep(1.5)
+    project.rest()
     assert project.run() == "first"
     done = project.house.dx(["add", project.tool, "--build", str(project.path), "--on-change", "manual", "--yes"])
     assert done.returncode == 0, done.stderr
@@ -162,7 +163,7 @@ def test_back_and_forth(project: Project) -> None:
     assert project.run() == "first"
     assert time.monotonic() - begun < 5
     project.write("third")
-    time.sleep(1.5)
+    project.rest()
     assert project.run() == "first"
     assert [each["pinned"] for each in project.builds()].count(True) == 1
     assert project.house.dx(["unpin", project.tool]).returncode == 0
@@ -186,7 +187,7 @@ def test_no_run_fails_while_it_changes(project: Project) -> None:
     try:
         for number in range(20):
             project.write(f"word {number}", broken=number % 2 == 0)
-            time.sleep(0.3 + number % 3 * 0.3)
+            time.sleep(0.3 + number % 3 * 0.3)  # the pace of the edits, some of which come while it builds
         until(lambda: project.run() == "word 19", "the last one serves", deadline_s=BUILD_S)
     finally:
         stop.set()
@@ -202,7 +203,7 @@ def test_a_storm_of_changes(project: Project) -> None:
         (project.path / f"file{number % 100}").write_text(f"{number}")
     project.write("after")
     project.becomes("after")
-    time.sleep(1.5)
+    project.rest()
     assert len(project.builds()) - before <= 2
 
 
@@ -210,7 +211,7 @@ def test_a_storm_of_changes(project: Project) -> None:
 def test_a_daemon_that_dies_at_it(project: Project, after_s: float) -> None:
     """The old build serves, then the new one; nothing half made is left."""
     project.write("second")
-    time.sleep(after_s)
+    time.sleep(after_s)  # a moment of the build, of which any may be its last
     project.house.stop(signal.SIGKILL)
     assert project.run() in {"first", "second"}
     project.becomes("second")
@@ -232,6 +233,26 @@ def test_a_tool_that_is_built_on_another(house: House, image: str) -> None:
     finally:
         top.close()
         base.close()
+
+
+def test_two_daemons_with_a_tool_of_one_name(project: Project, image: str) -> None:
+    """Share what is the same, and neither moves nor removes what is the other's."""
+    with House() as other:
+        twin = Project(other, image)
+        twin.tool = project.tool
+        twin.define()
+        assert twin.run() == "first"
+        assert json.loads(other.dx(["builds", twin.tool, "--json"]).stdout)["builds"] == []
+        for word in ("other", "another"):
+            twin.write(word)
+            twin.becomes(word)
+        assert project.run() == "first"
+        assert json.loads(project.house.dx(["prune", "--json"]).stdout)["images"] == 0
+        assert json.loads(other.dx(["prune", "--json"]).stdout)["images"] == 0
+        assert (project.run(), twin.run()) == ("first", "another")
+        assert other.dx(["rollback", twin.tool]).returncode == 0  # to one that served neither at the time
+        assert twin.run() == "other"
+        other.dx(["stop", "--all"])
 
 
 def test_prune_takes_what_nobody_needs(project: Project) -> None:

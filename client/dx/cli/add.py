@@ -1,6 +1,7 @@
 """`dx add`: define a tool, have its image, and say which commands are there now."""
 
-from dx.api import Client, Definition, Description, Tool
+from dx.answers import Definition, Description, Tool
+from dx.api import Client
 from dx.cli import link, screen, search_path
 from dx.cli.definition import SHARE, definition, definition_of, differences
 from dx.cli.steps import last_of

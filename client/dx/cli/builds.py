@@ -2,7 +2,7 @@
 
 import sys
 
-from dx.api import BuildRecord
+from dx.answers import BuildRecord
 from dx.cli import link, screen
 from dx.cli.verb import Namespace, Parser, UsageError, Verb, add_json
 

@@ -1,6 +1,6 @@
 """`dx ps` and `dx stop`: what is warm, and what runs in it."""
 
-from dx.api import Container, Run
+from dx.answers import Container, Run
 from dx.cli import link, screen
 from dx.cli.verb import EXIT_DX, Namespace, Parser, UsageError, Verb, add_json
 from dx.errors import ApiError

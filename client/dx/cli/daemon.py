@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from dx import __version__
-from dx.api import Client, Status, compatible
+from dx.answers import Status
+from dx.api import Client, compatible
 from dx.cli import link, screen
 from dx.cli.verb import EXIT_DX, Formatter, Namespace, Parser, Verb, add_json
 from dx.errors import ClientError, Unreachable

@@ -9,7 +9,7 @@ import shlex
 from pathlib import Path
 from typing import Literal
 
-from dx.api import Build, Definition, Tool
+from dx.answers import Build, Definition, Tool
 from dx.cli.verb import Namespace, UsageError
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?", re.ASCII | re.IGNORECASE)

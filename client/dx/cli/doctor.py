@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from dx import __version__
-from dx.api import Status, Step, compatible
+from dx.answers import Status, Step
+from dx.api import compatible
 from dx.cli import link, screen, search_path
 from dx.cli.daemon import until_ready
 from dx.cli.verb import EXIT_DX, Namespace, Verb, add_json

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from dx.api import Mount, Tool
+from dx.answers import Mount, Tool
 from dx.cli import link, screen
 from dx.cli.definition import DEFAULTS
 from dx.cli.verb import Namespace, Parser, Verb

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import IO, Any, Self
 
-from dx.api import PrepareLine, WorkStep
+from dx.answers import PrepareLine, WorkStep
 from dx.cli import screen
 
 REDRAW_S = 0.2

@@ -1,6 +1,6 @@
 """`dx ls`, `dx show` and `dx rm`: the tools that are defined."""
 
-from dx.api import Build, Mount, Tool
+from dx.answers import Build, Mount, Tool
 from dx.cli import link, screen
 from dx.cli.verb import EXIT_DX, Namespace, Parser, Verb, add_json
 from dx.errors import ClientError

@@ -1,6 +1,6 @@
 """`dx outdated`, `dx upgrade` and `dx lock`: what registries have anew, taking it, and staying with what there is."""
 
-from dx.api import ComparedImage, LockComplaint, UpgradedTool
+from dx.answers import ComparedImage, LockComplaint, UpgradedTool
 from dx.cli import link, screen
 from dx.cli.steps import last_of
 from dx.cli.verb import EXIT_DX, Namespace, Parser, UsageError, Verb, add_json

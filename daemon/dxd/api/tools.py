@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
-from dxd.api import errors, reading, types
+from dxd.api import errors, reading, tool_types, types
 from dxd.api.ports import Images, Shims
 from dxd.api.route import NDJSON, Answer, Parameter, Route
 from dxd.api.stream import Lines
@@ -30,8 +30,8 @@ from dxd.tools.shims import Changes
 
 log = get_logger("api")
 
-_BODY = msgspec.json.Decoder(types.ToolBody)
-_CHECK = msgspec.json.Decoder(types.CheckBody)
+_BODY = msgspec.json.Decoder(tool_types.ToolBody)
+_CHECK = msgspec.json.Decoder(tool_types.CheckBody)
 _NAME = Parameter(
     "name", "Of the tool", {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$", "maxLength": 128}
 )
@@ -56,7 +56,7 @@ class ToolRoutes:
                 handler=self._list,
                 summary="The tools that are defined",
                 tag="tools",
-                answers=(Answer(200, "In the order of dx.toml", types.Tools),),
+                answers=(Answer(200, "In the order of dx.toml", tool_types.Tools),),
             ),
             Route(
                 id="showTool",
@@ -65,7 +65,7 @@ class ToolRoutes:
                 handler=self._show,
                 summary="One tool",
                 tag="tools",
-                answers=(Answer(200, "The tool", types.Tool),),
+                answers=(Answer(200, "The tool", tool_types.Tool),),
                 path_parameters=one,
                 errors=(UnknownTool, BadDefinition),
             ),
@@ -78,11 +78,11 @@ class ToolRoutes:
                 description="Writes dx.toml, where comments and everything else stay, and makes the shims agree.",
                 tag="tools",
                 answers=(
-                    Answer(201, "It is new", types.Tool),
-                    Answer(200, "It took the place of another", types.Tool),
+                    Answer(201, "It is new", tool_types.Tool),
+                    Answer(200, "It took the place of another", tool_types.Tool),
                 ),
                 path_parameters=one,
-                body=types.ToolBody,
+                body=tool_types.ToolBody,
                 errors=(BadName, BadDefinition, Conflict, Refused, TooLarge),
             ),
             Route(
@@ -121,7 +121,7 @@ class ToolRoutes:
                 handler=self._make_shims,
                 summary="Make the shims agree with the tools",
                 tag="tools",
-                answers=(Answer(200, "What was done", types.Shims),),
+                answers=(Answer(200, "What was done", tool_types.Shims),),
                 errors=(BadName, Refused),
             ),
             Route(
@@ -133,7 +133,7 @@ class ToolRoutes:
                 description="Writes nothing. The error has the place of the first complaint. Paths are not looked at.",
                 tag="tools",
                 answers=(Answer(204, "It would"),),
-                body=types.CheckBody,
+                body=tool_types.CheckBody,
                 errors=(BadDefinition,),
             ),
         )
@@ -146,7 +146,7 @@ class ToolRoutes:
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         reading.read_query(request)
-        every = types.Tools([tool_json(each) for each in self._catalogue.all()])
+        every = tool_types.Tools([tool_json(each) for each in self._catalogue.all()])
         return web.Response(body=types.encode(every), content_type=errors.JSON)
 
     async def _show(self, request: web.Request) -> web.StreamResponse:
@@ -196,7 +196,7 @@ class ToolRoutes:
         return web.Response(body=types.encode(shims_json(changes)), content_type=errors.JSON)
 
 
-def parse_body(name: str, body: types.ToolBody) -> Tool:
+def parse_body(name: str, body: tool_types.ToolBody) -> Tool:
     """The tool that a body defines; raises `BadName` or `BadDefinition`.
 
     It has no directory that a relative path could be relative to, and no home that `~` could be: those are the
@@ -215,7 +215,7 @@ def parse_body(name: str, body: types.ToolBody) -> Tool:
     return parse_tool(name, table, base=Path("/"))
 
 
-def _paths(body: types.ToolBody) -> list[tuple[str, str]]:
+def _paths(body: tool_types.ToolBody) -> list[tuple[str, str]]:
     paths: list[tuple[str, str]] = []
     if body.build is not None:
         paths.append(("build.context", body.build.context))
@@ -233,18 +233,18 @@ def _paths(body: types.ToolBody) -> list[tuple[str, str]]:
     return paths
 
 
-def tool_json(tool: Tool) -> types.Tool:
+def tool_json(tool: Tool) -> tool_types.Tool:
     """A tool as JSON: every key, those too that have their default."""
-    return msgspec.convert({**EVERY_KEY, **to_table(tool), "name": tool.name}, types.Tool)
+    return msgspec.convert({**EVERY_KEY, **to_table(tool), "name": tool.name}, tool_types.Tool)
 
 
-EVERY_KEY: dict[str, object] = msgspec.to_builtins(types.ToolBody())
+EVERY_KEY: dict[str, object] = msgspec.to_builtins(tool_types.ToolBody())
 """What a body means that says nothing."""
 
 
-def shims_json(changes: Changes) -> types.Shims:
+def shims_json(changes: Changes) -> tool_types.Shims:
     """What was done to the shims as JSON."""
-    return types.Shims(
+    return tool_types.Shims(
         directory=str(changes.directory),
         added=list(changes.added),
         removed=list(changes.removed),

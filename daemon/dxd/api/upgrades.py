@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiohttp import web
 
-from dxd.api import errors, reading, types
+from dxd.api import errors, reading, types, upgrade_types
 from dxd.api.ports import Locking, Upgrades
 from dxd.api.route import NDJSON, Answer, Parameter, Route
 from dxd.api.stream import Lines
@@ -17,8 +17,8 @@ from dxd.tools.names import check_name
 log = get_logger("api")
 
 _NAME: dict[str, object] = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$"}
-_LOCK = msgspec.json.Decoder(types.LockBody)
-_BODY = msgspec.json.Decoder(types.UpgradeBody)
+_LOCK = msgspec.json.Decoder(upgrade_types.LockBody)
+_BODY = msgspec.json.Decoder(upgrade_types.UpgradeBody)
 
 
 class UpgradeRoutes:
@@ -39,7 +39,7 @@ class UpgradeRoutes:
                 summary="How the images of tools compare to those of their registries",
                 description="Asks the registries, for some seconds at most; what one does not answer is `unknown`.",
                 tag="upgrades",
-                answers=(Answer(200, "Every image, and how it stands", types.Compared),),
+                answers=(Answer(200, "Every image, and how it stands", upgrade_types.Compared),),
                 query=(Parameter("tool", "Only those of this tool", _NAME),),
                 errors=(BadName, UnknownTool, BadDefinition, EngineTrouble),
             ),
@@ -55,7 +55,7 @@ class UpgradeRoutes:
                 ),
                 tag="upgrades",
                 answers=(Answer(200, "It has begun; the last line says how it ended", media_types=(NDJSON,)),),
-                body=types.UpgradeBody,
+                body=upgrade_types.UpgradeBody,
                 errors=(BadName, UnknownTool, BadDefinition, EngineTrouble),
             ),
             Route(
@@ -70,7 +70,7 @@ class UpgradeRoutes:
                 ),
                 tag="upgrades",
                 answers=(Answer(200, "It has begun; the last line says how it ended", media_types=(NDJSON,)),),
-                body=types.LockBody,
+                body=upgrade_types.LockBody,
                 errors=(BadName, UnknownTool, BadDefinition, Refused, EngineTrouble),
             ),
         )
@@ -78,7 +78,7 @@ class UpgradeRoutes:
     async def _outdated(self, request: web.Request) -> web.StreamResponse:
         tool = reading.read_query(request, "tool").get("tool")
         found = await self._upgrades.outdated([] if tool is None else [check_name(tool)])
-        every = types.Compared([compared_json(each) for each in found])
+        every = upgrade_types.Compared([compared_json(each) for each in found])
         return web.Response(body=types.encode(every), content_type=errors.JSON)
 
     async def _upgrade(self, request: web.Request) -> web.StreamResponse:
@@ -88,7 +88,7 @@ class UpgradeRoutes:
 
         async def work(lines: Lines) -> msgspec.Struct:
             found = await self._upgrades.upgrade(names, lines)
-            return types.UpgradedLine([upgraded_json(each) for each in found])
+            return upgrade_types.UpgradedLine([upgraded_json(each) for each in found])
 
         return await _told(request, work)
 
@@ -99,7 +99,7 @@ class UpgradeRoutes:
 
         async def work(lines: Lines) -> msgspec.Struct:
             found = await (self._locking.check(lines) if body.check else self._locking.lock(names, lines))
-            return types.LockedLine([types.LockComplaint(each.tool, each.reason) for each in found])
+            return upgrade_types.LockedLine([upgrade_types.LockComplaint(each.tool, each.reason) for each in found])
 
         return await _told(request, work)
 
@@ -117,11 +117,11 @@ async def _told(request: web.Request, work: Callable[[Lines], Awaitable[msgspec.
         return await lines.finish(last)
 
 
-def compared_json(it: Compared) -> types.ComparedImage:
+def compared_json(it: Compared) -> upgrade_types.ComparedImage:
     """An image and how it stands, as JSON."""
-    return types.ComparedImage(it.tool, it.image, it.is_base, it.standing, it.held, it.offered, it.reason)
+    return upgrade_types.ComparedImage(it.tool, it.image, it.is_base, it.standing, it.held, it.offered, it.reason)
 
 
-def upgraded_json(it: Upgraded) -> types.UpgradedTool:
+def upgraded_json(it: Upgraded) -> upgrade_types.UpgradedTool:
     """What became of a tool, as JSON."""
-    return types.UpgradedTool(it.tool, list(it.images), it.error)
+    return upgrade_types.UpgradedTool(it.tool, list(it.images), it.error)

@@ -9,18 +9,14 @@ besides.
 """
 
 import asyncio
-import importlib
 import os
-import sys
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from dxd.engine import pull, raw, reference
-from dxd.engine.address import config_dir, explain
+from dxd.engine.address import config_dir
 from dxd.engine.answer import Answer, Records
 from dxd.engine.logins import registry_auth
 from dxd.engine.model import (
@@ -28,23 +24,19 @@ from dxd.engine.model import (
     ContainerId,
     ContainerSpec,
     EngineInfo,
-    EngineState,
     EngineStatus,
     HeldImage,
     Image,
     ImageId,
     Volume,
 )
+from dxd.engine.reach import Reach
 from dxd.engine.refusal import explained
-from dxd.errors import Conflict, EngineDown, EngineTimeout, EngineTrouble, ImageMissing, NotFound
+from dxd.errors import Conflict, EngineDown, ImageMissing, NotFound
 from dxd.kit.progress import Progress
 
 if TYPE_CHECKING:
     from aiodocker import Docker
-
-    from dxd.engine.connection import Connection
-
-T = TypeVar("T")
 
 DEADLINE_S = 10.0
 DF_DEADLINE_S = 120.0
@@ -54,16 +46,6 @@ PULL_SILENCE_S = 120.0
 MAX_LOG_LINES = 1000
 REGISTRY_DEADLINE_S = 15.0
 """For the one question to a registry: less than clients wait for an answer."""
-
-
-_preloaded = threading.Event()
-
-
-def preload() -> None:
-    """Import what the first connection needs, a quarter of a second; may run in a thread."""
-    importlib.import_module("dxd.engine.connection")
-    importlib.import_module("dxd.engine.build")
-    _preloaded.set()
 
 
 class Engine:
@@ -77,31 +59,22 @@ class Engine:
         deadline_s: float = DEADLINE_S,
     ) -> None:
         """`address` is fixed, or gives the candidates each time that the engine is looked for."""
-        self._find = (lambda: [address]) if isinstance(address, str) else address
+        find = (lambda: [address]) if isinstance(address, str) else address
         self._environ = environ
-        self._deadline_s = deadline_s
-        self._connection: Connection | None = None
-        self._trouble: EngineTrouble | None = None
-        self._looking = asyncio.Lock()
+        self._reach = Reach(find, environ=environ, deadline_s=deadline_s)
 
     def status(self) -> EngineStatus:
         """What the last call found; asks nobody."""
-        found = self._connection
-        address, version = (found.address, found.version) if found else (None, None)
-        if self._trouble:
-            return EngineStatus(EngineState.DOWN, address, version, self._trouble.line())
-        return EngineStatus(EngineState.UP if found else EngineState.UNKNOWN, address, version)
+        return self._reach.status()
 
     async def close(self) -> None:
         """Cut every connection; calls that are under way fail."""
-        if self._connection:
-            await self._connection.close()
-            self._connection = None
+        await self._reach.close()
 
     async def info(self) -> EngineInfo:
         """Ask the engine what it is and can do."""
-        told = await self._call(lambda docker: docker.system.info())
-        connection = await self._found()
+        told = await self._reach.call(lambda docker: docker.system.info())
+        connection = await self._reach.found()
         options = told.get("SecurityOptions") or ()
         return EngineInfo(
             version=connection.version,
@@ -122,7 +95,7 @@ class Engine:
             return raw.image(await docker.images.inspect(ref))
 
         try:
-            return await self._call(inspect)
+            return await self._reach.call(inspect)
         except Answer as answer:
             if answer.status == 404:
                 return None
@@ -162,10 +135,10 @@ class Engine:
             raise ImageMissing(f"no registry can have an image called {ref!r}", "check the name")
         headers = await self._login(name)
         separator = "@" if name.is_digest else ":"
-        connection = await self._found()
+        connection = await self._reach.found()
         try:
             async with asyncio.timeout(REGISTRY_DEADLINE_S):
-                with self._noting():
+                with self._reach.noting():
                     told = await connection.get(
                         f"distribution/{name.repository}{separator}{name.tag}/json", {}, headers
                     )
@@ -180,7 +153,7 @@ class Engine:
 
     async def _login(self, name: reference.Reference) -> dict[str, str]:
         """The header with the user's login for a name's registry."""
-        server = name.host or (await self._facts()).index_server
+        server = name.host or (await self._reach.facts()).index_server
         auth = await registry_auth(server, config_dir(self._environ, Path.home()), self._environ)
         return {"X-Registry-Auth": auth} if auth else {}
 
@@ -203,16 +176,16 @@ class Engine:
         from dxd.engine.build import BuildRequest, build  # noqa: PLC0415 - brings aiodocker
 
         request = BuildRequest(dockerfile, tag, target, args or {}, labels or {})
-        async with self._deadline():
-            connection = await self._found()
-        with self._noting():
+        async with self._reach.deadline():
+            connection = await self._reach.found()
+        with self._reach.noting():
             return await build(connection, context, request, progress)
 
     async def tag(self, image: ImageId, ref: str) -> None:
         """Give an image one more name, which may have been another's; raises `ImageMissing`."""
         repository, _, tag = ref.rpartition(":")
         try:
-            await self._call(lambda docker: docker.images.tag(image, repository, tag=tag))
+            await self._reach.call(lambda docker: docker.images.tag(image, repository, tag=tag))
         except Answer as answer:
             if answer.status == 404:
                 raise ImageMissing(f"the image {image[7:19]} is gone", "build it again") from None
@@ -226,13 +199,13 @@ class Engine:
             found = await docker.images.list(filters={"label": wanted})
             return [raw.held_image(each) for each in found]
 
-        return await self._call(find)
+        return await self._reach.call(find)
 
     async def layer_bytes(self) -> int:
         """What the layers of all images take together."""
-        async with self._deadline(DF_DEADLINE_S):
-            connection = await self._found()
-            with self._noting():
+        async with self._reach.deadline(DF_DEADLINE_S):
+            connection = await self._reach.found()
+            with self._reach.noting():
                 told = await connection.get("system/df", {"type": "image"})
         return int(told.get("LayersSize") or 0)
 
@@ -241,7 +214,7 @@ class Engine:
         id has names; what is gone already is fine.
         """
         try:
-            await self._call(lambda docker: docker.images.delete(ref))
+            await self._reach.call(lambda docker: docker.images.delete(ref))
         except Answer as answer:
             if answer.status == 409:
                 return False
@@ -251,22 +224,22 @@ class Engine:
 
     async def create(self, spec: ContainerSpec) -> ContainerId:
         """Create a container, not started."""
-        connection = await self._facts()
+        connection = await self._reach.facts()
         config = raw.container_config(spec, json_file="json-file" in (connection.log_drivers or ()))
-        return await self._call(lambda docker: _create(docker, config, spec.name))
+        return await self._reach.call(lambda docker: _create(docker, config, spec.name))
 
     async def start(self, container: ContainerId) -> None:
         """Start it; a container that does run is left as it is. Raises `PortTaken`, and `Refused` where a device or a
         GPU is not there.
         """
         try:
-            await self._call(lambda docker: docker.containers.container(container).start())
+            await self._reach.call(lambda docker: docker.containers.container(container).start())
         except Answer as answer:
             raise explained(answer) from None
 
     async def put(self, container: ContainerId, archive: bytes) -> None:
         """Unpack a tar archive at the root of a container, which need not run."""
-        await self._call(lambda docker: docker.containers.container(container).put_archive("/", archive))  # type: ignore[no-untyped-call]  # has no types
+        await self._reach.call(lambda docker: docker.containers.container(container).put_archive("/", archive))  # type: ignore[no-untyped-call]  # has no types
 
     async def execute(self, container: str, argv: Sequence[str], inner: asyncio.Protocol) -> None:
         """Begin a program beside a container's own, as root; the id or the name will do.
@@ -274,10 +247,10 @@ class Engine:
         `inner` gets a connection that is the program's stdin and stdout, and closes it. Raises `NotFound` where there
         is no such container, or it does not run.
         """
-        async with self._deadline():
-            connection = await self._found()
+        async with self._reach.deadline():
+            connection = await self._reach.found()
             try:
-                with self._noting():
+                with self._reach.noting():
                     await connection.execute(container, argv, inner)
             except Answer as answer:
                 if answer.status in (404, 409):
@@ -287,7 +260,7 @@ class Engine:
     async def remove(self, container: ContainerId) -> None:
         """Kill it and remove it with its anonymous volumes; returns when it is gone, also where it was already."""
         try:
-            await self._call(lambda docker: docker.containers.container(container).delete(force=True, v=True))
+            await self._reach.call(lambda docker: docker.containers.container(container).delete(force=True, v=True))
         except Answer as answer:
             if answer.status == 404:
                 return
@@ -297,7 +270,7 @@ class Engine:
 
     async def _gone(self, container: ContainerId) -> None:
         try:
-            await self._call(lambda docker: docker.containers.container(container).wait(condition="removed"))
+            await self._reach.call(lambda docker: docker.containers.container(container).wait(condition="removed"))
         except Answer as answer:
             if answer.status != 404:
                 raise
@@ -310,7 +283,7 @@ class Engine:
             found = await docker.containers.list(all=True, filters={"label": wanted})
             return [raw.container({key: each[key] for key in raw.CONTAINER_KEYS}) for each in found]
 
-        return await self._call(find)
+        return await self._reach.call(find)
 
     async def volumes(self, labels: Mapping[str, str]) -> list[Volume]:
         """Every volume that has all these labels; an empty value stands for any."""
@@ -320,12 +293,12 @@ class Engine:
             found = await docker.volumes.list(filters={"label": wanted})  # type: ignore[no-untyped-call]  # no types
             return [raw.volume(each) for each in found.get("Volumes") or ()]
 
-        return await self._call(find)
+        return await self._reach.call(find)
 
     async def remove_volume(self, name: str) -> None:
         """Remove a volume with what is in it; one that is gone already is fine. `Conflict` where a container has it."""
         try:
-            await self._call(lambda docker: _remove_volume(docker, name))
+            await self._reach.call(lambda docker: _remove_volume(docker, name))
         except Answer as answer:
             if answer.status == 409:
                 hint = f"see: docker ps -a --filter volume={name}"
@@ -341,7 +314,7 @@ class Engine:
             return "".join(await docker.containers.container(container).log(stdout=True, stderr=True, tail=tail))
 
         try:
-            return await self._call(read)
+            return await self._reach.call(read)
         except Answer as answer:
             if answer.status in (404, 409):
                 return ""
@@ -358,94 +331,12 @@ class Engine:
         headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[Records]:
         """For this room only: raw records of the engine, as `Connection.stream` gives them."""
-        async with self._deadline():
-            connection = await self._found()
-        with self._noting():
+        async with self._reach.deadline():
+            connection = await self._reach.found()
+        with self._reach.noting():
             async with connection.stream(method, path, params=params, headers=headers, silence_s=silence_s) as records:
-                self._trouble = None
+                self._reach.answered()
                 yield records
-
-    async def _call(self, work: "Callable[[Docker], Awaitable[T]]") -> T:
-        """One call through aiodocker, looking for the engine included."""
-        async with self._deadline():
-            connection = await self._found()
-            with self._noting():
-                return await connection.call(work)
-
-    async def _facts(self) -> "Connection":
-        """The connection, with what `/info` says about logging and the default registry."""
-        async with self._deadline():
-            connection = await self._found()
-            if connection.log_drivers is None:
-                with self._noting():
-                    info = await connection.call(lambda docker: docker.system.info())
-                connection.log_drivers = tuple((info.get("Plugins") or {}).get("Log") or ())
-                connection.index_server = str(info.get("IndexServerAddress") or "")
-        return connection
-
-    async def _found(self) -> "Connection":
-        """The connection to the engine; looks for it where it was not found yet, or was lost."""
-        if self._connection and not isinstance(self._trouble, EngineDown):
-            return self._connection
-        async with self._looking:
-            if self._connection and not isinstance(self._trouble, EngineDown):
-                return self._connection
-            with self._noting():
-                return await self._look()
-
-    async def _look(self) -> "Connection":
-        connection_module = await _load()
-        tried: list[tuple[str, OSError]] = []
-        for address in self._find():
-            known = self._connection
-            if known and known.address == address:
-                connection = known
-            else:
-                connection = connection_module.Connection(address, environ=self._environ, deadline_s=self._deadline_s)
-            try:
-                await connection.probe()
-            except OSError as error:
-                tried.append((address, error))
-            else:
-                self._connection, connection = connection, known or connection
-                return self._connection
-            finally:
-                if connection is not self._connection:
-                    await connection.close()
-        raise explain(tried)
-
-    @asynccontextmanager
-    async def _deadline(self, deadline_s: float | None = None) -> AsyncIterator[None]:
-        deadline_s = deadline_s or self._deadline_s
-        try:
-            async with asyncio.timeout(deadline_s):
-                yield
-        except TimeoutError:
-            self._trouble = EngineTimeout(
-                f"the engine does not answer within {deadline_s:g} s",
-                "see whether it is overloaded, or restart it (`sudo systemctl restart docker`)",
-            )
-            raise self._trouble from None
-
-    @contextmanager
-    def _noting(self) -> Iterator[None]:
-        """Remember whether the engine answered: a refusal is an answer too."""
-        try:
-            yield
-        except (EngineDown, EngineTimeout) as error:
-            self._trouble = error
-            raise
-        except Answer:
-            self._trouble = None
-            raise
-        self._trouble = None
-
-
-async def _load() -> ModuleType:
-    """The only place that leads to aiodocker; imported in a thread, because the loop has others to serve."""
-    if not _preloaded.is_set():  # a module that is being imported is in sys.modules already
-        await asyncio.to_thread(preload)
-    return sys.modules["dxd.engine.connection"]
 
 
 async def _remove_volume(docker: "Docker", name: str) -> None:

@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import chain
@@ -46,8 +46,12 @@ class Memory:
     A tree's are one block of bytes in the order of the walk, 72 for each file.
     """
 
-    def __init__(self, limit_bytes: int = MEMORY_BYTES) -> None:
+    def __init__(self, limit_bytes: int = MEMORY_BYTES, *, now: Callable[[], int] = time.time_ns) -> None:
+        """`now` is the clock of the files' times."""
         self._limit_bytes = limit_bytes
+        self.now = now
+        self.reads = 0
+        """How many files had to be read so far."""
         self._trees: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._size_bytes = 0
         self._lock = threading.Lock()
@@ -118,6 +122,16 @@ class Parts:
 
     def __len__(self) -> int:
         return len(self.prints) // PRINT_BYTES
+
+    def packed(self) -> bytes:
+        """As bytes, to be kept."""
+        return len(self.names).to_bytes(8, "big") + self.names + self.prints
+
+    @classmethod
+    def unpacked(cls, packed: bytes) -> "Parts":
+        """The inverse."""
+        end = 8 + int.from_bytes(packed[:8], "big")
+        return cls(packed[8:end], packed[end:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +222,7 @@ class _Files:
                 if kind == stat.S_IFLNK:
                     content = os.fsencode(os.readlink(path))  # noqa: PTH115 - Path changes it
                 elif kind == stat.S_IFREG:
-                    record = recollection.record(_key(status)) or _read(path)
+                    record = recollection.record(_key(status)) or _read(path, self._memory)
                     if not record:
                         continue
                     if len(record) == _RECORD:
@@ -226,10 +240,11 @@ def _key(status: os.stat_result) -> bytes:
     return _STATUS.pack(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def _read(path: str) -> bytes:
+def _read(path: str, memory: Memory) -> bytes:
     """The record of a file; its digest alone where that may not be remembered; nothing where it is no file by now."""
     for _ in range(READS):
-        now = time.time_ns()
+        now = memory.now()
+        memory.reads += 1
         fd = context.open_file(path)
         try:
             status = os.fstat(fd)

@@ -25,7 +25,8 @@ PATIENCE_S = 2.0
 
 TOOL_LABEL = "dev.dx.tool"
 BUILD_LABEL = "dev.dx.build"
-"""On an image that was built: for which tool, and the digest of what it is built from."""
+BUILDER_LABEL = "dev.dx.builder"
+"""On an image that was built: for which tool, the digest of what it is built from, and by which daemon."""
 
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", re.ASCII)
 
@@ -98,7 +99,7 @@ class Images:
         """The name was given to that image just now."""
         self._remember(ref, image, self._generation)
 
-    async def build(self, name: str, build: Build, digest: str, progress: Progress) -> ImageId:
+    async def build(self, name: str, build: Build, digest: str, progress: Progress, *, builder: str) -> ImageId:
         """Build a tool's image, which gets no name; raises `BuildFailed`, and ends when it is cancelled."""
         progress.progress(f"building {name}")
         recipe = await asyncio.to_thread(context.read, build)
@@ -110,7 +111,7 @@ class Images:
                 target=build.target,
                 args=dict(build.args),
                 tag=None,
-                labels={TOOL_LABEL: name, BUILD_LABEL: digest},
+                labels={TOOL_LABEL: name, BUILD_LABEL: digest, BUILDER_LABEL: builder},
                 progress=progress,
             )
         finally:

@@ -23,6 +23,12 @@ class Weight:
     biggest: tuple[tuple[str, int], ...]
     """Entries and their sizes in bytes, the largest first; a directory has a slash after its name."""
 
+    def line(self) -> str:
+        """For whoever waits for the build."""
+        names = ", ".join(f"{name} ({_mebibytes(size)})" for name, size in self.biggest)
+        what = f"the build context has {_mebibytes(self.size_bytes)}: {names}"
+        return f"{what}; what the build does not need belongs into .dockerignore"
+
 
 def biggest(recipe: Recipe, count: int = 5) -> Weight:
     """Find the biggest entries; blocks for one walk of the context, and raises `BuildFailed`."""
@@ -68,3 +74,7 @@ def _narrowed(name: str, size: int, sizes: dict[str, int], largest: dict[str, tu
             return f"{name}/", size
         name, size = inner, inner_size
     return name, size
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / (1 << 20):.0f} MiB"

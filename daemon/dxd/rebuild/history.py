@@ -1,39 +1,30 @@
 """The builds of tools as they are shown, taken back to, and removed: history and engine put together."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from dxd.engine.docker import Engine
 from dxd.engine.model import HeldImage, ImageId
 from dxd.errors import EngineTrouble, NotFound
-from dxd.images.images import BUILD_LABEL, TOOL_LABEL, tag_of
+from dxd.images.images import BUILD_LABEL, BUILDER_LABEL, TOOL_LABEL
+from dxd.rebuild.serving import Serving
 from dxd.store.builds import Builds
 from dxd.store.model import Build, BuildId, BuildView, Freed, Result
 from dxd.tools.catalogue import Catalogue
-
-PINNED = "pinned"
-"""The tag of the build that serves whatever changes."""
-
-TRIES = 3
-PAUSE_S = 0.5
-"""Between them, where images that are to go are in use."""
-
-Serve = Callable[[str, ImageId], Awaitable[None]]
-"""Has the runs of a tool take that image."""
 
 
 class History:
     """What is known of past builds, and the way back to one."""
 
     def __init__(
-        self, *, engine: Engine, builds: Builds, catalogue: Catalogue, serve: Serve, unpinned: Callable[[str], None],
-        keep: int, keep_days: float,
+        self, *, engine: Engine, builds: Builds, catalogue: Catalogue, serving: Serving,
+        unpinned: Callable[[str], None], rest: Callable[[], Awaitable[None]], keep: int, keep_days: float,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._builds = builds
         self._catalogue = catalogue
-        self._serve = serve
+        self._serving = serving
+        self._rest = rest
         self._unpinned = unpinned
         self._keep = keep
         self._keep_days = keep_days
@@ -44,15 +35,15 @@ class History:
             held = await self._held(tool)
         except EngineTrouble:  # history is there without it
             held = {}
-        return [_view(each, held) for each in await self._builds.all(tool)]
+        return [self._view(each, held) for each in await self._builds.all(tool)]
 
     async def get(self, build: BuildId) -> BuildView:
         """One of them; raises `NotFound`."""
         found = await self._builds.get(build)
         try:
-            return _view(found, await self._held(found.tool))
+            return self._view(found, await self._held(found.tool))
         except EngineTrouble:
-            return _view(found, {})
+            return self._view(found, {})
 
     async def log(self, build: BuildId) -> AsyncGenerator[bytes, None]:
         """What the build printed; raises `NotFound`."""
@@ -64,7 +55,8 @@ class History:
         held = await self._held(tool)
         good = [each for each in await self._builds.all(tool) if each.result is Result.GOOD and each.image_id in held]
         if build is None:
-            now = next((index for index, each in enumerate(good) if _is(held, each, tag_of(tool))), -1)
+            serving = self._serving.names.serving(tool)
+            now = next((index for index, each in enumerate(good) if _is(held, each, serving)), -1)
             found = good[now + 1] if now + 1 < len(good) else None
             if found is None:
                 raise NotFound(f"{tool} has no build before this one", f"see: dx builds {tool}")
@@ -73,39 +65,34 @@ class History:
             if found is None:
                 raise NotFound(f"{tool} has no build {build} that could serve", f"see: dx builds {tool}")
         image = ImageId(found.image_id or "")
-        await self._engine.tag(image, tag_of(tool, PINNED))
-        await self._serve(tool, image)
+        await self._serving.pin(tool, image)
         return found.shown(size_bytes=held[image].size_bytes, current=True, pinned=True)
 
     async def unpin(self, tool: str) -> None:
         """Let the tool follow its files again; nothing where it does."""
         self._catalogue.get(tool)
-        await self._engine.remove_image(tag_of(tool, PINNED))
+        await self._serving.unpin(tool)
         self._unpinned(tool)
 
     async def prune(self) -> Freed:
         """Forget builds that are old enough, and remove the images of ours that no build or container needs."""
-        held = await self._held(None)
+        held = await self._own()
         builds = await self._builds.all()
-        serving = [each.id for each in builds if _serves(held, each)]
+        serving = [each.id for each in builds if self._is_marked(held.get(each.image_id or ""))]
         await self._builds.prune(keep=self._keep, keep_days=self._keep_days, held=serving, now=datetime.now(UTC))
         kept = {each.image_id for each in await self._builds.all()}
         tools = {each.name for each in self._catalogue.all()}
         going = [
             each for each in held.values()
-            if each.id not in kept and not (_is_marked(each) and each.labels[TOOL_LABEL] in tools)
+            if each.id not in kept and not (self._is_marked(each) and each.labels[TOOL_LABEL] in tools)
+            and not any(self._serving.names.is_anothers(tag) for tag in each.tags)
         ]  # fmt: skip
         before = await self._engine.layer_bytes()
-        left = going
-        for _ in range(TRIES):
-            for image in left:
-                for name in image.tags or (image.id,):
-                    await self._engine.remove_image(name)
-            held = await self._held(None)
-            left = [held[image.id] for image in left if image.id in held]
-            if not left:
-                break
-            await asyncio.sleep(PAUSE_S)  # a container that was replaced may be going just now
+        await self._rest()
+        for image in going:
+            for name in image.tags or (image.id,):
+                await self._engine.remove_image(name)
+        left = (await self._own()).keys() & {each.id for each in going}
         removed = len(going) - len(left)
         freed = before - await self._engine.layer_bytes() if removed else 0
         return Freed(removed, max(0, freed))
@@ -114,24 +101,26 @@ class History:
         found = await self._engine.images({TOOL_LABEL: tool or "", BUILD_LABEL: ""})
         return {each.id: each for each in found}
 
+    async def _own(self) -> dict[str, HeldImage]:
+        """What this daemon has built."""
+        found = await self._engine.images({BUILDER_LABEL: self._serving.names.instance, BUILD_LABEL: ""})
+        return {each.id: each for each in found}
+
+    def _is_marked(self, image: HeldImage | None) -> bool:
+        """Whether runs take it, or are to."""
+        if image is None:
+            return False
+        name = image.labels[TOOL_LABEL]
+        return not {self._serving.names.serving(name), self._serving.names.pinned(name)}.isdisjoint(image.tags)
+
+    def _view(self, build: Build, held: dict[str, HeldImage]) -> BuildView:
+        image = held.get(build.image_id or "")
+        return build.shown(
+            size_bytes=image.size_bytes if image else None,
+            current=_is(held, build, self._serving.names.serving(build.tool)),
+            pinned=_is(held, build, self._serving.names.pinned(build.tool)),
+        )
+
 
 def _is(held: dict[str, HeldImage], build: Build, tag: str) -> bool:
     return build.image_id is not None and build.image_id in held and tag in held[build.image_id].tags
-
-
-def _serves(held: dict[str, HeldImage], build: Build) -> bool:
-    return _is(held, build, tag_of(build.tool)) or _is(held, build, tag_of(build.tool, PINNED))
-
-
-def _is_marked(image: HeldImage) -> bool:
-    name = image.labels[TOOL_LABEL]
-    return bool({tag_of(name), tag_of(name, PINNED)} & set(image.tags))
-
-
-def _view(build: Build, held: dict[str, HeldImage]) -> BuildView:
-    image = held.get(build.image_id or "")
-    return build.shown(
-        size_bytes=image.size_bytes if image else None,
-        current=_is(held, build, tag_of(build.tool)),
-        pinned=_is(held, build, tag_of(build.tool, PINNED)),
-    )

@@ -10,8 +10,9 @@ from typing import Protocol
 from dxd.engine import reference
 from dxd.engine.model import Image, ImageId
 from dxd.errors import DxError, NotFound
-from dxd.images.images import BUILD_LABEL, TOOL_LABEL, Images
+from dxd.images.images import BUILD_LABEL, BUILDER_LABEL, TOOL_LABEL, Images
 from dxd.kit.progress import Progress
+from dxd.rebuild.bases import Bases
 from dxd.tools.catalogue import Catalogue
 from dxd.tools.lock import Lock, Locked
 from dxd.tools.model import Tool
@@ -27,13 +28,7 @@ class Complaint:
 
 
 class Builder(Protocol):
-    """Knows builds; see `Rebuilds`."""
-
-    async def bases(self, tool: Tool) -> Sequence[str]:
-        """The images that a tool is built on."""
-
-    def built_as(self, ref: str) -> Tool | None:
-        """The tool whose build serves under that name."""
+    """Builds; see `Rebuilds`."""
 
     async def follow(self, tool: Tool, progress: Progress) -> Image:
         """Build the tool if what it is built from is not what it was."""
@@ -46,11 +41,13 @@ class Locking:
     """The one writer of the lock."""
 
     def __init__(
-        self, *, lock: Lock, images: Images, catalogue: Catalogue, builder: Builder, retire: Callable[[ImageId], None]
-    ) -> None:
+        self, *, lock: Lock, images: Images, catalogue: Catalogue, bases: Bases, builder: Builder,
+        retire: Callable[[ImageId], None],
+    ) -> None:  # fmt: skip
         self._lock = lock
         self._images = images
         self._catalogue = catalogue
+        self._bases = bases
         self._builder = builder
         self._retire = retire
         self._turn = asyncio.Lock()
@@ -115,8 +112,8 @@ class Locking:
     ) -> Locked:  # fmt: skip
         if tool.build is not None:
             bases: dict[str, Mapping[str, str]] = {}
-            for ref in await self._builder.bases(tool):
-                if self._builder.built_as(ref) is not None:
+            for ref in await self._bases.named(tool):
+                if self._bases.tool_of(ref) is not None:
                     continue
                 kept = {} if anew else before.bases.get(ref, {})
                 if platform not in kept:
@@ -173,8 +170,8 @@ class Locking:
             return []
         missing = [
             f"is built on {ref}, which is not locked for {platform}"
-            for ref in await self._builder.bases(tool)
-            if self._builder.built_as(ref) is None and platform not in locked.bases.get(ref, {})
+            for ref in await self._bases.named(tool)
+            if self._bases.tool_of(ref) is None and platform not in locked.bases.get(ref, {})
         ]
         if missing:
             return missing
@@ -185,5 +182,5 @@ class Locking:
 
 def digest_of(labels: Mapping[str, str]) -> str:
     """Of what an image says of itself; what dx says of a build is not in it."""
-    own = {key: value for key, value in labels.items() if key not in (TOOL_LABEL, BUILD_LABEL)}
+    own = {key: value for key, value in labels.items() if key not in (TOOL_LABEL, BUILD_LABEL, BUILDER_LABEL)}
     return f"sha256:{hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()}"

@@ -1,25 +1,21 @@
 """Which image a tool's runs take, where it is built: the one owner of what is built, tried and promoted.
 
 A run asks `resolve`, which answers from memory unless something changed. What changed is told by the watcher, or found
-at the run itself. The engine is the truth: the image tagged `dx/NAME:latest` is the one that runs take, the tag
-`dx/NAME:pinned` holds it there, and every build that is kept is `dx/NAME:` with twelve digits of its digest. A build
-has no tag before its trial has gone well.
+at the run itself. The engine is the truth: a tag of this daemon's own (`names`) is on the image that runs take,
+another one holds it there. A build has no tag before its trial has gone well.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 
 from dxd.engine.docker import Engine
-from dxd.engine.model import HeldImage, Image, ImageId
+from dxd.engine.model import Image, ImageId
 from dxd.errors import BuildFailed, DxError, EngineTrouble, ImageTrouble, NotFound
 from dxd.images import context
-from dxd.images.context import Recipe
-from dxd.images.dockerfile import Base, bases_of
 from dxd.images.identity import Identity, Memory, Parts, cause, identify
-from dxd.images.images import BUILD_LABEL, TOOL_LABEL, Images, tag_of
+from dxd.images.images import BUILD_LABEL, BUILDER_LABEL, TOOL_LABEL, Images
 from dxd.images.shared import Shared
 from dxd.images.weight import LARGE_BYTES, biggest
 from dxd.kit.hub import Hub
@@ -27,8 +23,11 @@ from dxd.kit.plain import Whole
 from dxd.kit.progress import Progress, Silent, Step
 from dxd.kit.tasks import Tasks
 from dxd.rebuild import notice
+from dxd.rebuild.bases import Bases
 from dxd.rebuild.pins import Pins
 from dxd.rebuild.policy import Do, Picture, decide
+from dxd.rebuild.serving import Serving
+from dxd.rebuild.state import Failure, ToolState
 from dxd.rebuild.terminal import session_of
 from dxd.rebuild.watching import same_watch, specs_of
 from dxd.store.builds import Builds
@@ -40,47 +39,15 @@ from dxd.watch.model import Problem as Unwatched
 from dxd.watch.watcher import Watcher
 
 BUILD_LIMIT_S = 1800.0
+LOOK_S = 2.0
+"""How often dx.toml is looked at for tools that are new, and what could not be built is tried again."""
+SWEEP_S = 5.0
+"""What was left over may stay, where the engine takes longer."""
+
 Trial = Callable[[Tool, Image, Progress], Awaitable[None]]
 """Starts a container of the image, as a run of the tool would, and what the tool wants tried; raises `BuildFailed`."""
 
 log = get_logger("rebuild")
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why the newest build does not serve."""
-
-    digest: str
-    line: str
-
-
-@dataclass(slots=True, eq=False)
-class _State:
-    """What is known of one tool's builds; only `Rebuilds` writes to it."""
-
-    tool: Tool
-    stale: bool = True
-    """Its files may be others than those that were looked at."""
-    recipe: Recipe | None = None
-    """What is watched: that of the last look at its files."""
-    failure: Failure | None = None
-    remembered: bool = False
-    """The failure of a daemon before this one, where there was one, is known."""
-    building: str | None = None
-    """The digest of the build that goes on."""
-    replaced: asyncio.Event = field(default_factory=asyncio.Event)
-    following: bool = False
-    logged: str = ""
-    """Why it could not follow, as the log has it."""
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    bases: tuple[str, ...] = ()
-    told: set[int] = field(default_factory=set)
-    """Terminals in which the failure was shown."""
-
-    def fails(self, failure: Failure) -> None:
-        """It does, perhaps as it did before."""
-        if failure != self.failure:
-            self.failure, self.told = failure, set()
 
 
 class Rebuilds:
@@ -88,7 +55,7 @@ class Rebuilds:
 
     def __init__(
         self, *, engine: Engine, images: Images, catalogue: Catalogue, hub: Hub, builds: Builds, trial: Trial,
-        replace: Callable[[ImageId], None], pins: Pins,
+        serving: Serving, bases: Bases, pins: Pins,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._images = images
@@ -97,10 +64,11 @@ class Rebuilds:
         self._builds = builds
         self._trial = trial
         self._watch = Watcher(self.changed)
-        self._replace = replace
+        self._serving = serving
+        self._bases = bases
         self._pins = pins
         self._memory = Memory()
-        self._states: dict[str, _State] = {}
+        self._states: dict[str, ToolState] = {}
         self._work: Shared[Image] = Shared()
         self._begun = asyncio.Event()
         self._tasks = Tasks(lambda name, error: log.error("task failed", task=name, exc_info=error))
@@ -120,8 +88,8 @@ class Rebuilds:
         state = self._state(source)
         if rebuild:
             return await self._bring(state, "dx add", progress, asked=True)
-        current = await self._images.find(tag_of(source.name))
-        if current is None or current.labels.get(TOOL_LABEL) != source.name:
+        current = await self._serving.current(source.name)
+        if current is None:
             return await self._bring(state, "run", progress)
         if self._is_stale(state):
             if source.on_change is OnChange.WAIT:
@@ -148,21 +116,6 @@ class Rebuilds:
         async with state.turn:
             return (await self._identify(state, progress)).digest
 
-    async def bases(self, tool: Tool) -> Sequence[str]:
-        """The images that a tool is built on, as its Dockerfile names them; raises `BuildFailed`."""
-        assert tool.build is not None
-        recipe = await asyncio.to_thread(context.read, tool.build)
-        return [each.name for each in await self._bases(tool, recipe)]
-
-    def built_as(self, ref: str) -> Tool | None:
-        """The tool whose build serves under that name."""
-        tools = (each for each in self._catalogue.all() if each.build is not None)
-        return next((each for each in tools if ref in _names(each)), None)
-
-    def retire(self, image: ImageId) -> None:
-        """Have warm containers of the image take no more runs."""
-        self._replace(image)
-
     def changed(self, name: str) -> None:
         """Something that the tool is built from has changed; from the watcher."""
         if (state := self._states.get(name)) is None:
@@ -174,24 +127,32 @@ class Rebuilds:
     async def keep(self) -> None:
         """Look after the tools that are defined, also those that nobody runs; an eternal job."""
         await self._builds.start()
+        with suppress(EngineTrouble, TimeoutError):
+            # Before anything is built: what is built anew may be the very image that was left over.
+            async with asyncio.timeout(SWEEP_S):
+                await self._sweep()
         self._begun.set()
-        with suppress(EngineTrouble):
-            await self._sweep()
         while True:
-            for tool in self._catalogue.all():
-                if tool.build is not None:
-                    state = self._state(tool)
-                    if state.stale and tool.on_change is not OnChange.MANUAL and await self._is_built(tool):
-                        self._begin_following(state)
-            for name in self._states.keys() - {tool.name for tool in self._catalogue.all() if tool.build}:
-                del self._states[name]
-                self._watch.drop(name)
-            await asyncio.sleep(2.0)
+            try:
+                await self._look()
+            except DxError as error:
+                log.info("builds are not looked after", reason=error.line())
+            await asyncio.sleep(LOOK_S)
+
+    async def _look(self) -> None:
+        tools = {tool.name: tool for tool in self._catalogue.all() if tool.build is not None}
+        for tool in tools.values():
+            state = self._state(tool)
+            if state.stale and tool.on_change is not OnChange.MANUAL and await self._serving.current(tool.name):
+                self._begin_following(state)
+        for name in self._states.keys() - tools.keys():
+            del self._states[name]
+            self._watch.drop(name)
 
     async def _sweep(self) -> None:
         """Remove images that a daemon which was killed had no time to give a name."""
         broken_off = {each.digest for each in await self._builds.all() if each.result is Result.CANCELLED}
-        for image in await self._engine.images({TOOL_LABEL: "", BUILD_LABEL: ""}):
+        for image in await self._engine.images({BUILDER_LABEL: self._serving.names.instance, BUILD_LABEL: ""}):
             if not image.tags and image.labels[BUILD_LABEL] in broken_off:
                 await self._engine.remove_image(image.id)
 
@@ -208,31 +169,25 @@ class Rebuilds:
         await self._watch.close()
         await self._tasks.close()
 
-    def _state(self, tool: Tool) -> _State:
+    def _state(self, tool: Tool) -> ToolState:
         state = self._states.get(tool.name)
         if state is None or state.tool.build != tool.build:
-            state = self._states[tool.name] = _State(tool)
+            state = self._states[tool.name] = ToolState(tool)
         state.tool = tool
         return state
 
-    def _is_stale(self, state: _State) -> bool:
+    def _is_stale(self, state: ToolState) -> bool:
         """Whether the files may be others than they were; one who waits believes no tree that is polled."""
         if state.stale or state.recipe is None or self._watch.dirty(state.tool.name):
             return True
         return state.tool.on_change is OnChange.WAIT and not self._watch.sure(state.tool.name)
 
-    async def _is_built(self, tool: Tool) -> bool:
-        try:
-            return await self._images.find(tag_of(tool.name)) is not None
-        except EngineTrouble:
-            return False
-
-    def _begin_following(self, state: _State) -> None:
+    def _begin_following(self, state: ToolState) -> None:
         if not state.following:
             state.following = True
             self._tasks.spawn(self._follow(state), name=f"follow {state.tool.name}")
 
-    async def _follow(self, state: _State) -> None:
+    async def _follow(self, state: ToolState) -> None:
         """Bring the tool up to date with its files; the watcher has waited until they came to rest."""
         try:
             if state.building is not None:
@@ -249,17 +204,17 @@ class Rebuilds:
         finally:
             state.following = False
 
-    async def _bring(self, state: _State, asked_by: str, progress: Progress, *, asked: bool = False) -> Image:
+    async def _bring(self, state: ToolState, asked_by: str, progress: Progress, *, asked: bool = False) -> Image:
         """Have the tool's image be what its files say; those who ask at the same time share the work."""
         await self._begun.wait()
         work = partial(self._brought, state, asked_by, asked)
         return await self._work.join(f"{state.tool.name} {asked}", work, progress)
 
-    async def _brought(self, state: _State, asked_by: str, asked: bool, progress: Progress) -> Image:
+    async def _brought(self, state: ToolState, asked_by: str, asked: bool, progress: Progress) -> Image:
         async with state.turn:
             return await self._brought_in_turn(state, asked_by, asked, progress)
 
-    async def _brought_in_turn(self, state: _State, asked_by: str, asked: bool, progress: Progress) -> Image:
+    async def _brought_in_turn(self, state: ToolState, asked_by: str, asked: bool, progress: Progress) -> Image:
         tool = state.tool
         await self._remember_failure(state)
         while True:
@@ -268,16 +223,14 @@ class Rebuilds:
             except ImageTrouble as error:
                 state.fails(Failure("", f"{tool.name}: {error.line()}"))
                 raise
-            current = await self._images.find(tag_of(tool.name))
-            if current is not None and current.labels.get(TOOL_LABEL) != tool.name:
-                current = None
-            there = await self._images.find(tag_of(tool.name, found.digest))
+            current = await self._serving.current(tool.name)
+            there = await self._serving.built(tool.name, found.digest)
             picture = Picture(
                 wanted=found.digest,
                 current=current.labels.get(BUILD_LABEL) if current else None,
                 is_there=there is not None,
                 failed=state.failure.digest if state.failure else None,
-                pinned=await self._images.find(tag_of(tool.name, "pinned")) is not None,
+                pinned=await self._serving.is_pinned(tool.name),
                 manual=tool.on_change is OnChange.MANUAL,
                 asked=asked,
             )
@@ -297,15 +250,15 @@ class Rebuilds:
                 return image
             progress.note(f"what {tool.name} is built from has changed; building it again")
 
-    async def _remember_failure(self, state: _State) -> None:
+    async def _remember_failure(self, state: ToolState) -> None:
         """What a daemon before this one found out."""
         if not state.remembered:
             state.remembered = True
             last = next(iter(await self._builds.all(state.tool.name)), None)
             if last is not None and last.result is Result.FAILED:
-                state.failure = Failure(last.digest, _line(state.tool, last.id, last.error))
+                state.failure = Failure.of(state.tool.name, last.digest, last.id, last.error)
 
-    async def _identify(self, state: _State, progress: Progress) -> Identity:
+    async def _identify(self, state: ToolState, progress: Progress) -> Identity:
         """What the tool's files amount to now. From here on the watcher tells of changes to them."""
         tool = state.tool
         assert tool.build is not None
@@ -313,7 +266,7 @@ class Rebuilds:
         if state.recipe is None or not same_watch(state.recipe, recipe):
             self._watch.set(tool.name, specs_of(tool.build, recipe))
         state.recipe = recipe
-        needed = await self._bases(tool, recipe)
+        needed = await self._bases.of(tool.build, recipe)
         state.bases = tuple(each.name for each in needed)
         bases = {each.key: (await self._base(each.name, state, progress)).id for each in needed}
         platform = await self._images.platform()
@@ -325,48 +278,28 @@ class Rebuilds:
             state.stale = True
             raise
 
-    async def _base(self, ref: str, state: _State, progress: Progress) -> Image:
+    async def _base(self, ref: str, state: ToolState, progress: Progress) -> Image:
         """An image that the tool's is built on; that of another tool is brought up to date first."""
-        tool = self.built_as(ref)
+        tool = self._bases.tool_of(ref)
         if tool is None or tool.name == state.tool.name:
             return await self._pins.base(state.tool, ref, progress)
-        if await self._leads_to(tool, state.tool, set()):
-            raise BuildFailed(
-                f"{state.tool.name} and {tool.name} are built on each other", "build one without the other"
-            )
-        return await self._bring(self._state(tool), f"build of {state.tool.name}", progress)
+        if await self._bases.leads_to(tool, state.tool.name):
+            both = f"{state.tool.name} and {tool.name}"
+            raise BuildFailed(f"{both} are built on each other", "build one of them without the other")
+        image = await self._bring(self._state(tool), f"build of {state.tool.name}", progress)
+        await self._serving.lend(tool.name, image)
+        return image
 
-    async def _leads_to(self, tool: Tool, target: Tool, seen: set[str]) -> bool:
-        """Whether a tool is built on another, by however many in between."""
-        assert tool.build is not None
-        seen.add(tool.name)
-        recipe = await asyncio.to_thread(context.read, tool.build)
-        for base in await self._bases(tool, recipe):
-            below = self.built_as(base.name)
-            if below is None or below.name in seen:
-                continue
-            if below.name == target.name or await self._leads_to(below, target, seen):
-                return True
-        return False
-
-    async def _bases(self, tool: Tool, recipe: Recipe) -> Sequence[Base]:
-        assert tool.build is not None
-        text, args = recipe.content.decode(errors="replace"), dict(tool.build.args)
-        return bases_of(text, args=args, target=tool.build.target, platform=await self._images.platform()).needed
-
-    async def _build(self, state: _State, found: Identity, asked_by: str, progress: Progress) -> Image | None:
+    async def _build(self, state: ToolState, found: Identity, asked_by: str, progress: Progress) -> Image | None:
         """Build, try and promote; None where it was given up because the files are others by now."""
         tool = state.tool
         assert tool.build is not None
         before = await self._builds.last_good(tool.name)
-        why = (
-            cause(_unpack(await self._builds.parts(before.id)), found.parts)
-            if before is not None
-            else "the first build"
-        )
-        build = await self._builds.begin(
-            tool.name, found.digest, cause=why, asked_by=asked_by, parts=_pack(found.parts)
-        )
+        why = "the first build"
+        if before is not None:
+            why = cause(Parts.unpacked(await self._builds.parts(before.id)), found.parts)
+        packed = found.parts.packed()
+        build = await self._builds.begin(tool.name, found.digest, cause=why, asked_by=asked_by, parts=packed)
         self._hub.publish("build.started", tool=tool.name, build=build, cause=why)
         told = _Told(progress, partial(self._builds.tell, build))
         state.building = found.digest
@@ -376,7 +309,7 @@ class Rebuilds:
         result, error = Result.CANCELLED, ""
         try:
             if found.size_bytes > LARGE_BYTES and state.recipe is not None:
-                told.note(await asyncio.to_thread(_weight, state.recipe))
+                told.note((await asyncio.to_thread(biggest, state.recipe)).line())
             async with asyncio.timeout(BUILD_LIMIT_S):
                 made = await self._made(state, found, told)
             if made is not None:
@@ -394,16 +327,18 @@ class Rebuilds:
         finally:
             state.building = None
             if result is Result.FAILED:
-                state.fails(Failure(found.digest, _line(tool, build, error)))
+                state.fails(Failure.of(tool.name, found.digest, build, error))
                 title = f"The build of {tool.name} failed"
                 self._tasks.spawn(notice.tell(title, f"{error}\ndx builds log {build}"), name="notification")
             await asyncio.shield(self._ended(tool, build, result, made, error))
 
-    async def _made(self, state: _State, found: Identity, progress: Progress) -> ImageId | None:
+    async def _made(self, state: ToolState, found: Identity, progress: Progress) -> ImageId | None:
         """The image, without a tag; None where it was given up because the files are others by now."""
         tool = state.tool
         assert tool.build is not None
-        building = asyncio.create_task(self._images.build(tool.name, tool.build, found.digest, progress))
+        building = asyncio.create_task(
+            self._images.build(tool.name, tool.build, found.digest, progress, builder=self._serving.names.instance)
+        )
         replaced = asyncio.create_task(state.replaced.wait())
         try:
             await asyncio.wait((building, replaced), return_when=asyncio.FIRST_COMPLETED)
@@ -416,41 +351,22 @@ class Rebuilds:
     async def _ended(self, tool: Tool, build: BuildId, result: Result, made: ImageId | None, error: str) -> None:
         if result is not Result.GOOD and made is not None:
             with suppress(EngineTrouble):
-                if not any(each.tags for each in await self._held(tool.name) if each.id == made):
+                held = await self._engine.images({TOOL_LABEL: tool.name})
+                if not any(each.tags for each in held if each.id == made):
                     await self._engine.remove_image(made)
         ended = await self._builds.end(build, result, image_id=made if result is Result.GOOD else None, error=error)
         seconds = None if ended.seconds is None else round(ended.seconds, 3)
         log.info("build", tool=tool.name, build=build, result=result.value, seconds=seconds, reason=error)
         self._hub.publish("build.finished", tool=tool.name, build=build, result=result.value, error=error)
 
-    async def serve(self, tool: str, image: ImageId) -> None:
-        """Have the next runs of a tool take that image of its, whatever its files say."""
-        before = await self._images.find(tag_of(tool))
-        found = await self._images.inspect(image)
-        await self._engine.tag(image, tag_of(tool))
-        self._images.named(tag_of(tool), found)
-        self._hub.publish("build.promoted", tool=tool, image=image)
-        if before is not None and before.id != image:
-            self._replace(before.id)
-
-    async def _promote(self, state: _State, image: Image, found: Identity) -> None:
-        """Have the next runs take it, in one step; those that live go on."""
+    async def _promote(self, state: ToolState, image: Image, found: Identity) -> None:
+        """Have the next runs take it, and the tools follow that are built on it."""
         name = state.tool.name
-        before = await self._images.find(tag_of(name))
-        await self._engine.tag(image.id, tag_of(name, found.digest))
-        await self._engine.tag(image.id, tag_of(name))
-        self._images.named(tag_of(name), image)
-        self._images.named(tag_of(name, found.digest), image)
+        await self._serving.serve(name, image, found.digest)
         state.failure = None
-        self._hub.publish("build.promoted", tool=name, image=image.id)
-        if before is not None and before.id != image.id:
-            self._replace(before.id)
         for other in self._states.values():
-            if other is not state and not set(_names(state.tool)).isdisjoint(other.bases):
+            if other is not state and not set(self._serving.names.bases(name)).isdisjoint(other.bases):
                 self.changed(other.tool.name)
-
-    async def _held(self, tool: str) -> Sequence[HeldImage]:
-        return await self._engine.images({TOOL_LABEL: tool})
 
 
 class _Told:
@@ -475,35 +391,3 @@ class _Told:
         """Pass it on; the log has every line that it printed."""
         self._whole.step(step)
         self._progress.step(step)
-
-
-def _weight(recipe: Recipe) -> str:
-    """What a large context consists of."""
-    weight = biggest(recipe)
-    names = ", ".join(f"{name} ({_mebibytes(size)})" for name, size in weight.biggest)
-    what = f"the build context has {_mebibytes(weight.size_bytes)}: {names}"
-    return f"{what}; what the build does not need belongs into .dockerignore"
-
-
-def _mebibytes(size: int) -> str:
-    return f"{size / (1 << 20):.0f} MiB"
-
-
-def _line(tool: Tool, build: BuildId, error: str) -> str:
-    usual = f"building {tool.name} failed"
-    how = error.removeprefix(usual) if error.startswith(usual) else f": {error}"
-    return f"{tool.name}: its new build failed{how} (dx builds log {build})"
-
-
-def _pack(parts: Parts) -> bytes:
-    return len(parts.names).to_bytes(8, "big") + parts.names + parts.prints
-
-
-def _unpack(packed: bytes) -> Parts:
-    end = 8 + int.from_bytes(packed[:8], "big")
-    return Parts(packed[8:end], packed[end:])
-
-
-def _names(tool: Tool) -> tuple[str, str]:
-    """By which a Dockerfile may name the build of a tool that serves."""
-    return tag_of(tool.name), tag_of(tool.name).removesuffix(":latest")

@@ -5,10 +5,9 @@ its pull, so that what was there serves until then; tools that are built on it f
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 from dxd.engine import reference
 from dxd.engine.docker import Engine
@@ -16,6 +15,7 @@ from dxd.engine.model import Image, ImageId
 from dxd.errors import DxError
 from dxd.images.images import Images
 from dxd.kit.progress import Progress
+from dxd.rebuild.bases import Bases
 from dxd.tools.catalogue import Catalogue
 from dxd.tools.lock import Lock
 from dxd.tools.model import Tool
@@ -64,30 +64,23 @@ class Upgraded:
     """Why it was not upgraded, in one line; empty where it was."""
 
 
-class Follower(Protocol):
-    """Knows what tools are built on, and builds them anew."""
-
-    async def bases(self, tool: Tool) -> Sequence[str]:
-        """The images that a tool is built on, as its Dockerfile names them; raises `BuildFailed`."""
-
-    def built_as(self, ref: str) -> Tool | None:
-        """The tool whose build serves under that name."""
-
-    async def follow(self, tool: Tool, progress: Progress) -> Image:
-        """Build the tool if what it is built from is not what it was, those that it is built on before it."""
-
-    def retire(self, image: ImageId) -> None:
-        """Have its warm containers take no more runs."""
+Follow = Callable[[Tool, Progress], Awaitable[Image]]
+"""Builds a tool if what it is built from is not what it was, those that it is built on before it."""
 
 
 class Upgrades:
     """Compares with registries, and pulls."""
 
-    def __init__(self, *, engine: Engine, images: Images, catalogue: Catalogue, follower: Follower, lock: Lock) -> None:
+    def __init__(
+        self, *, engine: Engine, images: Images, catalogue: Catalogue, bases: Bases, follow: Follow,
+        retire: Callable[[ImageId], None], lock: Lock,
+    ) -> None:  # fmt: skip
         self._engine = engine
         self._images = images
         self._catalogue = catalogue
-        self._follower = follower
+        self._bases = bases
+        self._follow = follow
+        self._retire = retire
         self._lock = lock
         self._questions = asyncio.Semaphore(MAX_QUESTIONS)
 
@@ -133,7 +126,7 @@ class Upgrades:
                 continue
             pulled.add(ref)
             if before is not None and before.id != image.id:
-                self._follower.retire(before.id)
+                self._retire(before.id)
         results = []
         for tool in await self._affected(compared, moved):
             of_tool = tuple(
@@ -144,7 +137,7 @@ class Upgrades:
             )
             if tool.build is not None and not error_line:
                 try:
-                    await self._follower.follow(tool, progress)
+                    await self._follow(tool, progress)
                 except DxError as error:
                     error_line = error.line()
             results.append(Upgraded(tool.name, of_tool, error_line))
@@ -159,10 +152,10 @@ class Upgrades:
         needs: dict[str, set[str]] = {}
         for tool in built:
             try:
-                refs = await self._follower.bases(tool)
+                refs = await self._bases.named(tool)
             except DxError:  # its own trouble, which its next build tells
                 continue
-            needs[tool.name] = {below.name for each in refs if (below := self._follower.built_as(each)) is not None}
+            needs[tool.name] = {below.name for each in refs if (below := self._bases.tool_of(each)) is not None}
         while more := [name for name, below in needs.items() if name not in affected and below & set(affected)]:
             affected += more
         return [each for name in affected for each in self._catalogue.all() if each.name == name]
@@ -192,7 +185,7 @@ class Upgrades:
     async def _images_of(self, tool: Tool) -> Sequence[str]:
         if tool.image is not None:
             return (tool.image,)
-        return [each for each in await self._follower.bases(tool) if self._follower.built_as(each) is None]
+        return [each for each in await self._bases.named(tool) if self._bases.tool_of(each) is None]
 
 
 def _is_of(tool: Tool, compared: Iterable[Compared], moved: set[str]) -> bool:

@@ -30,10 +30,10 @@ from dxd.runs.spec import Spec
 from dxd.telemetry import get_logger
 from dxd.tools.catalogue import Catalogue
 from dxd.tools.model import Root, Tool, ToolName
+from dxd.warm.container import Warm, Watcher
 from dxd.warm.link import Ended
 from dxd.warm.model import Key, VolumeKind
-from dxd.warm.offers import Warm
-from dxd.warm.pool import Pool, Watcher
+from dxd.warm.pool import Pool
 from dxd.warm.starter import OutOfReach
 from dxd.warm.volumes import Volumes
 

@@ -1,44 +1,14 @@
 """Where runs look for a container: one takes all of a key, or, where it may take one only, some wait for one each."""
 
-import asyncio
-import time
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
 
 from dx import protocol
-from dxd.engine.model import ContainerId
-from dxd.warm.link import Link
+from dxd.warm.container import Warm
 from dxd.warm.model import Key, State
 
 SPARES = 2
 """Of a key, where a container takes one run only: so many are kept waiting for one."""
-
-
-@dataclass(slots=True, eq=False)
-class Warm:
-    """One container; only the pool writes to it."""
-
-    name: str
-    key: Key
-    image: str
-    created_at: datetime
-    id: ContainerId = ContainerId("")
-    state: State = State.STARTING
-    socket: Path = Path()
-    link: Link | None = None
-    agent_pid: int | None = None
-    tools: set[str] = field(default_factory=set)
-    runs: set[int] = field(default_factory=set)
-    idle_since: float = field(default_factory=time.monotonic)
-    ready: "asyncio.Task[None] | None" = None
-    """Its start, or the search for its agent where the link broke; done when runs can be sent to it, or it is gone."""
-    claimed: bool = False
-    """It takes one run only, and has been given to that one."""
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the engine has removed it, and its ports are free."""
 
 
 class Offers:

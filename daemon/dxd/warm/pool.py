@@ -7,9 +7,8 @@ instance's label are never touched. Rooms above learn of runs through the callba
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -21,10 +20,11 @@ from dxd.kit.tasks import Tasks
 from dxd.telemetry import get_logger
 from dxd.warm import ladder
 from dxd.warm import starter as at
+from dxd.warm.container import Warm, Watcher
 from dxd.warm.link import Ended, Listener
 from dxd.warm.model import ContainerView, Key, State, VolumeUse
-from dxd.warm.offers import Offers, Warm
-from dxd.warm.policy import Picture, plan
+from dxd.warm.offers import Offers
+from dxd.warm.policy import plan
 from dxd.warm.ports import clash
 from dxd.warm.starter import Starter
 from dxd.warm.volumes import INSTANCE_LABEL
@@ -33,20 +33,10 @@ PROBE_S = 2.0
 """How long an agent may take to answer before it counts as hung."""
 KEEP_S = 5.0
 """How often idle containers are looked over."""
+REST_S = 10.0
 PORTS_FREE = "its ports are free again"
 
 log = get_logger("warm")
-
-
-@dataclass(frozen=True, slots=True)
-class Watcher:
-    """What the pool tells of runs."""
-
-    started: Callable[[Warm, int, float], None]
-    """A run began; the last is on `time.monotonic()`'s clock."""
-    ended: Callable[[Warm, Ended], None]
-    lost: Callable[[Warm, int], None]
-    """The run's container is gone, or does not know it."""
 
 
 class Pool:
@@ -114,6 +104,14 @@ class Pool:
         found = [each for each in self._warm.values() if each.key.image == image]
         await asyncio.gather(*(self._removed(each, "not good enough") for each in found))
 
+    async def rest(self) -> None:
+        """Wait until those that take no more runs and have none are removed."""
+        going = [each for each in self._warm.values() if each.state is State.DRAINING and not each.runs]
+        waits = [each.gone.wait() for each in (*going, *self._leaving)]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REST_S):
+                await asyncio.gather(*waits)
+
     def replace(self, image: ImageId) -> None:
         """Containers of the image take no more runs, and go when they have none."""
         for each in [each for each in self._warm.values() if each.key.image == image]:
@@ -173,22 +171,7 @@ class Pool:
 
     def all(self) -> list[ContainerView]:
         """Every container there is, starting ones too."""
-        now = time.monotonic()
-        return [
-            ContainerView(
-                id=each.id,
-                image=each.image,
-                image_id=each.key.image,
-                tools=tuple(sorted(each.tools)),
-                network=each.key.network,
-                state=each.state.value,
-                runs=len(each.runs),
-                idle_s=0.0 if each.runs else now - each.idle_since,
-                created_at=each.created_at,
-                agent_pid=each.agent_pid,
-            )
-            for each in self._warm.values()
-        ]
+        return [each.view() for each in self._warm.values()]
 
     async def drop(self, container: ContainerId) -> None:
         """Remove one, with the runs in it; raises `NotFound`."""
@@ -370,14 +353,8 @@ class Pool:
         return bool(warm.runs)
 
     def _make_room(self) -> None:
-        now = time.monotonic()
-        pictures = {
-            ContainerId(each.name): Picture(
-                ContainerId(each.name), each.state, len(each.runs), now - each.idle_since, bool(each.key.ports)
-            )
-            for each in self._warm.values()
-        }
-        drops, _ = plan(pictures.values(), idle_s=self._idle_s, max_warm=self._max_warm)
+        pictures = [each.picture() for each in self._warm.values()]
+        drops, _ = plan(pictures, idle_s=self._idle_s, max_warm=self._max_warm)
         for drop in drops:
             self._remove(self._warm[drop.id], drop.reason)
 

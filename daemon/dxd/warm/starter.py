@@ -11,13 +11,10 @@ engine: `agent link` for us, `agent attach` for a launcher.
 """
 
 import asyncio
-import io
-import os
 import re
 import secrets
 import socket
 import struct
-import tarfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,21 +22,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dx import protocol
-from dx.protocol import U32, U64, record
 from dxd.engine.docker import Engine
-from dxd.engine.model import ContainerId, ContainerSpec, Publication, VolumeSpec
+from dxd.engine.model import ContainerId, ContainerSpec
 from dxd.errors import AgentFailed, DxError, EngineError, EngineTrouble, NotFound
-from dxd.warm import ladder
+from dxd.warm import ladder, making
 from dxd.warm.ladder import Rung
 from dxd.warm.link import Link, Listener
-from dxd.warm.model import Identity, Key, VolumeKind
-from dxd.warm.volumes import INSTANCE_LABEL, labels_of, volume_name
-
-CAPABILITIES = (
-    "SYS_ADMIN", "SYS_CHROOT", "SETUID", "SETGID", "SETPCAP", "SETFCAP",
-    "DAC_OVERRIDE", "CHOWN", "FOWNER", "FSETID", "KILL", "MKNOD",
-)  # fmt: skip
-"""The agent's own; a run holds none. The last six are what overlayfs needs to copy files up on a run's behalf."""
+from dxd.warm.model import Identity, Key
+from dxd.warm.volumes import INSTANCE_LABEL
 
 CONNECT_S = 15.0
 """From the container's start to the agent's connect: a loaded machine may take seconds."""
@@ -48,9 +38,6 @@ LOOK_S = 1.0
 SETUP_S = 10.0
 BACKLOG = 4096
 """Launchers that may wait for an agent; the kernel's default somaxconn."""
-
-AGENT = "/.dx/bin/agent"
-"""The program in a container."""
 
 KEY_LABEL = "dev.dx.key"
 ID_LABEL = "dev.dx.id"
@@ -140,7 +127,7 @@ class Starter:
 
     async def connect(self, name: str, inner: asyncio.Protocol) -> None:
         """The run link of a run to be, through the engine. Raises `NotFound`, `EngineTrouble`."""
-        await self._engine.execute(f"dx-{name}", (AGENT, "attach"), inner)
+        await self._engine.execute(f"dx-{name}", (making.AGENT, "attach"), inner)
 
     async def start(self, name: str, key: Key, image: str, tool: str, listener: Listener) -> Started:
         """A new container for the key; on failure nothing of it is left.
@@ -205,12 +192,16 @@ class Starter:
         container: ContainerId | None = None
         try:
             spec = await self._spec(name, key, image, tool, None)
-            container = await self._engine.create(replace(spec, entrypoint=(AGENT, "portable")))
-            await self._engine.put(container, _archive(self._agent_dir / "agent"))
+            container = await self._engine.create(replace(spec, entrypoint=(making.AGENT, "portable")))
+            await self._engine.put(container, making.archive(self._agent_dir / "agent"))
             await self._engine.start(container)
             try:
                 async with asyncio.timeout(CONNECT_S):
-                    link = await self._linked(name, listener, protocol.frame(protocol.SETUP, self._setup(key)))
+                    link = await self._linked(
+                        name,
+                        listener,
+                        protocol.frame(protocol.SETUP, self._setup(key)),
+                    )
             except (ConnectionError, TimeoutError, NotFound) as error:
                 said = await self._engine.logs(container, 3) or str(error) or "its agent does not answer"
                 raise AgentFailed(f"the container cannot be prepared: {said}", "see: dx doctor") from None
@@ -225,7 +216,7 @@ class Starter:
     async def _linked(self, name: str, listener: Listener, first: bytes) -> Link:
         """A link by way of the engine, in sync; its agent's clock may be another machine's."""
         link = Link(replace(listener, started=lambda run, _: listener.started(run, time.monotonic())))
-        await self._engine.execute(f"dx-{name}", (AGENT, "link"), link)
+        await self._engine.execute(f"dx-{name}", (making.AGENT, "link"), link)
         try:
             if first:
                 await link.send(first)
@@ -274,37 +265,22 @@ class Starter:
         return sock
 
     async def _spec(self, name: str, key: Key, image: str, tool: str, meeting: Path | None) -> ContainerSpec:
+        labels = {
+            INSTANCE_LABEL: self.instance,
+            KEY_LABEL: key.to_label(),
+            ID_LABEL: name,
+            AGENT_LABEL: self.agent_version,
+            NAME_LABEL: image,
+            FOR_LABEL: tool,
+        }
+        binds = ((str(self._agent_dir), "/.dx/bin"), (str(meeting), "/.dx/run")) if meeting else ()
         info = await self._engine.info()
-        return ContainerSpec(
-            name=f"dx-{name}",
-            image=key.image,
-            entrypoint=(AGENT,),
-            network=key.network,
-            labels={
-                INSTANCE_LABEL: self.instance,
-                KEY_LABEL: key.to_label(),
-                ID_LABEL: name,
-                AGENT_LABEL: self.agent_version,
-                NAME_LABEL: image,
-                FOR_LABEL: tool,
-            },
-            volumes=tuple(
-                VolumeSpec(volume_name(self.instance, use), f"/.dx/v/{index}", labels_of(self.instance, use))
-                for index, use in enumerate(key.volumes)
-            ),
-            anonymous=("/.dx/s",) if key.scratch == "disk" else (),
-            binds=((str(self._agent_dir), "/.dx/bin"), (str(meeting), "/.dx/run")) if meeting else (),
-            writable=tuple((each.source, f"/.dx/g/{index}") for index, each in enumerate(key.binds)),
-            memory_bytes=key.memory_bytes,
-            cpus=key.cpus,
-            pids=key.pids,
-            ports=tuple(Publication(each.address, each.host, each.container, each.protocol) for each in key.ports),
-            devices=tuple((each.source, each.target, each.mode) for each in key.devices),
-            gpus=key.gpus,
-            hostname=key.hostname,
-            capabilities=CAPABILITIES,
-            apparmor_unconfined=info.apparmor,
+        return making.spec(
+            f"dx-{name}", key, instance=self.instance, labels=labels, binds=binds, apparmor_unconfined=info.apparmor
         )
+
+    def _setup(self, key: Key) -> bytes:
+        return making.setup(key, self._identity, once=Rung.SINGLE_USE in self._force)
 
     async def _accept(self, rendezvous: socket.socket, container: ContainerId) -> tuple[socket.socket, int]:
         try:
@@ -356,46 +332,6 @@ class Starter:
             link.close()
             raise
         return link
-
-    def _setup(self, key: Key) -> bytes:
-        who = self._identity
-        payload = record(protocol.R_OWNER, U32.pack(who.uid)) + record(protocol.R_GID, U32.pack(who.gid))
-        payload += record(protocol.R_PASSWD, who.passwd.encode())
-        payload += b"".join(record(protocol.R_GROUP, line.encode()) for line in who.groups)
-        if key.memory_bytes is not None:
-            payload += record(protocol.R_MEMORY, U64.pack(key.memory_bytes))
-        for index, use in enumerate(key.volumes):
-            if use.kind is VolumeKind.ROOT:
-                payload += record(protocol.R_ROOT, U32.pack(protocol.ROOT_KEPT) + U32.pack(index))
-        if Rung.SINGLE_USE in self._force:
-            payload += record(protocol.R_ROOT, U32.pack(protocol.ROOT_ONCE) + U32.pack(0))
-        elif key.scratch == "disk":
-            payload += record(protocol.R_ROOT, U32.pack(protocol.ROOT_DISK) + U32.pack(0))
-        if key.user:
-            payload += record(protocol.R_PASSWD, b"root:x:0:0:root:/root:/bin/sh")
-            payload += record(protocol.R_GROUP, b"root:x:0:")
-            payload += record(protocol.R_USER, key.user.encode())
-            payload += record(protocol.R_GROUPS, b"".join(map(U32.pack, who.gids[:256])))
-        if key.gpus:
-            payload += record(protocol.R_DRIVERS, b"")
-        if who.home:
-            payload += record(protocol.R_HOME, os.fsencode(who.home) + b"\0")
-        return payload
-
-
-def _archive(program: Path) -> bytes:
-    """A tar archive with the agent where a container has it."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name in (".dx", ".dx/bin"):
-            directory = tarfile.TarInfo(name)
-            directory.type, directory.mode = tarfile.DIRTYPE, 0o755
-            tar.addfile(directory)
-        content = program.read_bytes()
-        entry = tarfile.TarInfo(AGENT.removeprefix("/"))
-        entry.mode, entry.size = 0o755, len(content)
-        tar.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 def is_init(pid: int) -> bool:

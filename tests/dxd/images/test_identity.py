@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -171,63 +172,46 @@ def test_a_cause_is_short(root: Path) -> None:
     assert cause(before, _identify(root, bases={"alpine": "b"}).parts) == "base alpine and 4 more"
 
 
-@pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files are old enough to be remembered."""
-    now = time.time_ns
-    monkeypatch.setattr(time, "time_ns", lambda: now() + 10_000_000_000)
+def _later() -> int:
+    """A clock by which files that were just written are old enough to be remembered."""
+    return time.time_ns() + 10_000_000_000
 
 
-def _opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    opened = []
-
-    def open_file(path: str) -> int:
-        opened.append(os.path.basename(path))
-        return os.open(path, os.O_RDONLY)
-
-    monkeypatch.setattr(context, "open_file", open_file)
-    return opened
-
-
-@pytest.mark.usefixtures("later")
-def test_what_was_read_is_not_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_read_is_not_read_again(root: Path) -> None:
     for path in root.iterdir():
         os.utime(path, (1, 1))
     os.utime(root / "src/main.c", (1, 1))
-    memory = Memory()
-    opened = _opened(monkeypatch)
+    memory = Memory(now=_later)
     before = _identify(root, memory)
-    assert sorted(opened) == [".dockerignore", "Dockerfile", os.fsdecode(b"caf\xe9"), "main.c", "run"]
-    opened.clear()
+    assert memory.reads == 5
     assert _identify(root, memory) == before
-    assert opened == []
+    assert memory.reads == 5
     assert memory.size_bytes == 72 * 5
     # Its size and time are what they were, and yet it is seen.
     (root / "run").write_text("y")
     os.utime(root / "run", (1, 1))
     (root / "Dockerfile").rename(root / "dockerfile")
     assert _identify(root, memory) != before
-    assert sorted(opened) == ["dockerfile", "run"]
+    assert memory.reads == 7
 
 
-def test_a_file_that_is_young_is_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = Memory()
-    opened = _opened(monkeypatch)
-    monkeypatch.setattr(time, "time_ns", lambda: (root / "run").lstat().st_ctime_ns + RACY_NS // 2)
+def test_a_file_that_is_young_is_read_again(root: Path) -> None:
     (root / "run").write_text("y")
-    _identify(root, memory)
-    opened.clear()
-    _identify(root, memory)
-    assert "run" in opened
+    written = (root / "run").lstat().st_ctime_ns
+    for age_ns, again in ((RACY_NS // 2, True), (RACY_NS * 2, False)):
+        memory = Memory(now=partial(int, written + age_ns))
+        _identify(root, memory)
+        before = memory.reads
+        _identify(root, memory)
+        assert (memory.reads > before) == again
 
 
-@pytest.mark.usefixtures("later")
 def test_memory_is_bounded(root: Path, tmp_path: Path) -> None:
     clone = _clone(root, tmp_path / "clone")
-    memory = Memory(72 * 7)
+    memory = Memory(72 * 7, now=_later)
     assert _identify(root, memory) == _identify(clone, memory)
     assert memory.size_bytes == 72 * 5
-    memory = Memory(10)
+    memory = Memory(10, now=_later)
     _identify(root, memory)
     assert memory.size_bytes == 0
 

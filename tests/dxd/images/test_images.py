@@ -55,7 +55,7 @@ def _change(tool: Tool, workshop: Workshop, line: str) -> None:
 
 async def _built(tool: Tool, images: Images, workshop: Workshop, listener: Listener | None = None) -> ImageId:
     assert tool.build
-    image = await images.build(tool.name, tool.build, "d" * 64, listener or Listener())
+    image = await images.build(tool.name, tool.build, "d" * 64, listener or Listener(), builder="b" * 16)
     workshop.forget(image)
     return image
 
@@ -229,7 +229,11 @@ async def test_an_image_for_another_machine_is_refused(workshop: Workshop, engin
 
 async def test_a_build_has_labels_and_no_name(tool: Tool, images: Images, workshop: Workshop) -> None:
     built = await images.inspect(await _built(tool, images, workshop))
-    assert built.labels == {"dev.dx.tool": tool.name, "dev.dx.build": "d" * 64}
+    assert built.labels == {
+        "dev.dx.tool": tool.name,
+        "dev.dx.build": "d" * 64,
+        "dev.dx.builder": "b" * 16,
+    }
     assert f"IT={workshop.word}" in built.env
     assert await images.find(tag_of(tool.name)) is None
 

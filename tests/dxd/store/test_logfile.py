@@ -2,9 +2,10 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,9 +110,9 @@ def test_no_link_is_followed(worker: ThreadPoolExecutor, path: Path, tmp_path: P
 
 def test_lines_that_come_while_the_disk_is_slow_are_written_at_once(path: Path) -> None:
     """One job takes all that waits."""
-    jobs = []
+    jobs: list[Callable[[], object]] = []
 
-    def later(job):  # type: ignore[no-untyped-def]
+    def later(job: Callable[[], object]) -> "Future[Any]":
         jobs.append(job)
         return Future()
 

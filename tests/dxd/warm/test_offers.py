@@ -8,9 +8,10 @@ import pytest
 from dx import protocol
 from dxd.engine.model import ImageId
 from dxd.tools.model import Port
+from dxd.warm.container import Warm
 from dxd.warm.link import Link, Listener
 from dxd.warm.model import Key, State
-from dxd.warm.offers import SPARES, Offers, Warm
+from dxd.warm.offers import SPARES, Offers
 
 KEY = Key(ImageId("sha256:1"), "none")
 names = count()
