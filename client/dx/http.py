@@ -99,7 +99,8 @@ def request(
     sock = _connect(path, timeout_s)
     reader = sock.makefile("rb")
     try:
-        with suppress(BrokenPipeError):  # it may have answered before it read everything; if not, the next read says so
+        # It may have answered before it read everything; if not, the next read says so.
+        with suppress(BrokenPipeError, ConnectionResetError):
             sock.sendall("\r\n".join([*lines, "", ""]).encode() + (body or b""))
         status, answered = _head(reader)
     except BaseException:

@@ -156,18 +156,14 @@ def test_an_answer_before_the_request_was_read_counts(tmp_path: Path) -> None:
     def refuse() -> None:
         connection = listener.accept()[0]
         connection.sendall(b"HTTP/1.1 413 no\r\nContent-Length: 0\r\n\r\n")
-        connection.shutdown(socket.SHUT_RD)
-        client_done.wait(20)
         connection.close()
 
-    client_done = threading.Event()
     thread = threading.Thread(target=refuse)
     thread.start()
     try:
         with http.request(str(path), "PUT", "/", headers={}, body=b"x" * (8 << 20), timeout_s=20) as response:
             assert response.status == 413
     finally:
-        client_done.set()
         thread.join()
         listener.close()
 
