@@ -5,7 +5,7 @@
     │   ├── BadRequest · TooLarge · NotFound · UnknownTool · BadName · BadDefinition
     │   └── CannotGrant · NoCommand · Conflict · PortTaken
     ├── ImageTrouble     the image has to change, or be there
-    │   └── ImageMissing · WrongArchitecture · BuildFailed
+    │   └── ImageMissing · WrongArchitecture · BuildFailed · PushFailed
     ├── EngineTrouble    the engine has to be started or mended
     │   └── EngineDown · EngineTimeout · EngineError
     └── Internal         dx has to be mended, or is about to stop
@@ -92,6 +92,10 @@ class WrongArchitecture(ImageTrouble):
 
 class BuildFailed(ImageTrouble):
     code = "build-failed"
+
+
+class PushFailed(ImageTrouble):
+    code = "push-failed"
 
 
 class EngineTrouble(DxError):

@@ -55,6 +55,12 @@ class Records:
                 return _record(line)
 
 
+def error_in(record: dict[str, Any]) -> str:
+    """Why the work of a stream has failed, where a record says so; empty where it does not."""
+    error = record.get("errorDetail") or record.get("error")
+    return str(error.get("message") or record.get("error") or error) if isinstance(error, dict) else str(error or "")
+
+
 def _record(line: bytes) -> dict[str, Any]:
     try:
         record = json.loads(line)

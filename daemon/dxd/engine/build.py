@@ -33,6 +33,8 @@ class BuildRequest:
     target: str | None = None
     args: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    classic: bool = False
+    """With the classic builder, which alone takes an image's id after FROM."""
 
     def params(self, build_id: str, *, classic: bool) -> dict[str, str]:
         """The query of `POST /build`."""
@@ -82,7 +84,8 @@ async def build(
     context = Context(chunks)
     try:
         try:
-            return await _attempt(connection, context, request, progress, classic=False)
+            if not request.classic:
+                return await _attempt(connection, context, request, progress, classic=False)
         except Answer as answer:
             if "buildkit" not in answer.reason.lower():
                 raise

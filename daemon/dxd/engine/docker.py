@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dxd.engine import pull, raw, reference
+from dxd.engine import pull, push, raw, reference
 from dxd.engine.address import config_dir
 from dxd.engine.answer import Answer, Records
 from dxd.engine.logins import registry_auth
@@ -32,7 +32,7 @@ from dxd.engine.model import (
 )
 from dxd.engine.reach import Reach
 from dxd.engine.refusal import explained
-from dxd.errors import Conflict, EngineDown, ImageMissing, NotFound
+from dxd.errors import Conflict, EngineDown, ImageMissing, NotFound, PushFailed
 from dxd.kit.progress import Progress
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ DEADLINE_S = 10.0
 DF_DEADLINE_S = 120.0
 """Counting what layers take goes through all of them."""
 PULL_SILENCE_S = 120.0
-"""A download that stands still for longer does not come back."""
+"""A download that stands still for longer does not come back; neither does an upload."""
 MAX_LOG_LINES = 1000
 REGISTRY_DEADLINE_S = 15.0
 """For the one question to a registry: less than clients wait for an answer."""
@@ -125,6 +125,26 @@ class Engine:
         if not finished and await self.image(ref) is None:
             raise EngineDown(f"the engine broke off pulling {ref}", "try again")
 
+    async def push(self, ref: str, progress: Progress) -> str:
+        """Send the image of that name to its registry, with the user's login; returns its digest there.
+
+        Raises `PushFailed`. Cancelling it ends the push.
+        """
+        name = reference.parse(ref)
+        if name is None or name.is_digest:
+            raise PushFailed(f"no registry can take an image called {ref!r}", "write it like ghcr.io/team/tool:1")
+        headers = {"X-Registry-Auth": push.NO_LOGIN, **await self._login(name)}
+        try:
+            async with self.stream(
+                "POST", f"images/{name.repository}/push", {"tag": name.tag}, headers=headers, silence_s=PULL_SILENCE_S
+            ) as records:
+                digest = await push.follow(records, ref, progress)
+        except Answer as answer:
+            raise push.failure(ref, answer.reason) from None
+        if not digest:
+            raise EngineDown(f"the engine broke off pushing {ref}", "try again")
+        return digest
+
     async def digest(self, ref: str) -> str:
         """The digest that a registry has for a name now, with the user's login; nothing is pulled.
 
@@ -167,15 +187,16 @@ class Engine:
         target: str | None = None,
         args: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
+        classic: bool = False,
     ) -> ImageId:
         """Build an image from a tar archive, and tag it where a tag is given; the caller closes `context`.
 
         Raises `BuildFailed`, after telling the failing step's last lines, and what `context` raises, as it is.
-        Cancelling it ends the build.
+        Cancelling it ends the build. `classic` is for a Dockerfile that begins with an image's id.
         """
         from dxd.engine.build import BuildRequest, build  # noqa: PLC0415 - brings aiodocker
 
-        request = BuildRequest(dockerfile, tag, target, args or {}, labels or {})
+        request = BuildRequest(dockerfile, tag, target, args or {}, labels or {}, classic)
         async with self._reach.deadline():
             connection = await self._reach.found()
         with self._reach.noting():

@@ -24,7 +24,9 @@ class Description:
 def of_labels(found: Mapping[str, str]) -> Description:
     """What an image's labels say; `dev.dx.*` wins over others. Raises `BadDefinition`, which names the label."""
     package = whalebrew.read_labels(found)
-    return _describe({**package.table, **labels.read_labels(found)}, package.notes, "the image's labels: ")
+    gone = labels.taken_back(found)
+    table = {key: value for key, value in package.table.items() if key not in gone}
+    return _describe({**table, **labels.read_labels(found)}, package.notes, "the image's labels: ")
 
 
 def of_package(content: str) -> Description:

@@ -4,7 +4,7 @@ Labels are read when a tool is added, never by a run: what counts is what was wr
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ KEYS = (
     "scratch_size", "memory", "cpus", "pids", "ulimits", "ports", "devices", "gpus", "share",
 )  # fmt: skip
 """Keys of a tool that an image can set. The rest says which image it is, or how to build it."""
-OWN = frozenset("instance id key agent image for volume tool path base build".split())
+OWN = frozenset("instance id key agent image for volume tool path base build builder push".split())
 """What dx itself labels containers, volumes and builds with: no word of the image's author."""
 
 _LISTS = frozenset("commands env mounts caches ports devices share".split())
@@ -41,17 +41,40 @@ class Ask:
 
 
 def read_labels(labels: Mapping[str, str]) -> dict[str, object]:
-    """The part of a tool's table that the `dev.dx.*` labels make; raises `BadDefinition`, which names the label."""
+    """The part of a tool's table that the `dev.dx.*` labels make; raises `BadDefinition`, which names the label.
+
+    An empty label says nothing: a Dockerfile can take no label of its base away.
+    """
     table: dict[str, object] = {}
     for label in sorted(labels):
         key = label.removeprefix(PREFIX)
-        if key == label or key in OWN:
+        if key == label or key in OWN or not labels[label]:
             continue
         if key not in KEYS:
             raise BadDefinition(f"the label {PREFIX}{key}: unknown key", did_you_mean(key, KEYS) or _known())
         table[key] = _value(key, labels[label])
     check_table(table, f"the label {PREFIX}")
     return table
+
+
+def taken_back(labels: Mapping[str, str]) -> frozenset[str]:
+    """The keys whose labels are empty: what is said of them elsewhere counts for nothing."""
+    return frozenset(key for key in KEYS if labels.get(PREFIX + key) == "")
+
+
+def complete(wanted: Mapping[str, str], base: Mapping[str, str], given: Iterable[str]) -> dict[str, str]:
+    """The labels that make an image say what `wanted` says and nothing else, although its base has the labels `base`.
+
+    `given` are the keys that the base says something of. What dx itself noted on the base does not go on to others.
+    Raises `BadDefinition` where `wanted` is wrong.
+    """
+    for label in wanted:
+        if label.removeprefix(PREFIX) not in KEYS or not label.startswith(PREFIX):
+            raise BadDefinition(f"the label {quote(label)} describes no tool", _known())
+    read_labels(wanted)
+    spoken = [PREFIX + key for key in given]
+    spoken += [each for each in base if each.startswith(PREFIX) and base[each]]
+    return {each: "" for each in sorted(spoken) if each not in wanted} | dict(wanted)
 
 
 def check_table(table: Mapping[str, object], where: str) -> Tool:

@@ -2,7 +2,8 @@ from itertools import count
 
 import pytest
 
-from dxd.engine.pull import Layers, failure
+from dxd.engine.pull import Pull as Layers
+from dxd.engine.pull import failure
 from dxd.errors import DxError, EngineError, ImageMissing, WrongArchitecture
 from dxd.kit.plain import extent
 from dxd.kit.progress import Kind, Step
