@@ -232,6 +232,22 @@ class UpgradedTool(TypedDict):
     error: str
 
 
+class Pushed(TypedDict):
+    """What a registry has now."""
+
+    ref: str
+    digest: str
+
+
+class PushLine(TypedDict, total=False):
+    """A line of progress: one of these."""
+
+    note: str
+    progress: str
+    step: "WorkStep"
+    pushed: Pushed
+
+
 class LockComplaint(TypedDict):
     """Why a tool is not locked, or not as it is."""
 

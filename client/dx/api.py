@@ -10,7 +10,7 @@ What is returned is the API's JSON as it is, typed in `dx.answers`.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike, fspath
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from dx.answers import (
     Freed,
     LockLine,
     PrepareLine,
+    PushLine,
     Run,
     Shims,
     Status,
@@ -94,6 +95,11 @@ class Client:
         """
         body = {"image": image} if package is None else {"package": package}
         yield from self._stream("POST", "/v1/describe", body, last="description")
+
+    def push(self, name: str, to: str, labels: Mapping[str, str]) -> Iterator[PushLine]:
+        """Publish the tool's image with these `dev.dx.*` labels; yields lines until the last, which has `pushed`."""
+        body = {"to": to, "labels": {**labels}}
+        yield from self._stream("POST", f"/v1/tools/{quote(name)}/push", body, last="pushed")
 
     def check(self, text: str) -> None:
         """Have the text of a dx.toml read without it being used."""

@@ -30,6 +30,7 @@ from dxd.rebuild.history import History
 from dxd.rebuild.locking import Locking
 from dxd.rebuild.names import Names
 from dxd.rebuild.pins import Pins
+from dxd.rebuild.pushes import Pushes
 from dxd.rebuild.rebuild import Rebuilds
 from dxd.rebuild.serving import Serving
 from dxd.rebuild.trial import Trial
@@ -106,6 +107,13 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         bases=bases,
         pins=Pins(lock=lock, catalogue=catalogue, images=images, engine=engine),
     )
+    pushes = Pushes(
+        engine=engine,
+        catalogue=catalogue,
+        resolve=rebuilds.resolve,
+        instance=starter.instance,
+        directory=places.state_dir / "pushes",
+    )
     history = History(
         engine=engine,
         builds=builds,
@@ -113,6 +121,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         serving=serving,
         unpinned=rebuilds.changed,
         rest=pool.rest,
+        sweep=pushes.sweep,
         keep=settings.keep_builds,
         keep_days=settings.keep_days,
     )
@@ -150,6 +159,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         builds=history,
         upgrades=upgrades,
         locking=locking,
+        pushes=pushes,
         hub=hub,
         status=watch,
         stop=stop.ask,

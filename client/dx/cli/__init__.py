@@ -18,6 +18,7 @@ MODULES = {
     "show": "tools",
     "edit": "edit",
     "export": "export",
+    "push": "push",
     "import": "package",
     "builds": "builds",
     "rollback": "builds",

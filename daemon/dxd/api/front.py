@@ -20,7 +20,8 @@ from dxd.api.daemon import DaemonRoutes
 from dxd.api.descriptions import DescriptionRoutes
 from dxd.api.door import DEFAULT_LIMITS, Connection, Door, Limits
 from dxd.api.lease import LeaseHandler
-from dxd.api.ports import Builds, Containers, Images, Locking, Runs, Shims, Status, Stop, Upgrades, Volumes
+from dxd.api.ports import Builds, Containers, Images, Locking, Pushes, Runs, Shims, Status, Stop, Upgrades, Volumes
+from dxd.api.pushes import PushRoutes
 from dxd.api.route import VERSION, VERSION_HEADER, Handler, Route
 from dxd.api.runs import RunRoutes
 from dxd.api.tools import ToolRoutes
@@ -61,6 +62,7 @@ def create_app(
     builds: Builds,
     upgrades: Upgrades,
     locking: Locking,
+    pushes: Pushes,
     hub: Hub,
     status: Status,
     stop: Stop,
@@ -81,6 +83,7 @@ def create_app(
         *CacheRoutes(volumes=volumes).routes(),
         *BuildRoutes(builds=builds).routes(),
         *UpgradeRoutes(upgrades=upgrades, locking=locking).routes(),
+        *PushRoutes(pushes=pushes).routes(),
     )
     daemon_routes.document = msgspec.json.encode(openapi.document(routes, version))
     flight = Flight(run_routes.lease, daemon_routes)

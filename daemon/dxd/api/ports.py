@@ -10,6 +10,7 @@ from typing import Protocol
 from dxd.engine.model import ContainerId, EngineStatus, Image
 from dxd.kit.progress import Progress
 from dxd.rebuild.locking import Complaint
+from dxd.rebuild.pushes import Pushed
 from dxd.rebuild.upgrades import Compared, Upgraded
 from dxd.runs.model import Elsewhere, Lease, LeaseRequest, Run, RunId, StillAlive
 from dxd.store.model import BuildId, BuildView, Freed
@@ -113,6 +114,13 @@ class Locking(Protocol):
 
     async def check(self, progress: Progress) -> Sequence[Complaint]:
         """What is not as it is locked; writes nothing."""
+
+
+class Pushes(Protocol):
+    """Publishing tools."""
+
+    async def push(self, name: str, to: str, wanted: Mapping[str, str], progress: Progress) -> Pushed:
+        """Push the tool's image with these labels; raises `UnknownTool`, `BadDefinition`, `Refused`, `PushFailed`."""
 
 
 class Images(Protocol):

@@ -6,16 +6,20 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Self
 
 import msgspec
 from aiohttp import hdrs, web
 
-from dxd.api import types
+from dxd.api import errors, types
 from dxd.api.route import NDJSON, VERSION, VERSION_HEADER
+from dxd.errors import DxError
 from dxd.kit.progress import Step
+from dxd.telemetry import get_logger
+
+log = get_logger("api")
 
 MAX_PENDING = 1000
 """How many bits wait for a reader that is slow; beyond that the oldest are lost. Some 100 KiB."""
@@ -124,6 +128,19 @@ class Lines:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         """Whatever was not finished is abandoned."""
         self._stream.abandon()
+
+
+async def told(request: web.Request, work: Callable[[Lines], Awaitable[msgspec.Struct]]) -> web.StreamResponse:
+    """Do the work, and tell a stream of lines of it."""
+    with Lines(request) as lines:
+        try:
+            last = await work(lines)
+        except DxError as error:
+            last = types.Problem(errors.shape(error))
+        except Exception:
+            log.exception("request failed", path=request.path)
+            last = types.Problem(errors.shape(errors.unexpected()))
+        return await lines.finish(last)
 
 
 def step_json(step: Step) -> types.StepState:

@@ -1,20 +1,15 @@
 """Upgrades and the lock: what registries have anew, taking it, and staying with what there is."""
 
-from collections.abc import Awaitable, Callable
-
 import msgspec
 from aiohttp import web
 
 from dxd.api import errors, reading, types, upgrade_types
 from dxd.api.ports import Locking, Upgrades
 from dxd.api.route import NDJSON, Answer, Parameter, Route
-from dxd.api.stream import Lines
-from dxd.errors import BadDefinition, BadName, DxError, EngineTrouble, Refused, UnknownTool
+from dxd.api.stream import Lines, told
+from dxd.errors import BadDefinition, BadName, EngineTrouble, Refused, UnknownTool
 from dxd.rebuild.upgrades import Compared, Upgraded
-from dxd.telemetry import get_logger
 from dxd.tools.names import check_name
-
-log = get_logger("api")
 
 _NAME: dict[str, object] = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$"}
 _LOCK = msgspec.json.Decoder(upgrade_types.LockBody)
@@ -90,7 +85,7 @@ class UpgradeRoutes:
             found = await self._upgrades.upgrade(names, lines)
             return upgrade_types.UpgradedLine([upgraded_json(each) for each in found])
 
-        return await _told(request, work)
+        return await told(request, work)
 
     async def _lock(self, request: web.Request) -> web.StreamResponse:
         reading.read_query(request)
@@ -101,20 +96,7 @@ class UpgradeRoutes:
             found = await (self._locking.check(lines) if body.check else self._locking.lock(names, lines))
             return upgrade_types.LockedLine([upgrade_types.LockComplaint(each.tool, each.reason) for each in found])
 
-        return await _told(request, work)
-
-
-async def _told(request: web.Request, work: Callable[[Lines], Awaitable[msgspec.Struct]]) -> web.StreamResponse:
-    """Do the work, and tell a stream of lines of it."""
-    with Lines(request) as lines:
-        try:
-            last = await work(lines)
-        except DxError as error:
-            last = types.Problem(errors.shape(error))
-        except Exception:
-            log.exception("request failed", path=request.path)
-            last = types.Problem(errors.shape(errors.unexpected()))
-        return await lines.finish(last)
+        return await told(request, work)
 
 
 def compared_json(it: Compared) -> upgrade_types.ComparedImage:

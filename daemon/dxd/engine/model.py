@@ -77,6 +77,8 @@ class HeldImage:
     size_bytes: int
     """With what it shares with others."""
     created_at: datetime
+    digests: tuple[str, ...] = ()
+    """`repository@digest` of each registry that it came from or went to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ def held_image(raw: Mapping[str, Any]) -> HeldImage:
         labels=dict(raw.get("Labels") or {}),
         size_bytes=int(raw.get("Size") or 0),
         created_at=datetime.fromtimestamp(raw.get("Created") or 0, UTC),
+        digests=tuple(each for each in raw.get("RepoDigests") or () if each != "<none>@<none>"),
     )
 
 

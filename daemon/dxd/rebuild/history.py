@@ -18,13 +18,15 @@ class History:
 
     def __init__(
         self, *, engine: Engine, builds: Builds, catalogue: Catalogue, serving: Serving,
-        unpinned: Callable[[str], None], rest: Callable[[], Awaitable[None]], keep: int, keep_days: float,
+        unpinned: Callable[[str], None], rest: Callable[[], Awaitable[None]], sweep: Callable[[], Awaitable[int]],
+        keep: int, keep_days: float,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._builds = builds
         self._catalogue = catalogue
         self._serving = serving
         self._rest = rest
+        self._sweep = sweep
         self._unpinned = unpinned
         self._keep = keep
         self._keep_days = keep_days
@@ -89,11 +91,12 @@ class History:
         ]  # fmt: skip
         before = await self._engine.layer_bytes()
         await self._rest()
+        swept = await self._sweep()
         for image in going:
             for name in image.tags or (image.id,):
                 await self._engine.remove_image(name)
         left = (await self._own()).keys() & {each.id for each in going}
-        removed = len(going) - len(left)
+        removed = len(going) - len(left) + swept
         freed = before - await self._engine.layer_bytes() if removed else 0
         return Freed(removed, max(0, freed))
 

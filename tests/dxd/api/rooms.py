@@ -1,7 +1,7 @@
 """Stand-ins for the rooms below the edge, with no more in them than a test of the edge can see."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from dxd.errors import Conflict, EngineDown, NotFound, UnknownTool
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress
 from dxd.rebuild.locking import Complaint
+from dxd.rebuild.pushes import Pushed
 from dxd.rebuild.upgrades import Compared, Standing, Upgraded
 from dxd.runs.model import Grant, Lease, LeaseRequest, Run, RunId, RunState, StillAlive
 from dxd.store.model import BuildId, BuildView, Freed, Result
@@ -116,6 +117,8 @@ class Rooms:
     build_log: list[bytes] = field(default_factory=lambda: [b"step 1\n", b"step 2: \xff\n"])
     log_closed: asyncio.Event = field(default_factory=asyncio.Event)
     freed: Freed = Freed(3, 120 << 20)
+    pushed: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    """Which tools where to, with which labels."""
     locked: list[Sequence[str] | None] = field(default_factory=list)
     """What was to be upgraded, each time that tools were locked."""
     compared: list[Compared] = field(
@@ -287,6 +290,20 @@ class FakeUpgrades:
 
 
 @dataclass
+class FakePushes:
+    """The port `Pushes`."""
+
+    rooms: Rooms
+
+    async def push(self, name: str, to: str, wanted: Mapping[str, str], progress: Progress) -> Pushed:
+        if name != "jq":
+            raise UnknownTool(f"there is no tool {name}")
+        progress.note("pushed")
+        self.rooms.pushed.append((name, to, dict(wanted)))
+        return Pushed(to, "sha256:1")
+
+
+@dataclass
 class FakeLocking:
     """The port `Locking`."""
 
@@ -352,6 +369,7 @@ def make_app(rooms: Rooms, directory: Path, limits: Limits = DEFAULT_LIMITS) -> 
         volumes=FakeVolumes(rooms),
         builds=FakeBuilds(rooms),
         upgrades=FakeUpgrades(rooms),
+        pushes=FakePushes(rooms),
         locking=FakeLocking(rooms),
         hub=hub,
         status=FakeStatus(rooms),
