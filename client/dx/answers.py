@@ -230,6 +230,10 @@ class UpgradedTool(TypedDict):
     tool: str
     images: list[str]
     error: str
+    asks: list["Ask"]
+    """What its new image asks for beyond what was allowed; then it was not upgraded."""
+    digest: str
+    """Of the image that asks."""
 
 
 class Pushed(TypedDict):

@@ -172,9 +172,16 @@ class Client:
         images: list[ComparedImage] = self._ask("GET", target)["images"]
         return images
 
-    def upgrade(self, tools: Sequence[str] = ()) -> Iterator[UpgradeLine]:
-        """Pull what is outdated, and build what is built on it; yields lines until the last, which has `upgraded`."""
-        yield from self._stream("POST", "/v1/upgrade", {"tools": [*tools]}, last="upgraded")
+    def upgrade(
+        self, tools: Sequence[str] = (), *, labels: bool = True, allow: Sequence[str] = (), keep: bool = False
+    ) -> Iterator[UpgradeLine]:
+        """Pull what is outdated, and build what is built on it; yields lines until the last, which has `upgraded`.
+
+        Definitions follow what new images say of themselves, unless `labels` is false. One that asks for more than was
+        allowed is taken only if its digest is in `allow`; with `keep` it stays in the engine to be allowed.
+        """
+        body = {"tools": [*tools], "labels": labels, "allow": [*allow], "keep": keep}
+        yield from self._stream("POST", "/v1/upgrade", body, last="upgraded")
 
     def lock(self, *, check: bool = False, upgrade: Sequence[str] | None = None) -> Iterator[LockLine]:
         """Write dx.lock, or check it; yields lines until the last, which has `complaints`.

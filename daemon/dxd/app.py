@@ -133,6 +133,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         follow=rebuilds.follow,
         retire=pool.replace,
         lock=lock,
+        redefined=lambda: shims.reconcile(places.shims_dir, catalogue.commands(), launcher()),
     )
     locking = Locking(lock=lock, images=images, catalogue=catalogue, bases=bases, builder=rebuilds, retire=pool.replace)
     runs = Runs(

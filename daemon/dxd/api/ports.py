@@ -11,7 +11,7 @@ from dxd.engine.model import ContainerId, EngineStatus, Image
 from dxd.kit.progress import Progress
 from dxd.rebuild.locking import Complaint
 from dxd.rebuild.pushes import Pushed
-from dxd.rebuild.upgrades import Compared, Upgraded
+from dxd.rebuild.upgrades import Compared, Consent, Upgraded
 from dxd.runs.model import Elsewhere, Lease, LeaseRequest, Run, RunId, StillAlive
 from dxd.store.model import BuildId, BuildView, Freed
 from dxd.tools.model import Tool
@@ -102,7 +102,7 @@ class Upgrades(Protocol):
     async def outdated(self, names: Sequence[str] = ()) -> Sequence[Compared]:
         """Every image of these tools, or of all, and how it stands; raises `UnknownTool`."""
 
-    async def upgrade(self, names: Sequence[str], progress: Progress) -> Sequence[Upgraded]:
+    async def upgrade(self, names: Sequence[str], progress: Progress, consent: Consent) -> Sequence[Upgraded]:
         """Pull what is outdated, and build what is built on it; what became of each tool. Raises `UnknownTool`."""
 
 

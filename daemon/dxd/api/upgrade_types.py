@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from dxd.api.types import Ask
 from dxd.rebuild.upgrades import Standing
 
 
@@ -29,6 +30,11 @@ class UpgradeBody(Struct, frozen=True, forbid_unknown_fields=True):
     """What to upgrade."""
 
     tools: Annotated[list[str], Meta(description="By name; none means all")] = []
+    labels: Annotated[bool, Meta(description="Definitions follow what new images say of themselves")] = True
+    allow: Annotated[list[str], Meta(description="Digests of images whose asks are allowed")] = []
+    keep: Annotated[bool, Meta(description="Keep an image that asks for more, to be allowed in a second request")] = (
+        False
+    )
 
 
 class UpgradedTool(Struct, frozen=True):
@@ -37,6 +43,8 @@ class UpgradedTool(Struct, frozen=True):
     tool: str
     images: Annotated[list[str], Meta(description="Those that were pulled for it")]
     error: Annotated[str, Meta(description="Why it was not upgraded, on one line; empty where it was")]
+    asks: Annotated[list[Ask], Meta(description="What its new image asks for beyond what was allowed")] = []
+    digest: Annotated[str, Meta(description="Of the image that asks, to allow it by")] = ""
 
 
 class UpgradedLine(Struct, frozen=True):

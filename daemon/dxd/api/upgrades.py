@@ -8,7 +8,7 @@ from dxd.api.ports import Locking, Upgrades
 from dxd.api.route import NDJSON, Answer, Parameter, Route
 from dxd.api.stream import Lines, told
 from dxd.errors import BadDefinition, BadName, EngineTrouble, Refused, UnknownTool
-from dxd.rebuild.upgrades import Compared, Upgraded
+from dxd.rebuild.upgrades import Compared, Consent, Upgraded
 from dxd.tools.names import check_name
 
 _NAME: dict[str, object] = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$"}
@@ -46,7 +46,7 @@ class UpgradeRoutes:
                 summary="Pull what registries have anew, and build what is built on it",
                 description=(
                     "A stream of JSON values, one on each line: `{note}`, `{progress}`, and at the end `{upgraded}` or "
-                    "`{error}`. What was there serves until the new one is."
+                    "`{error}`. What was there serves until the new one is, and on where that asks for more."
                 ),
                 tag="upgrades",
                 answers=(Answer(200, "It has begun; the last line says how it ended", media_types=(NDJSON,)),),
@@ -80,9 +80,10 @@ class UpgradeRoutes:
         reading.read_query(request)
         body = await reading.read_json(request, _BODY)
         names = [check_name(each) for each in body.tools]
+        consent = Consent(labels=body.labels, allow=frozenset(body.allow), keep=body.keep)
 
         async def work(lines: Lines) -> msgspec.Struct:
-            found = await self._upgrades.upgrade(names, lines)
+            found = await self._upgrades.upgrade(names, lines, consent)
             return upgrade_types.UpgradedLine([upgraded_json(each) for each in found])
 
         return await told(request, work)
@@ -106,4 +107,5 @@ def compared_json(it: Compared) -> upgrade_types.ComparedImage:
 
 def upgraded_json(it: Upgraded) -> upgrade_types.UpgradedTool:
     """What became of a tool, as JSON."""
-    return upgrade_types.UpgradedTool(it.tool, list(it.images), it.error)
+    asks = [types.Ask(each.key, each.text) for each in it.asks]
+    return upgrade_types.UpgradedTool(it.tool, list(it.images), it.error, asks, it.digest)

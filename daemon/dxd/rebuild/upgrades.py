@@ -1,12 +1,13 @@
 """Which images of tools their registries have anew, and taking those.
 
-Nothing is kept here: a registry is asked each time that somebody wants to know. The tag of an image moves at the end of
-its pull, so that what was there serves until then; tools that are built on it follow by way of `Rebuilds`.
+A registry is asked each time that somebody wants to know. An image is pulled by its digest, and its tag moves when all
+is well: what was there serves until then, and goes on where the new one's labels ask for more than was allowed. Tools
+that are built on it follow by way of `Rebuilds`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dxd.engine import reference
@@ -17,8 +18,10 @@ from dxd.images.images import Images
 from dxd.kit.progress import Progress
 from dxd.rebuild.bases import Bases
 from dxd.tools.catalogue import Catalogue
+from dxd.tools.labels import Ask
 from dxd.tools.lock import Lock
 from dxd.tools.model import Tool
+from dxd.tools.takeover import Takeover, takeover
 
 MAX_QUESTIONS = 32
 """At the same time, to all registries together."""
@@ -62,6 +65,36 @@ class Upgraded:
     """Those that were pulled for it."""
     error: str = ""
     """Why it was not upgraded, in one line; empty where it was."""
+    asks: tuple[Ask, ...] = ()
+    """What its new image asks for beyond what was allowed: then it was not upgraded."""
+    digest: str = ""
+    """Of the image that asks, to allow it by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What may be done about images whose labels are not what they were."""
+
+    labels: bool = True
+    """Whether definitions follow them; else they stay as they are."""
+    allow: frozenset[str] = frozenset()
+    """Digests of images whose asks are allowed."""
+    keep: bool = False
+    """Whether an image that asks for more stays in the engine, so that allowing it does not pull it again."""
+
+
+NO_CONSENT = Consent()
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What became of the images."""
+
+    pulled: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why not, by name."""
+    asks: dict[str, tuple[str, tuple[Ask, ...]]] = field(default_factory=dict)
+    """By tool, the digest and what it asks for."""
 
 
 Follow = Callable[[Tool, Progress], Awaitable[Image]]
@@ -73,8 +106,9 @@ class Upgrades:
 
     def __init__(
         self, *, engine: Engine, images: Images, catalogue: Catalogue, bases: Bases, follow: Follow,
-        retire: Callable[[ImageId], None], lock: Lock,
+        retire: Callable[[ImageId], None], lock: Lock, redefined: Callable[[], object],
     ) -> None:  # fmt: skip
+        """`redefined` is called in a thread after a definition was written."""
         self._engine = engine
         self._images = images
         self._catalogue = catalogue
@@ -82,6 +116,9 @@ class Upgrades:
         self._follow = follow
         self._retire = retire
         self._lock = lock
+        self._redefined = redefined
+        self._waiting: set[str] = set()
+        """Images that were kept so that they can be allowed."""
         self._questions = asyncio.Semaphore(MAX_QUESTIONS)
 
     async def outdated(self, names: Sequence[str] = ()) -> list[Compared]:
@@ -104,48 +141,92 @@ class Upgrades:
         ]  # fmt: skip
         return [*compared, *broken]
 
-    async def upgrade(self, names: Sequence[str], progress: Progress) -> list[Upgraded]:
+    async def upgrade(
+        self, names: Sequence[str], progress: Progress, consent: Consent = NO_CONSENT
+    ) -> list[Upgraded]:  # fmt: skip
         """Pull what is outdated of these tools, or of all, then build what is built on it; raises `UnknownTool`.
 
-        A tool that fails stays as it was, and the others go on. What is locked stays, and a line says so.
+        A tool that fails, or whose new image asks for more than was allowed, stays as it was, and the others go on.
+        What is locked stays, and a line says so.
         """
         locked = self._lock.all()
         for name in names:
             if name in locked:
                 progress.note(f"{name} is locked; run: dx lock --upgrade {name}")
         compared = [each for each in await self.outdated(names) if each.tool not in locked]
-        moved = {each.image for each in compared if each.standing is Standing.OUTDATED}
-        failed: dict[str, str] = {}
-        pulled: set[str] = set()
-        for ref in sorted(moved):
+        moved = {each.image: each.offered for each in compared if each.standing is Standing.OUTDATED and each.offered}
+        outcome = _Outcome()
+        for ref, offered in sorted(moved.items()):
             try:
-                before = await self._images.find(ref)
-                image = await self._images.pull(ref, progress)
+                await self._take(ref, offered, outcome, progress, consent)
             except DxError as error:
-                failed[ref] = error.line()
-                continue
-            pulled.add(ref)
-            if before is not None and before.id != image.id:
-                self._retire(before.id)
+                outcome.failed[ref] = error.line()
         results = []
-        for tool in await self._affected(compared, moved):
-            of_tool = tuple(
-                dict.fromkeys(each.image for each in compared if each.tool == tool.name and each.image in pulled)
-            )
-            error_line = next(
-                (failed[each.image] for each in compared if each.tool == tool.name and each.image in failed), ""
-            )
+        for tool in await self._affected(compared, moved.keys()):
+            refs = dict.fromkeys(each.image for each in compared if each.tool == tool.name)
+            error_line = next((outcome.failed[each] for each in refs if each in outcome.failed), "")
             if tool.build is not None and not error_line:
                 try:
                     await self._follow(tool, progress)
                 except DxError as error:
                     error_line = error.line()
-            results.append(Upgraded(tool.name, of_tool, error_line))
+            digest, asks = outcome.asks.get(tool.name, ("", ()))
+            of_tool = tuple(each for each in refs if each in outcome.pulled)
+            results.append(Upgraded(tool.name, of_tool, error_line, asks, digest))
         unknown = {each.tool: each.reason for each in compared if each.standing is Standing.UNKNOWN}
         done = {each.tool for each in results}
         return [*results, *(Upgraded(tool, (), reason) for tool, reason in unknown.items() if tool not in done)]
 
-    async def _affected(self, compared: Iterable[Compared], moved: set[str]) -> list[Tool]:
+    async def _take(
+        self, ref: str, offered: str, outcome: _Outcome, progress: Progress, consent: Consent
+    ) -> None:  # fmt: skip
+        """Have the name mean what the registry offers, and its tools be what that says, where all of it is allowed."""
+        name = reference.parse(ref)
+        before = await self._images.find(ref)
+        assert name is not None
+        at = name.at(offered)
+        was_there = await self._images.find(at) is not None and at not in self._waiting
+        image = await self._images.pull(at, progress)
+        try:
+            taken = self._taken(ref, before, image) if consent.labels else []
+        except DxError:
+            await self._let_go(at, was_there=was_there)
+            raise
+        asking = {each.tool.name: each.asks for each in taken if each.asks}
+        if asking and offered not in consent.allow:
+            if consent.keep:
+                self._waiting.add(at)
+            else:
+                await self._let_go(at, was_there=was_there)
+            outcome.asks |= {tool: (offered, asks) for tool, asks in asking.items()}
+            texts = dict.fromkeys(each.text for asks in asking.values() for each in asks)
+            outcome.failed[ref] = f"{ref} asks anew to {', '.join(texts)}; the image before stays in use"
+            return
+        for each in taken:
+            if each.changed:
+                await asyncio.to_thread(self._catalogue.put, each.tool)
+                progress.note(f"{each.tool.name}: its image has another {' and '.join(each.changed)} now")
+        if any(each.changed for each in taken):
+            await asyncio.to_thread(self._redefined)
+        await self._engine.tag(image.id, f"{name.repository}:{name.tag}")
+        self._images.named(ref, image)
+        self._waiting.discard(at)
+        outcome.pulled.add(ref)
+        if before is not None and before.id != image.id:
+            self._retire(before.id)
+
+    def _taken(self, ref: str, before: Image | None, image: Image) -> list[Takeover]:
+        """What becomes of each tool whose runs take the image of that name."""
+        locked = self._lock.all()
+        tools = [each for each in self._catalogue.all() if each.image == ref and each.name not in locked]
+        return [takeover(each, before.labels if before else {}, image.labels) for each in tools]
+
+    async def _let_go(self, at: str, *, was_there: bool) -> None:
+        self._waiting.discard(at)
+        if not was_there:
+            await self._engine.remove_image(at)
+
+    async def _affected(self, compared: Iterable[Compared], moved: Collection[str]) -> list[Tool]:
         """The tools of those images, and all that are built on these tools; those that need another come after it."""
         affected: list[str] = [each.name for each in self._catalogue.all() if _is_of(each, compared, moved)]
         built = [each for each in self._catalogue.all() if each.build is not None]
@@ -188,5 +269,5 @@ class Upgrades:
         return [each for each in await self._bases.named(tool) if self._bases.tool_of(each) is None]
 
 
-def _is_of(tool: Tool, compared: Iterable[Compared], moved: set[str]) -> bool:
+def _is_of(tool: Tool, compared: Iterable[Compared], moved: Collection[str]) -> bool:
     return any(each.tool == tool.name and each.image in moved for each in compared)

@@ -15,6 +15,11 @@ def image(tool: str, standing: str, **keys: Any) -> dict[str, Any]:
     return {"tool": tool, "image": f"{tool}:1", "is_base": False, "standing": standing, **digests, "reason": "", **keys}
 
 
+def became(tool: str, **keys: Any) -> dict[str, Any]:
+    """What an upgrade made of a tool."""
+    return {"tool": tool, "images": [], "error": "", "asks": [], "digest": "", **keys}
+
+
 @pytest.fixture
 def tools(daemon: State) -> State:
     """Two of them."""
@@ -48,7 +53,7 @@ def test_a_registry_that_does_not_answer_is_told_of(dx: Dx, tools: State) -> Non
 
 def test_an_upgrade_says_what_became_of_each_tool(dx: Dx, tools: State) -> None:
     """One that failed makes the status 125."""
-    upgraded = [{"tool": "jq", "images": ["jq:1"], "error": ""}, {"tool": "yq", "images": [], "error": "no space"}]
+    upgraded = [became("jq", images=["jq:1"]), became("yq", error="no space")]
     tools.prepare = [{"note": "pulled jq:1"}, {"upgraded": upgraded}]
     done = dx("upgrade", "jq", "yq")
     assert (done.status, done.out) == (125, "jq is up to date\n")
@@ -58,6 +63,16 @@ def test_an_upgrade_says_what_became_of_each_tool(dx: Dx, tools: State) -> None:
     done = dx("upgrade")
     assert (done.status, done.out) == (0, "Everything is up to date.\n")
     assert dx("upgrade", "zq").status == 125
+
+
+def test_an_image_that_asks_for_more_is_not_taken_without_a_terminal(dx: Dx, tools: State) -> None:
+    """A line says what it asks, and what to type."""
+    asks = [{"key": "network", "text": "use the host's network"}]
+    tools.prepare = [{"upgraded": [became("jq", error="it asks for more", asks=asks, digest="sha256:1")]}]
+    done = dx("upgrade", "jq")
+    assert done.status == 125
+    assert done.err.startswith("dx: jq: it asks for more; allow it with --yes")
+    assert tools.asked == ["POST /v1/upgrade"]
 
 
 def test_a_lock_that_holds_and_one_that_does_not(dx: Dx, tools: State) -> None:

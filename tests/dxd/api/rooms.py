@@ -14,7 +14,7 @@ from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress
 from dxd.rebuild.locking import Complaint
 from dxd.rebuild.pushes import Pushed
-from dxd.rebuild.upgrades import Compared, Standing, Upgraded
+from dxd.rebuild.upgrades import Compared, Consent, Standing, Upgraded
 from dxd.runs.model import Grant, Lease, LeaseRequest, Run, RunId, RunState, StillAlive
 from dxd.store.model import BuildId, BuildView, Freed, Result
 from dxd.tools.catalogue import Catalogue
@@ -278,7 +278,7 @@ class FakeUpgrades:
             raise UnknownTool(f"there is no tool {unknown.pop()}")
         return [each for each in self.rooms.compared if not names or each.tool in names]
 
-    async def upgrade(self, names: Sequence[str], progress: Progress) -> list[Upgraded]:
+    async def upgrade(self, names: Sequence[str], progress: Progress, consent: Consent) -> list[Upgraded]:
         found = await self.outdated(names)
         progress.progress("pulling")
         progress.note("pulled")

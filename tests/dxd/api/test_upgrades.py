@@ -32,8 +32,8 @@ async def test_an_upgrade_is_a_stream_that_ends_with_what_became_of_each_tool(ed
     assert {"note": "pulled"} in lines
     assert lines[-1] == {
         "upgraded": [
-            {"tool": "jq", "images": ["jq:1"], "error": ""},
-            {"tool": "yq", "images": [], "error": "down"},
+            {"tool": "jq", "images": ["jq:1"], "error": "", "asks": [], "digest": ""},
+            {"tool": "yq", "images": [], "error": "down", "asks": [], "digest": ""},
         ]
     }
     answer = await edge.call("POST", "/v1/upgrade", {"tools": ["zq"]})
