@@ -14,13 +14,14 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from tests.waiting import until
 
@@ -40,7 +41,7 @@ class RealRegistry:
         self.directory = directory / "registry"
         self.directory.mkdir()
         self.login = login
-        self._door = _Door()
+        self._door = _Door(self.directory / "door")
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         config = self.directory / "config.json"  # JSON is YAML
@@ -58,6 +59,17 @@ class RealRegistry:
         """What the registry wrote, requests too."""
         return (self.directory / "log").read_text(errors="replace")
 
+    @property
+    def passage(self) -> str:
+        """The command that leads to it out of a network of another process's own."""
+        root = Path(__file__).parents[2]
+        return f"PYTHONPATH={root} {sys.executable} -m tests.fakes.passage {self._door.port} {self._door.path} &"
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return self._door.connections
+
     def ref(self, name: str) -> str:
         """The name of an image here."""
         return f"{self.host}/{name}"
@@ -72,6 +84,13 @@ class RealRegistry:
         repository = ref.rpartition(":")[0]
         digests: list[str] = json.loads(told)
         return next(each for each in digests if each.startswith(f"{repository}@")).rpartition("@")[2]
+
+    def delete(self, name: str, digest: str) -> None:
+        """Have the registry hold that image no more, nor any tag of it."""
+        repository = name.partition(":")[0]
+        request = Request(f"http://127.0.0.1:{self._port}/v2/{repository}/manifests/{digest}", method="DELETE")
+        with urlopen(request, timeout=5) as answer:
+            assert answer.status == 202
 
     def forget(self, *refs: str) -> None:
         """Have the engine hold these no more."""
@@ -158,7 +177,9 @@ class RealRegistry:
 class _Door:
     """Forwards a port of 127.0.0.1 to another, in a thread with a loop of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        """`path` is for a Unix socket that leads the same way."""
+        self.path = path
         self.held = threading.Event()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
@@ -168,11 +189,16 @@ class _Door:
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._released = asyncio.Event()
         self._server: asyncio.Server | None = None
+        self._inner: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._serve(), self._loop).result(DEADLINE_S)
+
+    @property
+    def connections(self) -> int:
+        return len(self._tasks)
 
     def lead_to(self, port: int | None) -> None:
         """To no port means that whoever comes is sent away, and those inside too."""
@@ -193,10 +219,13 @@ class _Door:
 
     async def _serve(self) -> None:
         self._server = await asyncio.start_server(self._enter, sock=self._socket)
+        self._inner = await asyncio.start_unix_server(self._enter, self.path)
 
     async def _end(self) -> None:
         assert self._server is not None
+        assert self._inner is not None
         self._server.close()
+        self._inner.close()
         self._cut()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
