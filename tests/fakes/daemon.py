@@ -72,6 +72,8 @@ class State:
     runs: list[dict[str, Any]] = field(default_factory=list)
     prepare: list[dict[str, Any]] = field(default_factory=lambda: [{"image": "sha256:" + "0" * 64}])
     """The lines of the next preparation; one that is empty cuts the connection."""
+    pushed: list[dict[str, Any]] = field(default_factory=list)
+    """The bodies of pushes."""
     describe: list[dict[str, Any]] = field(
         default_factory=lambda: [{"description": {"definition": {}, "asks": [], "notes": []}}]
     )
@@ -123,6 +125,10 @@ class Handler(BaseHTTPRequestHandler):
             parts = [unquote(part) for part in path.path.strip("/").split("/")][1:]
             if parts[:1] == ["tools"] and parts[2:] == ["prepare"]:
                 need(state, parts[1])
+                return self._stream(state.prepare)
+            if parts[:1] == ["tools"] and parts[2:] == ["push"]:
+                need(state, parts[1])
+                state.pushed.append(json.loads(body))
                 return self._stream(state.prepare)
             if parts == ["describe"]:
                 return self._stream(state.describe)

@@ -97,10 +97,10 @@ class RealRegistry:
         for ref in refs:
             subprocess.run(["docker", "image", "rm", "--force", ref], capture_output=True, timeout=DEADLINE_S)
 
-    def docker_config(self, directory: Path) -> Path:
+    def docker_config(self, directory: Path, *, password: str = PASSWORD) -> Path:
         """A directory with a login to this registry, as `docker login` leaves one."""
         directory.mkdir(parents=True, exist_ok=True)
-        auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        auth = base64.b64encode(f"{USER}:{password}".encode()).decode()
         (directory / "config.json").write_text(json.dumps({"auths": {self.host: {"auth": auth}}}))
         return directory
 

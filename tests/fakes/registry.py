@@ -31,6 +31,10 @@ class Registry:
         self.gate.set()
         self.broken = False
         """Layers are cut in the middle."""
+        self.spoiled = False
+        """Layers are as long as they should be, and others."""
+        self.limited = False
+        """Nobody may ask any more for now."""
         self._login = f"Basic {base64.b64encode(login.encode()).decode()}" if login else ""
         self._blobs: dict[str, bytes] = {}
         layer = _tar("content", content)
@@ -88,6 +92,8 @@ class Registry:
                 registry.requests.append(f"{self.command} {self.path}")
                 if registry._login and self.headers.get("Authorization") != registry._login:
                     self._say(401, b'{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}')
+                elif registry.limited and "/manifests/" in self.path:
+                    self._say(429, b'{"errors":[{"code":"TOOMANYREQUESTS","message":"too many pulls"}]}')
                 elif self.path == "/v2/":
                     self._say(200, b"{}")
                 elif self.path in (
@@ -108,6 +114,8 @@ class Registry:
                     if registry.broken:
                         self.close_connection = True
                         return
+                    if registry.spoiled:
+                        blob = blob[:-1] + bytes((blob[-1] ^ 1,))
                 self._say(200, blob, "application/octet-stream")
 
             def _say(self, status: int, body: bytes, media_type: str = "application/json") -> None:

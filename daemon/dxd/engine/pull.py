@@ -103,6 +103,9 @@ def failure(ref: str, reason: str) -> DxError:
         return WrongArchitecture(f"image {ref} is not made for this machine: {reason}", "look for another tag of it")
     if "no space left on device" in said:
         return EngineError(f"the engine has no space left to pull {ref}", "make some with `docker system prune`")
+    if "verification failed" in said:
+        hint = "try again, or tell whoever keeps the registry"
+        return ImageMissing(f"{start}, what its registry sends is not what it promised: {reason}", hint)
     if any(each in said for each in UNREACHABLE):
         return ImageMissing(f"{start}, its registry cannot be reached: {reason}", f"check the network, {LOCAL_HINT}")
     if any(each in said for each in TOO_MANY):

@@ -78,6 +78,28 @@ async def test_a_cancelled_pull_ends_in_the_engine(registry: Registry, engine: E
     assert await engine.image(registry.ref) is None
 
 
+async def test_a_layer_that_is_not_what_its_digest_says_is_not_taken(registry: Registry, engine: Engine) -> None:
+    """The message says so, and nothing of it is left: the next pull has it right."""
+    registry.spoiled = True
+    with pytest.raises(ImageMissing, match="not what it promised") as raised:
+        await engine.pull(registry.ref, Listener())
+    assert "try again" in raised.value.hint
+    assert await engine.image(registry.ref) is None
+    registry.spoiled = False
+    await engine.pull(registry.ref, Listener())
+    assert await engine.image(registry.ref) is not None
+
+
+async def test_a_registry_that_wants_fewer_questions_says_so(registry: Registry, engine: Engine) -> None:
+    """The image that is here already is none of its business."""
+    await engine.pull(registry.ref, Listener())
+    registry.limited = True
+    with pytest.raises(ImageMissing) as raised:
+        await engine.pull(registry.ref, Listener())
+    assert raised.value.hint.startswith("wait")
+    assert await engine.image(registry.ref) is not None
+
+
 async def test_a_quiet_download_goes_on_as_long_as_the_engine_answers(
     registry: Registry, proxy: Proxy, make_engine: EngineMaker
 ) -> None:

@@ -70,7 +70,6 @@ async def test_a_registry_that_dies_in_the_middle_of_a_pull_for_good(
     assert await engine.image(ref) is None
     await asyncio.to_thread(registry.start)
     assert (await images.resolve(ref)).labels["dx.test"] == "noise"
-    print(registry.log)
     await images.close()
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from dxd.errors import BadDefinition
 from dxd.tools import parse
-from dxd.tools.labels import KEYS, OWN, PREFIX, asks, check_table, read_labels
+from dxd.tools.description import of_labels
+from dxd.tools.labels import KEYS, OWN, PREFIX, asks, check_table, complete, read_labels
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "labels.md"
 
@@ -54,6 +55,27 @@ def test_what_dx_itself_wrote_and_what_others_wrote_is_left_alone() -> None:
     labels = {PREFIX + name: "x" for name in OWN} | {"maintainer": "me", "dev.dxx.network": "none"}
     assert read_labels(labels) == {}
     assert not OWN & set(parse.KEYS) - {"image", "build"}
+
+
+def test_an_empty_label_takes_back_what_a_base_says() -> None:
+    """Also what it says in another way."""
+    said = {"io.whalebrew.config.environment": '["A"]', "dev.dx.memory": "64m"}
+    assert of_labels(said).given == ("env", "memory")
+    assert of_labels({**said, "dev.dx.env": "", "dev.dx.memory": ""}).given == ()
+
+
+def test_labels_are_completed_so_that_nothing_of_the_base_counts() -> None:
+    """Nor what dx itself noted on it; labels of others stay as they are."""
+    base = {"dev.dx.network": "host", "dev.dx.memory": "64m", "dev.dx.build": "x", "maintainer": "me"}
+    assert complete({"dev.dx.network": "none"}, base, ["env"]) == {
+        "dev.dx.network": "none",
+        "dev.dx.memory": "",
+        "dev.dx.build": "",
+        "dev.dx.env": "",
+    }
+    for wrong in ({"maintainer": "me"}, {"dev.dx.builder": "x"}, {"dev.dx.network": "any"}):
+        with pytest.raises(BadDefinition):
+            complete(wrong, {}, ())
 
 
 @pytest.mark.parametrize(
