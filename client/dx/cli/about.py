@@ -9,7 +9,7 @@ from dx.errors import ClientError
 
 GROUPS = (
     ("Run", ("run",)),
-    ("Tools", ("add", "rm", "ls", "show", "edit", "import", "export")),
+    ("Tools", ("add", "rm", "ls", "show", "edit", "import", "export", "push")),
     ("Builds", ("builds", "rollback", "unpin", "prune", "outdated", "upgrade", "lock")),
     ("What is going on", ("ps", "stop", "cache", "reset", "status", "daemon", "doctor")),
     ("Your shell", ("activate", "reshim", "completions")),

@@ -51,7 +51,7 @@ def test_run_is_handed_to_the_launcher(dx: Dx) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["sho"], "dx: there is no verb 'sho'; did you mean show or stop?"),
+        (["sho"], "dx: there is no verb 'sho'; did you mean show or stop or push?"),
         (["rnu"], "dx: there is no verb 'rnu'; did you mean run or prune?"),
         (["qqqqq"], "dx: there is no verb 'qqqqq'; see dx help"),
         (["a\x1b[31m"], "dx: there is no verb 'a\\x1b[31m'; see dx help"),
