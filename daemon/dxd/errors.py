@@ -2,8 +2,8 @@
 
     DxError
     ├── Refused          the request or the definition has to change
-    │   ├── BadRequest · TooLarge · NotFound · UnknownTool · BadName · BadDefinition
-    │   └── CannotGrant · NoCommand · Conflict · PortTaken
+    │   ├── BadRequest · TooLarge · NotFound · UnknownTool · NotHere · BadName · BadDefinition
+    │   └── CannotGrant · NoCommand · NotTrusted · Conflict · PortTaken
     ├── ImageTrouble     the image has to change, or be there
     │   └── ImageMissing · WrongArchitecture · BuildFailed
     ├── EngineTrouble    the engine has to be started or mended
@@ -15,6 +15,7 @@
 HTTP statuses and exit codes are chosen in `api`, nowhere else. An error is raised or logged, never both.
 """
 
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -54,6 +55,12 @@ class UnknownTool(NotFound):
     code = "unknown-tool"
 
 
+class NotHere(UnknownTool):
+    """A command that is a tool's in some project, and not where it was asked for."""
+
+    code = "not-here"
+
+
 class BadName(Refused):
     code = "bad-name"
 
@@ -68,6 +75,17 @@ class CannotGrant(Refused):
 
 class NoCommand(Refused):
     code = "no-command"
+
+
+class NotTrusted(Refused):
+    """A project asks for what the user has not allowed it."""
+
+    code = "not-trusted"
+
+    def __init__(self, message: str, hint: str = "", project: Path | None = None) -> None:
+        super().__init__(message, hint)
+        self.project = project
+        """Of which it can be asked; None where it cannot."""
 
 
 class Conflict(Refused):

@@ -9,21 +9,27 @@ from dx.errors import ClientError
 def _ls_arguments(parser: Parser) -> None:
     parser.add_argument("--names", action="store_true", help="only the names, one a line")
     parser.add_argument("--commands", action="store_true", help="only the commands, one a line")
+    parser.add_argument("--all", action="store_true", help="those of all projects, by their whole names")
     add_json(parser)
 
 
 def ls(given: Namespace) -> int:
     """List the tools."""
     client = link.client()
-    tools = client.tools()
+    tools = client.tools(None if given.all else link.here())
+    if not given.all:
+        tools = [{**tool, "name": tool["name"] if given.json else link.word(tool["name"])} for tool in tools]
     if given.json:
         screen.print_json({"tools": tools})
     elif given.names or given.commands:
         for line in [line for tool in tools for line in ([tool["name"]] if given.names else _commands(tool))]:
             print(line)
     elif tools:
-        rows = [(tool["name"], " ".join(_commands(tool)), _source(tool), tool["network"]) for tool in tools]
-        print(screen.table(("TOOL", "COMMANDS", "IMAGE", "NETWORK"), rows))
+        rows = [
+            (tool["name"], " ".join(_commands(tool)), _source(tool), tool["network"], tool["project"] or "you")
+            for tool in tools
+        ]
+        print(screen.table(("TOOL", "COMMANDS", "IMAGE", "NETWORK", "OF"), rows))
     else:
         screen.say("There are no tools yet. The first: dx add NAME IMAGE")
     if not (given.names or given.commands):
@@ -42,7 +48,7 @@ def _show_arguments(parser: Parser) -> None:
 
 def show(given: Namespace) -> int:
     """Show one tool's definition."""
-    tool = link.client().tool(given.name)
+    tool = link.client().tool(given.name, cwd=link.here())
     if given.json:
         screen.print_json(tool)
         return 0
@@ -102,7 +108,7 @@ def rm(given: Namespace) -> int:
 
 
 def _commands(tool: Tool) -> list[str]:
-    return tool["commands"] or [tool["name"]]
+    return tool["commands"] or [link.word(tool["name"])]
 
 
 def _source(tool: Tool) -> str:

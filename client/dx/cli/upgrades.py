@@ -3,6 +3,7 @@
 from dx.answers import ComparedImage, LockComplaint, UpgradedTool
 from dx.cli import link, screen
 from dx.cli.steps import last_of
+from dx.cli.trust import around
 from dx.cli.verb import EXIT_DX, Namespace, Parser, UsageError, Verb, add_json
 
 
@@ -38,7 +39,10 @@ def _upgrade_arguments(parser: Parser) -> None:
 
 def upgrade(given: Namespace) -> int:
     """Take what is new."""
-    upgraded: list[UpgradedTool] = last_of(link.client().upgrade(given.names), "upgraded")
+    client = link.client()
+    upgraded: list[UpgradedTool] = last_of(
+        client.upgrade([link.named(client, each) for each in given.names]), "upgraded"
+    )
     if given.json:
         screen.print_json({"upgraded": upgraded})
     elif not upgraded:
@@ -55,6 +59,7 @@ def _lock_arguments(parser: Parser) -> None:
     parser.add_argument("names", metavar="NAME", nargs="*", help="with --upgrade: only these tools")
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if something is not as it is locked")
     parser.add_argument("--upgrade", action="store_true", help="lock to what tags mean now")
+    parser.add_argument("--global", dest="everywhere", action="store_true", help="your own tools, in a project too")
     add_json(parser)
 
 
@@ -64,7 +69,8 @@ def lock(given: Namespace) -> int:
         raise UsageError("--check writes nothing, so there is nothing to upgrade")
     if given.names and not given.upgrade:
         raise UsageError("names go with --upgrade; a lock is of all tools")
-    lines = link.client().lock(check=given.check, upgrade=given.names if given.upgrade else None)
+    project = None if given.everywhere else around()
+    lines = link.client().lock(project, check=given.check, upgrade=given.names if given.upgrade else None)
     complaints: list[LockComplaint] = last_of(lines, "complaints")
     if given.json:
         screen.print_json({"complaints": complaints})
@@ -96,10 +102,11 @@ VERBS = (
     ),
     Verb(
         "lock",
-        "Pin the images of all tools in dx.lock",
+        "Pin the images of a project's tools in dx.lock, or of your own",
         lock,
         _lock_arguments,
-        description="dx.lock is beside dx.toml. What is locked runs, wherever its tag moves to, until --upgrade.",
-        examples="dx lock\ndx lock --check\ndx lock --upgrade jq",
+        description="dx.lock is beside dx.toml: that of the project around, else of your own. What is locked runs,\n"
+        "wherever its tag moves to, until --upgrade.",
+        examples="dx lock\ndx lock --check\ndx lock --global\ndx lock --upgrade jq",
     ),
 )

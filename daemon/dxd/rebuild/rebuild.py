@@ -33,8 +33,8 @@ from dxd.rebuild.watching import same_watch, specs_of
 from dxd.store.builds import Builds
 from dxd.store.model import BuildId, Result
 from dxd.telemetry import get_logger
-from dxd.tools.catalogue import Catalogue
 from dxd.tools.model import OnChange, Tool
+from dxd.trust.tools import Tools
 from dxd.watch.model import Problem as Unwatched
 from dxd.watch.watcher import Watcher
 
@@ -54,12 +54,12 @@ class Rebuilds:
     """The images of tools that are built, and of all others by way of `Images`."""
 
     def __init__(
-        self, *, engine: Engine, images: Images, catalogue: Catalogue, hub: Hub, builds: Builds, trial: Trial,
+        self, *, engine: Engine, images: Images, tools: Tools, hub: Hub, builds: Builds, trial: Trial,
         serving: Serving, bases: Bases, pins: Pins,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._images = images
-        self._catalogue = catalogue
+        self._tools = tools
         self._hub = hub
         self._builds = builds
         self._trial = trial
@@ -140,7 +140,7 @@ class Rebuilds:
             await asyncio.sleep(LOOK_S)
 
     async def _look(self) -> None:
-        tools = {tool.name: tool for tool in self._catalogue.all() if tool.build is not None}
+        tools = {tool.name: tool for tool in self._tools.all() if tool.build is not None}
         for tool in tools.values():
             state = self._state(tool)
             if state.stale and tool.on_change is not OnChange.MANUAL and await self._serving.current(tool.name):
@@ -237,7 +237,7 @@ class Rebuilds:
             decision = decide(picture)
             if decision.do is Do.NOTHING:
                 if current is None:
-                    raise NotFound(f"{tool.name} has no build", f"run: dx add {tool.name}")
+                    raise NotFound(f"{tool.name} has no build", f"run: dx upgrade {tool.word}")
                 if picture.current == found.digest:
                     state.failure = None
                 return current
@@ -280,7 +280,7 @@ class Rebuilds:
 
     async def _base(self, ref: str, state: ToolState, progress: Progress) -> Image:
         """An image that the tool's is built on; that of another tool is brought up to date first."""
-        tool = self._bases.tool_of(ref)
+        tool = self._bases.tool_of(ref, state.tool)
         if tool is None or tool.name == state.tool.name:
             return await self._pins.base(state.tool, ref, progress)
         if await self._bases.leads_to(tool, state.tool.name):
@@ -337,7 +337,7 @@ class Rebuilds:
         tool = state.tool
         assert tool.build is not None
         building = asyncio.create_task(
-            self._images.build(tool.name, tool.build, found.digest, progress, builder=self._serving.names.instance)
+            self._images.build(tool.word, tool.build, found.digest, progress, builder=self._serving.names.instance)
         )
         replaced = asyncio.create_task(state.replaced.wait())
         try:
@@ -351,7 +351,7 @@ class Rebuilds:
     async def _ended(self, tool: Tool, build: BuildId, result: Result, made: ImageId | None, error: str) -> None:
         if result is not Result.GOOD and made is not None:
             with suppress(EngineTrouble):
-                held = await self._engine.images({TOOL_LABEL: tool.name})
+                held = await self._engine.images({TOOL_LABEL: tool.word})
                 if not any(each.tags for each in held if each.id == made):
                     await self._engine.remove_image(made)
         ended = await self._builds.end(build, result, image_id=made if result is Result.GOOD else None, error=error)

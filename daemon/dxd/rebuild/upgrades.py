@@ -16,9 +16,10 @@ from dxd.errors import DxError
 from dxd.images.images import Images
 from dxd.kit.progress import Progress
 from dxd.rebuild.bases import Bases
-from dxd.tools.catalogue import Catalogue
-from dxd.tools.lock import Lock
+from dxd.rebuild.names import word
+from dxd.tools.lock import Locks
 from dxd.tools.model import Tool
+from dxd.trust.tools import Tools
 
 MAX_QUESTIONS = 32
 """At the same time, to all registries together."""
@@ -72,16 +73,16 @@ class Upgrades:
     """Compares with registries, and pulls."""
 
     def __init__(
-        self, *, engine: Engine, images: Images, catalogue: Catalogue, bases: Bases, follow: Follow,
-        retire: Callable[[ImageId], None], lock: Lock,
+        self, *, engine: Engine, images: Images, tools: Tools, bases: Bases, follow: Follow,
+        retire: Callable[[ImageId], None], locks: Locks,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._images = images
-        self._catalogue = catalogue
+        self._tools = tools
         self._bases = bases
         self._follow = follow
         self._retire = retire
-        self._lock = lock
+        self._locks = locks
         self._questions = asyncio.Semaphore(MAX_QUESTIONS)
 
     async def outdated(self, names: Sequence[str] = ()) -> list[Compared]:
@@ -91,7 +92,7 @@ class Upgrades:
         """
         wanted: dict[tuple[str, str, bool], str] = {}
         broken = []
-        for tool in self._tools(names):
+        for tool in self._wanted(names):
             try:
                 for ref in await self._images_of(tool):
                     wanted[tool.name, ref, tool.build is not None] = ref
@@ -109,10 +110,10 @@ class Upgrades:
 
         A tool that fails stays as it was, and the others go on. What is locked stays, and a line says so.
         """
-        locked = self._lock.all()
+        locked = {each.name for each in self._tools.all() if self._locks.get(each) is not None}
         for name in names:
             if name in locked:
-                progress.note(f"{name} is locked; run: dx lock --upgrade {name}")
+                progress.note(f"{word(name)} is locked; run: dx lock --upgrade {word(name)}")
         compared = [each for each in await self.outdated(names) if each.tool not in locked]
         moved = {each.image for each in compared if each.standing is Standing.OUTDATED}
         failed: dict[str, str] = {}
@@ -128,7 +129,7 @@ class Upgrades:
             if before is not None and before.id != image.id:
                 self._retire(before.id)
         results = []
-        for tool in await self._affected(compared, moved):
+        for tool in await self._affected(compared, moved, names):
             of_tool = tuple(
                 dict.fromkeys(each.image for each in compared if each.tool == tool.name and each.image in pulled)
             )
@@ -145,20 +146,25 @@ class Upgrades:
         done = {each.tool for each in results}
         return [*results, *(Upgraded(tool, (), reason) for tool, reason in unknown.items() if tool not in done)]
 
-    async def _affected(self, compared: Iterable[Compared], moved: set[str]) -> list[Tool]:
-        """The tools of those images, and all that are built on these tools; those that need another come after it."""
-        affected: list[str] = [each.name for each in self._catalogue.all() if _is_of(each, compared, moved)]
-        built = [each for each in self._catalogue.all() if each.build is not None]
+    async def _affected(self, compared: Iterable[Compared], moved: set[str], names: Sequence[str]) -> list[Tool]:
+        """The tools of those images, and those that are named and built, and all that are built on these tools; those
+        that need another come after it.
+        """
+        affected: list[str] = [
+            each.name for each in self._tools.all()
+            if _is_of(each, compared, moved) or (each.name in names and each.build is not None)
+        ]  # fmt: skip
+        built = [each for each in self._tools.all() if each.build is not None]
         needs: dict[str, set[str]] = {}
         for tool in built:
             try:
                 refs = await self._bases.named(tool)
             except DxError:  # its own trouble, which its next build tells
                 continue
-            needs[tool.name] = {below.name for each in refs if (below := self._bases.tool_of(each)) is not None}
+            needs[tool.name] = {below.name for each in refs if (below := self._bases.tool_of(each, tool)) is not None}
         while more := [name for name, below in needs.items() if name not in affected and below & set(affected)]:
             affected += more
-        return [each for name in affected for each in self._catalogue.all() if each.name == name]
+        return [each for name in affected for each in self._tools.all() if each.name == name]
 
     async def _compare(self, ref: str) -> tuple[Standing, str | None, str | None, str]:
         """How the image stands, its digest here, the registry's, and why that is not known."""
@@ -179,13 +185,13 @@ class Upgrades:
             return Standing.UNKNOWN, held, None, error.line()
         return Standing.CURRENT if offered == held else Standing.OUTDATED, held, offered, ""
 
-    def _tools(self, names: Sequence[str]) -> Sequence[Tool]:
-        return [self._catalogue.get(name) for name in dict.fromkeys(names)] if names else self._catalogue.all()
+    def _wanted(self, names: Sequence[str]) -> Sequence[Tool]:
+        return [self._tools.get(name) for name in dict.fromkeys(names)] if names else self._tools.all()
 
     async def _images_of(self, tool: Tool) -> Sequence[str]:
         if tool.image is not None:
             return (tool.image,)
-        return [each for each in await self._bases.named(tool) if self._bases.tool_of(each) is None]
+        return [each for each in await self._bases.named(tool) if self._bases.tool_of(each, tool) is None]
 
 
 def _is_of(tool: Tool, compared: Iterable[Compared], moved: set[str]) -> bool:
