@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -153,14 +154,11 @@ def test_a_run_asks_on_its_terminal(house: House, project: Path) -> None:
 
 def test_a_run_by_python_asks_too(house: House, project: Path) -> None:
     """`python -m dx run` does what the launcher does: it asks, and is no tool where it is none."""
-    python = python_for(house.person.name)
-    refused = subprocess.run([python, "-m", "dx", "run", "made"], check=False,
-                             **house.options({"cwd": project, "capture_output": True, "stdin": subprocess.DEVNULL}))  # fmt: skip
-    assert refused.returncode == 126
-    terminal = pexpect.spawn(
-        "/bin/sh", ["-c", f"{python} -m dx run made again >out; echo status $?"],
-        cwd=str(project), env=house.env, timeout=60,
-    )  # fmt: skip
+    command = [*python_for(house.person.uid), "-m", "dx", "run", "made"]
+    options = house.options({"cwd": project, "capture_output": True, "stdin": subprocess.DEVNULL})
+    assert subprocess.run(command, check=False, **options).returncode == 126
+    line = f"{shlex.join(command)} again >out; echo status $?"
+    terminal = pexpect.spawn("/bin/sh", ["-c", line], cwd=str(project), env=house.env, timeout=60)
     terminal.expect(b"Allow that")
     terminal.sendline(b"y")
     terminal.expect(b"status 0")

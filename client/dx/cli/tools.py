@@ -25,11 +25,14 @@ def ls(given: Namespace) -> int:
         for line in [line for tool in tools for line in ([tool["name"]] if given.names else _commands(tool))]:
             print(line)
     elif tools:
-        rows = [
-            (tool["name"], " ".join(_commands(tool)), _source(tool), tool["network"], tool["project"] or "you")
-            for tool in tools
+        headings: tuple[str, ...] = ("TOOL", "COMMANDS", "IMAGE", "NETWORK")
+        rows: list[tuple[str, ...]] = [
+            (tool["name"], " ".join(_commands(tool)), _source(tool), tool["network"]) for tool in tools
         ]
-        print(screen.table(("TOOL", "COMMANDS", "IMAGE", "NETWORK", "OF"), rows))
+        if any(tool["project"] for tool in tools):
+            headings = (*headings, "PROJECT")
+            rows = [(*row, tool["project"] or "") for row, tool in zip(rows, tools, strict=True)]
+        print(screen.table(headings, rows))
     else:
         screen.say("There are no tools yet. The first: dx add NAME IMAGE")
     if not (given.names or given.commands):

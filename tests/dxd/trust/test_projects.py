@@ -64,7 +64,7 @@ async def test_a_tool_is_the_projects_own(desk: Desk, project: Path) -> None:
     jq = desk.tools.of_project("jq", os.fsencode(project / "deep" / "er"))
     assert jq is not None
     assert (jq.word, jq.offers, jq.project) == ("jq", ("jq",), project)
-    assert desk.tools.get(jq.name) is jq
+    assert desk.tools.get(jq.name) == jq
     made = {each.word: each.on_change for each in desk.tools.here(os.fsencode(project))}
     assert made == {"jq": OnChange.SERVE, "a": OnChange.WAIT, "b": OnChange.SERVE}
     assert mean(desk, "jq", project.parent) == ""
@@ -171,9 +171,8 @@ async def test_the_users_own_file_makes_no_project(desk: Desk) -> None:
 
 async def test_a_project_hides_what_it_redefines(desk: Desk, project: Path) -> None:
     """By the name of a tool, or by a command."""
-    desk.own.write_text(
-        '[tools.jq]\nimage = "mine"\n[tools.kit]\nimage = "kit"\ncommands = ["cc"]\n[tools.x]\nimage = "x"\n'
-    )
+    kit = '[tools.kit]\nimage = "kit"\ncommands = ["cc"]\n'
+    desk.own.write_text(f'[tools.jq]\nimage = "mine"\n{kit}[tools.x]\nimage = "x"\n')
     write(project, '[tools.jq]\nimage = "jq"\n[tools.cc]\nimage = "cc"\n')
     assert [each.word for each in desk.tools.here(os.fsencode(project))] == ["jq", "cc", "x"]
     assert [each.word for each in desk.tools.here(b"/")] == ["jq", "kit", "x"]
