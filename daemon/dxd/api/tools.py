@@ -43,7 +43,7 @@ _TOOL = Parameter(
 _CWD = Parameter(
     "cwd",
     "Where names are to mean something: inside a project its tools come first",
-    {"type": "string", "pattern": "^/"},
+    reading.ABSOLUTE_PATH,
 )
 
 
@@ -68,7 +68,6 @@ class ToolRoutes:
                 tag="tools",
                 answers=(Answer(200, "In the order of dx.toml", tool_types.Tools),),
                 query=(_CWD,),
-                errors=(Refused,),
             ),
             Route(
                 id="showTool",
@@ -80,7 +79,7 @@ class ToolRoutes:
                 answers=(Answer(200, "The tool", tool_types.Tool),),
                 path_parameters=(_TOOL,),
                 query=(_CWD,),
-                errors=(UnknownTool, NotTrusted, BadDefinition, Refused),
+                errors=(UnknownTool, NotTrusted, BadDefinition),
             ),
             Route(
                 id="putTool",
@@ -230,9 +229,7 @@ def parse_body(name: str, body: tool_types.ToolBody) -> Tool:
 
 
 def _cwd(request: web.Request) -> bytes | None:
-    given = reading.read_query(request, "cwd").get("cwd")
-    if given is not None and (not given.startswith("/") or "\0" in given):
-        raise Refused("the current directory is not absolute", "name it from / on")
+    given = reading.absolute_path(reading.read_query(request, "cwd").get("cwd"), "cwd")
     return None if given is None else os.fsencode(given)
 
 

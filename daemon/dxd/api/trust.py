@@ -9,7 +9,7 @@ from aiohttp import web
 from dxd.api import errors, reading, trust_types, types
 from dxd.api.ports import Projects, Shims
 from dxd.api.route import Answer, Parameter, Route
-from dxd.errors import BadDefinition, BadRequest, Conflict, DxError, NotFound, Refused
+from dxd.errors import BadDefinition, BadRequest, Conflict, DxError, NotFound
 from dxd.telemetry import get_logger
 from dxd.trust.projects import Review
 
@@ -17,7 +17,7 @@ log = get_logger("api")
 
 _BODY = msgspec.json.Decoder(trust_types.TrustBody)
 _DIRECTORY = Parameter(
-    "directory", "The project's, absolute; without it the answer is about all", {"type": "string", "pattern": "^/"}
+    "directory", "The project's, absolute; without it the answer is about all", reading.ABSOLUTE_PATH
 )
 
 
@@ -84,7 +84,9 @@ class TrustRoutes:
     async def _allow(self, request: web.Request) -> web.StreamResponse:
         reading.read_query(request)
         body = await reading.read_json(request, _BODY)
-        await self._projects.allow(Path(body.directory), body.digest)
+        directory = reading.absolute_path(body.directory, "directory")
+        assert directory is not None
+        await self._projects.allow(directory, body.digest)
         await self._follow()
         return web.Response(status=204)
 
@@ -105,12 +107,7 @@ class TrustRoutes:
 
 
 def _directory(request: web.Request) -> Path | None:
-    given = reading.read_query(request, "directory").get("directory")
-    if given is None:
-        return None
-    if not given.startswith("/") or "\0" in given:
-        raise Refused("the directory is not absolute", "name it from / on")
-    return Path(given)
+    return reading.absolute_path(reading.read_query(request, "directory").get("directory"), "directory")
 
 
 def review_json(it: Review) -> trust_types.Review:

@@ -1,7 +1,6 @@
 """Upgrades and the lock: what registries have anew, taking it, and staying with what there is."""
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import msgspec
 from aiohttp import web
@@ -96,10 +95,10 @@ class UpgradeRoutes:
     async def _lock(self, request: web.Request) -> web.StreamResponse:
         reading.read_query(request)
         body = await reading.read_json(request, _LOCK)
+        project = reading.absolute_path(body.project, "project")
         names = None if body.upgrade is None else [check_name(each) for each in body.upgrade]
 
         async def work(lines: Lines) -> msgspec.Struct:
-            project = None if body.project is None else Path(body.project)
             if body.check:
                 found = await self._locking.check(project, lines)
             else:
