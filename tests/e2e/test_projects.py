@@ -69,9 +69,12 @@ def test_nothing_of_a_project_counts_before_it_is_trusted(house: House, project:
         assert b"is not trusted" in refused.stderr
         assert f"dx trust {project}".encode() in refused.stderr
     assert json.loads(house.dx(["builds", "--json"]).stdout) == {"builds": []}
+    listed = house.dx(["ls"], cwd=project)
+    assert b"asks for what is not allowed yet" in listed.stderr
     asked = house.dx(["trust"], cwd=project)
     assert (asked.returncode, asked.stdout) == (126, b"")
     trust(house, project)
+    assert house.dx(["ls"], cwd=project).stderr == b""
     assert house.run(["echo", "hello"], cwd=project).stdout == b"hello\n"
     assert house.run(["made", "hello"], cwd=project / "tool").stdout == b"made one hello\n"
 

@@ -1,9 +1,14 @@
 """`dx ls`, `dx show` and `dx rm`: the tools that are defined."""
 
+from typing import TYPE_CHECKING
+
 from dx.answers import Build, Mount, Tool
 from dx.cli import link, screen
 from dx.cli.verb import EXIT_DX, Namespace, Parser, Verb, add_json
 from dx.errors import ClientError
+
+if TYPE_CHECKING:
+    from dx.api import Client
 
 
 def _ls_arguments(parser: Parser) -> None:
@@ -36,12 +41,24 @@ def ls(given: Namespace) -> int:
     else:
         screen.say("There are no tools yet. The first: dx add NAME IMAGE")
     if not (given.names or given.commands):
+        if any(tool["project"] for tool in tools) and not given.all:
+            _say_untrusted(client, next(tool["project"] for tool in tools if tool["project"]))
         status = client.status()
         if problem := status["problem"]:
             screen.complain(problem, "until then the last good definitions serve; mend it with: dx edit")
         for failed in status["failed_builds"]:
             screen.complain(failed["reason"], "until it is mended the build before it serves")
     return 0
+
+
+def _say_untrusted(client: "Client", project: str | None) -> None:
+    review = client.reviews(project)[0]
+    if review["problem"]:
+        screen.complain(review["problem"])
+    elif review["new"]:
+        screen.complain(
+            f"{project} asks for what is not allowed yet", "until then such tools do not run; see: dx trust"
+        )
 
 
 def _show_arguments(parser: Parser) -> None:
