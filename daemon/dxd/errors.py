@@ -19,6 +19,12 @@ from pathlib import Path
 from typing import ClassVar
 
 
+def one_line(text: str) -> str:
+    """Fit for a terminal, whoever chose the words: no line of its own, and no control character that works."""
+    line = " ".join(text.split())
+    return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
 class DxError(Exception):
     """A failure that the user is told of: `message` says what, `hint` what to do about it."""
 
@@ -31,8 +37,7 @@ class DxError(Exception):
 
     def line(self) -> str:
         """Message and hint on one line, as the launcher prints them."""
-        text = f"{self.message}; {self.hint}" if self.hint else self.message
-        return " ".join(text.split())
+        return one_line(f"{self.message}; {self.hint}" if self.hint else self.message)
 
 
 class Refused(DxError):

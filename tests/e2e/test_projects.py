@@ -250,6 +250,16 @@ def test_a_broken_file_of_a_project_that_is_trusted_is_an_error(house: House, pr
     assert f"{project}/dx.toml".encode() in broken.stderr
 
 
+def test_what_a_project_says_cannot_write_to_the_terminal(house: House, project: Path, image: str) -> None:
+    """What is refused is shown before anything is trusted, by the launcher and by `dx trust`."""
+    hostile = '"\\u001b]0;owned\\u0007*"'
+    append(project, f"""\n[tools.evil]\nimage = "{image}"\nenv = [{hostile}]\n""")
+    for words in (["run", "evil"], ["trust", "--json"], ["trust"], ["ls"]):
+        shown = house.dx(words, cwd=project)
+        assert b"\x1b" not in shown.stdout + shown.stderr
+    assert b"\\x1b]0;owned" in house.run(["evil"], cwd=project).stderr
+
+
 def test_a_project_says_nothing_about_the_daemon(house: House, project: Path) -> None:
     """Its settings are the user's."""
     append(project, "\n[daemon]\nidle_s = 1\n")

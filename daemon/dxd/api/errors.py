@@ -100,7 +100,7 @@ def respond(error: DxError, *, binary: bool = False) -> web.Response:
 
 def record(error: DxError) -> bytes:
     """The error as the last record of a lease's answer."""
-    line = error.line().encode(errors="backslashreplace")
+    line = error.line().encode()
     last = protocol.record(protocol.A_ERROR, protocol.U32.pack(_EXITS.get(type(error), EXIT_DX)) + line)
     if isinstance(error, NotTrusted) and error.project is not None:
         return protocol.record(protocol.A_PROJECT, os.fsencode(error.project)) + last
