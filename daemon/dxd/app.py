@@ -110,6 +110,8 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         serving=serving,
         bases=bases,
         pins=Pins(locks=locks, tools=tools, images=images, engine=engine),
+        limit_s=settings.build_limit_s,
+        replace=pool.replace,
     )
     history = History(
         engine=engine,
@@ -232,6 +234,7 @@ class EngineWatch:
         self._images.clear()
         await self._pool.adopt()
         self._is_adopted()
+        self._rebuilds.engine_is_back()
 
     def _lost(self, error: EngineTrouble) -> None:
         log.warning("engine lost", reason=error.line())

@@ -7,7 +7,7 @@
     ├── ImageTrouble     the image has to change, or be there
     │   └── ImageMissing · WrongArchitecture · BuildFailed
     ├── EngineTrouble    the engine has to be started or mended
-    │   └── EngineDown · EngineTimeout · EngineError
+    │   └── EngineDown · EngineTimeout · EngineError · EngineFull
     └── Internal         dx has to be mended, or is about to stop
         └── AgentFailed · Stopping
 
@@ -131,6 +131,10 @@ class EngineTimeout(EngineTrouble):
 
 class EngineError(EngineTrouble):
     code = "engine-error"
+
+
+class EngineFull(EngineTrouble):
+    code = "engine-full"
 
 
 class Internal(DxError):

@@ -6,10 +6,17 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.house import House, docker
 from tests.waiting import until
 
 BUILD_S = 60.0
+TOLD_LINES = 21
+"""The last of a step that failed, and what is to be done."""
+
+waiting = pytest.mark.parametrize("project", [{"on_change": "'wait'"}], indirect=True)
+"""Runs of the tool wait for its build."""
 
 
 class Project:
@@ -78,6 +85,40 @@ class Project:
     def images(self) -> list[str]:
         """The ids of all images that were built for the tool, with a name or without."""
         return docker("image", "ls", "--quiet", "--no-trunc", "--filter", f"label=dev.dx.tool={self.tool}").split()
+
+    def ended(self, result: str) -> dict[str, Any]:
+        """The latest build, once it has ended in that way."""
+        until(lambda: self.builds()[0]["result"] == result, f"the latest build is {result}", deadline_s=BUILD_S)
+        return self.builds()[0]
+
+    def log(self, build: dict[str, Any]) -> str:
+        """What a build said."""
+        done = self.house.dx(["builds", "log", str(build["id"])])
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode()
+
+    def still(self, word: str = "first", *said: str) -> None:
+        """A run takes the old build, and its last word of the new one is a line that has these words in it."""
+        done = self.house.run([self.tool], timeout=BUILD_S)
+        assert (done.returncode, done.stdout.decode().strip()) == (0, word), done.stderr
+        lines = done.stderr.decode().splitlines()
+        assert len(lines) <= TOLD_LINES, lines
+        assert bool(lines) == bool(said), lines
+        for each in said:
+            assert each in lines[-1], lines
+
+    def is_tidy(self) -> bool:
+        """Whether each image of the tool has a name, each of its containers the one that serves, each build an end."""
+        try:
+            ids = {
+                tag: docker("image", "inspect", "--format", "{{.Id}}", f"dx/{self.tool}:{tag}") for tag in self.tags()
+            }
+            used = {docker("inspect", "--format", "{{.Image}}", each) for each in self.house.containers()}
+        except AssertionError:  # one has gone just now
+            return False
+        images = set(self.images())
+        serving = {image for tag, image in ids.items() if tag.startswith("is-")}
+        return images == set(ids.values()) and used & images <= serving and all(b["result"] for b in self.builds())
 
     def becomes(self, word: str) -> None:
         """Runs print the word after a while, and nothing else than what they printed before meanwhile."""
