@@ -12,8 +12,8 @@ from tests.house import House, docker
 from tests.waiting import until
 
 BUILD_S = 60.0
-TOLD_LINES = 21
-"""The last of a step that failed, and what is to be done."""
+TOLD_LINES = 30
+"""Steps that took long, the last twenty lines of the one that failed, and what is to be done."""
 
 waiting = pytest.mark.parametrize("project", [{"on_change": "'wait'"}], indirect=True)
 """Runs of the tool wait for its build."""
