@@ -15,6 +15,9 @@ BUILD_S = 60.0
 TOLD_LINES = 30
 """Steps that took long, the last twenty lines of the one that failed, and what is to be done."""
 
+PEAK_BYTES = 64 << 20
+"""What a build may add to the daemon's memory: some MiB of the context, the log's 4, and what Python keeps."""
+
 waiting = pytest.mark.parametrize("project", [{"on_change": "'wait'"}], indirect=True)
 """Runs of the tool wait for its build."""
 
@@ -135,3 +138,20 @@ class Project:
             docker("image", "rm", "--force", f"dx/{self.tool}:{tag}")
         for image in set(self.images()):
             docker("image", "rm", "--force", image)
+
+
+def peak_bytes(house: House) -> int:
+    """The most memory that the daemon had so far."""
+    lines = Path(f"/proc/{house.daemon}/status").read_text(encoding="ascii").splitlines()
+    return int(next(each for each in lines if each.startswith("VmHWM:")).split()[1]) * 1024
+
+
+def steps(project: Project, *lines: str) -> None:
+    """Replace the Dockerfile."""
+    whole = (f"FROM {project.image}", "COPY word /word", *lines, 'ENTRYPOINT ["cat", "/word"]\n')
+    project.put("Dockerfile", "\n".join(whole))
+
+
+def tidy(project: Project) -> None:
+    """See that nothing half made is left."""
+    until(project.is_tidy, "nothing is left of it", deadline_s=BUILD_S)

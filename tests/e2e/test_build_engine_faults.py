@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.project import BUILD_S, Project
+from tests.e2e.project import BUILD_S, Project, steps
 from tests.fakes.private_engine import SUDO, PrivateEngine
 from tests.house import ME, House
 from tests.waiting import until
@@ -48,22 +48,16 @@ def images(engine: PrivateEngine, project: Project) -> set[str]:
     return set(engine.docker("image", "ls", "--quiet", "--no-trunc", "--filter", label).split())
 
 
-def dockerfile(project: Project, *lines: str) -> None:
-    """Replace it."""
-    whole = (f"FROM {project.image}", "COPY word /word", *lines, 'ENTRYPOINT ["cat", "/word"]\n')
-    project.put("Dockerfile", "\n".join(whole))
-
-
 def test_a_step_that_fills_the_disk(small: PrivateEngine, image: str) -> None:
     """The old build serves, and the disk is named; when the step is content with less, it is built."""
     with built(small, image) as project:
         before = images(small, project)
-        dockerfile(project, "RUN dd if=/dev/zero of=/big bs=1M count=1000")
+        steps(project, "RUN dd if=/dev/zero of=/big bs=1M count=1000")
         project.still("first", "No space left on device", "the engine's disk is full", "dx prune")
         assert project.builds()[0]["result"] == "cancelled"
         assert "No space left on device" in project.log(project.builds()[0])
         until(lambda: images(small, project) == before, "nothing is left of it")
-        dockerfile(project, "RUN echo second > /word")
+        steps(project, "RUN echo second > /word")
         assert project.run() == "second"
 
 
@@ -108,7 +102,7 @@ def test_a_step_that_takes_too_much_memory(image: str) -> None:
             engine.load(image)
             with built(engine, image) as project:
                 before = images(engine, project)
-                dockerfile(project, "RUN head -c 100000000 /dev/zero | tail -c 90000000 > /dev/null")
+                steps(project, "RUN head -c 100000000 /dev/zero | tail -c 90000000 > /dev/null")
                 project.still("first", "killed (exit code 137)", "memory")
                 until(lambda: images(engine, project) == before, "nothing is left of it")
     finally:
@@ -124,7 +118,7 @@ def test_an_engine_that_restarts_in_a_build(image: str) -> None:
     with PrivateEngine("", BRIDGE) as engine:
         engine.load(image)
         with built(engine, image) as project:
-            dockerfile(project, f"ENV N={secrets.token_hex(4)}", "RUN sleep 3")
+            steps(project, f"ENV N={secrets.token_hex(4)}", "RUN sleep 3")
             project.put("word", "second\n")
             with project.house.popen(["run", project.tool], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
                 until(lambda: "sleep 3" in project.log(project.builds()[0]), "it is at it", deadline_s=BUILD_S)

@@ -21,8 +21,7 @@ from dxd.images.reading import identified
 from dxd.images.shared import Shared
 from dxd.images.weight import LARGE_BYTES, biggest
 from dxd.kit.hub import Hub
-from dxd.kit.plain import Whole
-from dxd.kit.progress import Progress, Silent, Step
+from dxd.kit.progress import Progress, Silent
 from dxd.kit.tasks import Tasks
 from dxd.rebuild import notice
 from dxd.rebuild.bases import Bases
@@ -32,6 +31,7 @@ from dxd.rebuild.policy import Do, Picture, decide
 from dxd.rebuild.serving import Serving
 from dxd.rebuild.state import Failure, ToolState
 from dxd.rebuild.terminal import session_of
+from dxd.rebuild.told import Told
 from dxd.rebuild.watching import same_watch, specs_of
 from dxd.store.builds import Builds
 from dxd.store.model import BuildId, Result
@@ -350,7 +350,7 @@ class Rebuilds:
         packed = found.parts.packed()
         build = await self._builds.begin(tool.name, found.digest, cause=why, asked_by=asked_by, parts=packed)
         self._hub.publish("build.started", tool=tool.name, build=build, cause=why)
-        told = _Told(progress, partial(self._builds.tell, build))
+        told = Told(progress, partial(self._builds.tell, build))
         state.building = found.digest
         state.replaced.clear()
         if state.stale:  # something has changed since its files were looked at
@@ -434,27 +434,3 @@ class Rebuilds:
 
 def _span(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:g} s"
-
-
-class _Told:
-    """Progress that is kept in the build's log as well."""
-
-    def __init__(self, progress: Progress, tell: Callable[[str], None]) -> None:
-        self._progress = progress
-        self._tell = tell
-        self._whole = Whole(tell)
-
-    def note(self, text: str) -> None:
-        """Pass it on."""
-        self._tell(text)
-        self._progress.note(text)
-
-    def progress(self, text: str) -> None:
-        """Pass it on."""
-        self._tell(text)
-        self._progress.progress(text)
-
-    def step(self, step: Step) -> None:
-        """Pass it on; the log has every line that it printed."""
-        self._whole.step(step)
-        self._progress.step(step)
