@@ -16,8 +16,12 @@ from pathlib import Path
 
 EXAMPLES = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
-TOOLS = ("demo-busybox", "demo-jq")
+TOOLS = ("demo-busybox", "demo-jq", "demo-greet")
 """Names that are nobody's own: their images are replaced and removed here."""
+PROJECT = {
+    "dx.toml": f'[tools.{TOOLS[2]}]\nbuild = "."\n',
+    "Dockerfile": f'FROM dx/{TOOLS[0]}\nENTRYPOINT ["echo", "good morning,"]\n',
+}
 COMMANDS = ("awk", "cat", "head", "sed", "sh", "sort", "true", "uniq", "wc")
 ROUNDS = 15
 """Of each way to run a command; the ways take turns, so that whatever else the machine does hits all alike."""
@@ -38,6 +42,10 @@ class Demo:
         self.work.mkdir()
         (self.work / "words.txt").write_text(WORDS)
         (self.work / "data.json").write_text(JSON)
+        self.project = self.work / "project"
+        self.project.mkdir()
+        for name, text in PROJECT.items():
+            (self.project / name).write_text(text)
         self.environ = dict(os.environ, PATH=f"{BIN}:{os.environ['PATH']}")
         for kind in ("config", "state", "data", "runtime"):
             (home / kind).mkdir(mode=0o700)
@@ -97,6 +105,12 @@ class Demo:
             "sh -c 'echo gone > ~/note; cat ~/note'; sh -c 'cat ~/note 2>/dev/null || echo not there'",
             "gone not there",
         )
+
+        self.say("A project with a tool of its own, built once you trust it, and again when its Dockerfile changes")
+        self.show("cd project && cat dx.toml && dx trust --yes")
+        self.show(f"cd project && {TOOLS[2]} world", "good morning, world")
+        self.show(f"cd project && sed -i s/morning/evening/ Dockerfile && {TOOLS[2]} world", "good evening, world")
+        self.show(f"cd project && dx builds {TOOLS[2]}")
         self.compare()
 
     def compare(self) -> None:
@@ -147,8 +161,10 @@ class Demo:
             self.quietly("docker", "rm", "-f", self.container)
         self.quietly("dx", "stop", "--all")
         self.quietly("dx", "daemon", "stop")
-        for tool in TOOLS:
-            self.quietly("docker", "rmi", "-f", f"dx/{tool}:latest")
+        for tool in TOOLS[::-1]:
+            images = self.quietly("docker", "images", "--quiet", "--no-trunc", "--filter", f"label=dev.dx.tool={tool}")
+            if images:
+                self.quietly("docker", "rmi", "-f", *set(images.split()))
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ import asyncio
 import fcntl
 import hashlib
 import io
+import json
 import os
 import pwd
 import secrets
@@ -308,7 +309,7 @@ def volumes_of(instance: str) -> list[str]:
 
 
 class Forwarder:
-    """The engine's socket under another name and for another user, by a thread of its own."""
+    """The engine's socket under another name and for another user, by a thread of its own, until `close`."""
 
     def __init__(self, path: Path, person: Person) -> None:
         self.address = f"unix://{path}"
@@ -324,6 +325,24 @@ class Forwarder:
     def requests(self) -> list[str]:
         """The request lines that came by."""
         return self._proxy.requests
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def refuse(self, request: bytes, message: str) -> None:
+        """Answer the next request with these bytes in its head as an engine does that cannot."""
+        body = json.dumps({"message": message}).encode()
+        head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        self._loop.call_soon_threadsafe(self._proxy.answer, request, head + body)
+
+    def trap(self, request: str, *, answered: bool) -> threading.Event:
+        """Set when the next request with that text in its line has come, or its answer; it goes no further."""
+        caught = threading.Event()
+        self._loop.call_soon_threadsafe(self._proxy.catch, request, caught.set, answered)
+        return caught
 
     def close(self) -> None:
         """Take the socket away."""

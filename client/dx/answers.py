@@ -77,6 +77,19 @@ class Tool(TypedDict):
     devices: list[str]
     gpus: Literal["all"] | list[str] | None
     share: list[str]
+    project: str | None
+    """Directory of the project that has it."""
+
+
+class Review(TypedDict):
+    """What a project asks for."""
+
+    directory: str
+    asks: list[str]
+    new: list[str]
+    """What is not allowed yet."""
+    digest: str
+    problem: str | None
 
 
 class Shims(TypedDict):

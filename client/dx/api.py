@@ -27,6 +27,7 @@ from dx.answers import (
     LockLine,
     PrepareLine,
     PushLine,
+    Review,
     Run,
     Shims,
     Status,
@@ -65,15 +66,29 @@ class Client:
         """Have the daemon stop in its own time; runs go on."""
         self._ask("POST", "/v1/daemon/stop", any_version=True)
 
-    def tools(self) -> list[Tool]:
-        """Every tool."""
-        tools: list[Tool] = self._ask("GET", "/v1/tools")["tools"]
+    def tools(self, cwd: str | None = None) -> list[Tool]:
+        """Every tool, or those that are meant in a directory: inside a project its own come first."""
+        tools: list[Tool] = self._ask("GET", "/v1/tools" + _cwd(cwd))["tools"]
         return tools
 
-    def tool(self, name: str) -> Tool:
-        """One tool."""
-        tool: Tool = self._ask("GET", f"/v1/tools/{quote(name)}")
+    def tool(self, name: str, cwd: str | None = None) -> Tool:
+        """One tool by its whole name, or by what it is called in a directory."""
+        tool: Tool = self._ask("GET", f"/v1/tools/{quote(name)}" + _cwd(cwd))
         return tool
+
+    def reviews(self, directory: str | None = None) -> list[Review]:
+        """What a project asks for, or each of which something is allowed."""
+        target = "/v1/trust" if directory is None else f"/v1/trust?directory={quote(directory)}"
+        projects: list[Review] = self._ask("GET", target)["projects"]
+        return projects
+
+    def trust(self, directory: str, digest: str) -> None:
+        """Allow a project what the review of that digest showed."""
+        self._ask("POST", "/v1/trust", {"directory": directory, "digest": digest})
+
+    def distrust(self, directory: str) -> None:
+        """Allow a project nothing any more."""
+        self._ask("DELETE", f"/v1/trust?directory={quote(directory)}")
 
     def put_tool(self, name: str, definition: Definition) -> Tool:
         """Define a tool, in place of one that has the name; paths are absolute."""
@@ -183,12 +198,15 @@ class Client:
         body = {"tools": [*tools], "labels": labels, "allow": [*allow], "keep": keep}
         yield from self._stream("POST", "/v1/upgrade", body, last="upgraded")
 
-    def lock(self, *, check: bool = False, upgrade: Sequence[str] | None = None) -> Iterator[LockLine]:
-        """Write dx.lock, or check it; yields lines until the last, which has `complaints`.
+    def lock(
+        self, project: str | None = None, *, check: bool = False, upgrade: Sequence[str] | None = None
+    ) -> Iterator[LockLine]:
+        """Write dx.lock, the user's or that of a project by its directory, or check it; yields lines until the last,
+        which has `complaints`.
 
         What is locked stays so, but for the tools of `upgrade`: all, where that is empty.
         """
-        body = {"check": check, "upgrade": None if upgrade is None else [*upgrade]}
+        body = {"project": project, "check": check, "upgrade": None if upgrade is None else [*upgrade]}
         yield from self._stream("POST", "/v1/lock", body, last="complaints")
 
     def runs(self, state: Literal["live", "finished"] | None = None) -> list[Run]:
@@ -305,3 +323,7 @@ def _refusal(status: int, data: bytes) -> ClientError:
     except (ValueError, LookupError, TypeError, AttributeError):
         text = " ".join(data[:MAX_SHOWN].decode(errors="replace").split())
         return BadAnswer(f"the daemon answered with status {status}: {text}", "run: dx daemon restart")
+
+
+def _cwd(cwd: str | None) -> str:
+    return "" if cwd is None else f"?cwd={quote(cwd)}"

@@ -112,7 +112,7 @@ def request(
 
 def quote(part: str) -> str:
     """One part of a path, or a value of a query, with every character escaped that could mean something."""
-    return "".join(chr(c) if chr(c) in _PLAIN else f"%{c:02X}" for c in part.encode())
+    return "".join(chr(c) if chr(c) in _PLAIN else f"%{c:02X}" for c in part.encode(errors="surrogateescape"))
 
 
 def _connect(path: str, timeout_s: float | None) -> socket.socket:

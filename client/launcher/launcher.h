@@ -5,6 +5,7 @@
  *   daemon.c   connect to the daemon, start it where none answers
  *   lease.c    ask for a run: one HTTP request, records both ways
  *   caller.c   what a run inherits besides argv and environment
+ *   native.c   a shim outside of the project whose command it is
  *   grants.c   open the paths of the lease as detached mounts
  *   terminal.c the caller's terminal, its modes, and bytes between it and the run's
  *   guard.c    a process that restores the terminal where this one was killed
@@ -61,10 +62,20 @@ struct lease {
     size_t ngrants;
     struct lease_grant grants[MAX_LEASE_GRANTS];
     bool still_alive; /* the answer to `late`: wait on */
+    bool again;       /* no lease, but asking again may give one */
+    bool native;
+    const char *project;
 };
 
 /* main.c: have the Python client take the place of this program. */
 void give_way(const struct request *request) __attribute__((noreturn));
+/* Ask on the terminal, once, whether the project may do what it asks for; false where there is none to ask on, too. */
+bool trust_ask(const char *project);
+/* What is run now is not inside this run. */
+void depth_leave(void);
+
+/* native.c: become the next program of that name on PATH; returns where there is none. */
+void native_exec(const struct request *request);
 
 /* lease.c: ask, show notes and progress, dies with the daemon's message where there is no lease. */
 void lease_ask(const struct request *request, struct lease *lease);

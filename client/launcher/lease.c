@@ -208,11 +208,22 @@ static void take(const struct request *request, struct lease *lease, uint32_t ty
         break;
     case DX_A_ERROR:
         show(DX_A_NOTE, "", 0);
+        if (lease->native && request->shim)
+            native_exec(request);
+        lease->again = lease->project && trust_ask(lease->project);
+        if (lease->again)
+            break;
         if (length >= 4) {
             memcpy(&code, payload, 4);
             die((int)code, "%.*s", (int)(length - 4), payload + 4);
         }
         die(EXIT_DX, "the daemon refused the run");
+    case DX_A_PROJECT:
+        lease->project = text_of(payload, length);
+        break;
+    case DX_A_NATIVE:
+        lease->native = true;
+        break;
     case DX_A_PORTABLE:
         show(DX_A_NOTE, "", 0);
         give_way(request);
@@ -240,6 +251,7 @@ static bool ask_once(const struct request *request, const struct body *body, str
             whole = record.type == DX_A_GO || record.type == DX_A_WAIT;
             if (record.type != DX_A_GO)
                 take(request, lease, record.type, payload, record.length);
+            whole = whole || lease->again;
         }
         show(DX_A_NOTE, "", 0);
     }
@@ -250,8 +262,8 @@ static bool ask_once(const struct request *request, const struct body *body, str
 void lease_ask(const struct request *request, struct lease *lease) {
     struct body body = {0};
     write_request(&body, request);
-    for (int tries = 1; !ask_once(request, &body, lease); tries++)
-        if (tries == TRIES)
+    for (int tries = 1; !ask_once(request, &body, lease) || lease->again; tries++)
+        if (tries == TRIES && !lease->again)
             die(EXIT_DX, "the daemon ended before it had answered; try again, or see: dx daemon logs");
     free(body.bytes);
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MAX_OPTIONS 256
@@ -69,6 +70,17 @@ static void guard_recursion(void) {
     setenv(DEPTH, next, 1);
 }
 
+void depth_leave(void) {
+    const char *value = getenv(DEPTH);
+    char before[16];
+    int depth = value ? atoi(value) : 0;
+    snprintf(before, sizeof before, "%d", depth - 1);
+    if (depth > 1)
+        setenv(DEPTH, before, 1);
+    else
+        unsetenv(DEPTH);
+}
+
 static void run_cli(char **argv) __attribute__((noreturn));
 static void run_cli(char **argv) {
     static char program[4200];
@@ -101,7 +113,6 @@ static bool is_ignored(int number) {
 
 /* An agent that is out of reach takes no descriptors; the Python client has frames for it, and asks anew. */
 void give_way(const struct request *request) {
-    char depth[16];
     size_t n = 1, nargs = 0, noptions = 0;
     check_stdio();
     while (request->args[nargs])
@@ -129,9 +140,31 @@ void give_way(const struct request *request) {
     argv[n++] = "--";
     argv[n++] = (char *)(uintptr_t)request->command;
     memcpy(argv + n, request->args, nargs * sizeof *argv);
-    snprintf(depth, sizeof depth, "%d", atoi(getenv(DEPTH)) - 1); /* it counts itself */
-    setenv(DEPTH, depth, 1);
+    depth_leave(); /* it counts itself */
     run_cli(argv);
+}
+
+bool trust_ask(const char *project) {
+    static bool asked;
+    char *argv[] = {NULL, "trust", (char *)(uintptr_t)project, NULL};
+    int status;
+    if (asked || !isatty(0) || !isatty(2))
+        return false;
+    asked = true;
+    pid_t child = fork();
+    if (child == 0) {
+        depth_leave();
+        dup2(2, 1); /* what is on 1 is the tool's alone */
+        run_cli(argv);
+    }
+    if (child < 0)
+        return false;
+    while (waitpid(child, &status, 0) < 0)
+        if (errno != EINTR)
+            return false;
+    if (WIFSIGNALED(status))
+        exit(128 + WTERMSIG(status));
+    return WEXITSTATUS(status) == 0;
 }
 
 static void run(struct request *request) __attribute__((noreturn));

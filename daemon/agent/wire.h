@@ -135,6 +135,8 @@ enum {
     DX_A_WAIT = 103,    /* empty: answer to LATE, the agent is alive; the last record */
     DX_A_GO = 104,      /* empty: the lease is complete; the last record */
     DX_A_PORTABLE = 105,/* empty: the run link is GET /v1/runs/RUN/link; or text, the last record: why the launcher must take frames */
+    DX_A_PROJECT = 106, /* path: before ERROR, of the project that asks for what the user has not allowed */
+    DX_A_NATIVE = 107,  /* empty: before ERROR, to a shim whose command is no tool here: run the next one on PATH */
 };
 
 struct dx_start {

@@ -37,13 +37,17 @@ from dxd.rebuild.trial import Trial
 from dxd.rebuild.upgrades import Upgrades
 from dxd.runs.runs import Runs
 from dxd.settings import Settings
-from dxd.store.builds import MIGRATIONS, Builds
+from dxd.store.builds import Builds
+from dxd.store.consents import Consents
 from dxd.store.database import Database
+from dxd.store.schema import MIGRATIONS
 from dxd.telemetry import get_logger
 from dxd.tools import shims
 from dxd.tools.catalogue import Catalogue
 from dxd.tools.lock import NAME as LOCK_NAME
-from dxd.tools.lock import Lock
+from dxd.tools.lock import Locks
+from dxd.trust.projects import Projects
+from dxd.trust.tools import Tools
 from dxd.warm import ladder
 from dxd.warm.ladder import Rung
 from dxd.warm.model import Identity
@@ -74,7 +78,6 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
     agent_dir = find_agent(os.environ)
     force = ladder.forced(os.environ.get(ladder.FORCE, ""))
     hub = Hub()
-    catalogue = Catalogue(places.tools_file)
     engine = Engine(partial(find_address, os.environ, home), deadline_s=settings.engine_deadline_s)
     images = Images(engine)
     starter = Starter(
@@ -91,25 +94,29 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
     private = [os.fsencode(each) for each in (places.runtime_dir, places.state_dir, places.config_dir, places.data_dir)]
     if (host := os.environ.get("DOCKER_HOST", "")).startswith("unix://"):  # the usual sockets are below /run
         private.append(os.fsencode(host.removeprefix("unix://")))
-    lock = Lock(places.tools_file.with_name(LOCK_NAME))
+    locks = Locks(places.tools_file.with_name(LOCK_NAME))
     database = Database(places.state_dir / "history.db", MIGRATIONS)
+    projects = Projects(consents=Consents(database), own=places.tools_file, uid=os.getuid())
+    tools = Tools(user=Catalogue(places.tools_file), projects=projects)
     builds = Builds(database, places.state_dir / "builds")
     serving = Serving(engine=engine, images=images, hub=hub, names=Names(starter.instance), replace=pool.replace)
-    bases = Bases(images=images, catalogue=catalogue, names=serving.names)
+    bases = Bases(images=images, tools=tools, names=serving.names)
     rebuilds = Rebuilds(
         engine=engine,
         images=images,
-        catalogue=catalogue,
+        tools=tools,
         hub=hub,
         builds=builds,
         trial=Trial(pool=pool, launcher=launcher),
         serving=serving,
         bases=bases,
-        pins=Pins(lock=lock, catalogue=catalogue, images=images, engine=engine),
+        pins=Pins(locks=locks, tools=tools, images=images, engine=engine),
+        limit_s=settings.build_limit_s,
+        replace=pool.replace,
     )
     pushes = Pushes(
         engine=engine,
-        catalogue=catalogue,
+        tools=tools,
         resolve=rebuilds.resolve,
         instance=starter.instance,
         directory=places.state_dir / "pushes",
@@ -117,7 +124,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
     history = History(
         engine=engine,
         builds=builds,
-        catalogue=catalogue,
+        tools=tools,
         serving=serving,
         unpinned=rebuilds.changed,
         rest=pool.rest,
@@ -128,16 +135,17 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
     upgrades = Upgrades(
         engine=engine,
         images=images,
-        catalogue=catalogue,
+        tools=tools,
         bases=bases,
         follow=rebuilds.follow,
         retire=pool.replace,
-        lock=lock,
-        redefined=lambda: shims.reconcile(places.shims_dir, catalogue.commands(), launcher()),
+        locks=locks,
+        redefined=lambda: shims.reconcile(places.shims_dir, tools.commands(), launcher()),
     )
-    locking = Locking(lock=lock, images=images, catalogue=catalogue, bases=bases, builder=rebuilds, retire=pool.replace)
+    locking = Locking(locks=locks, images=images, tools=tools, bases=bases, builder=rebuilds, retire=pool.replace)
     runs = Runs(
-        catalogue=catalogue,
+        tools=tools,
+        projects=projects,
         images=images,
         builds=rebuilds,
         pool=pool,
@@ -152,7 +160,8 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
     stop = Stop()
     app = create_app(
         version=__version__,
-        catalogue=catalogue,
+        tools=tools,
+        projects=projects,
         images=rebuilds,
         runs=runs,
         containers=pool,
@@ -164,9 +173,10 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         hub=hub,
         status=watch,
         stop=stop.ask,
-        shims=lambda: shims.reconcile(places.shims_dir, catalogue.commands(), launcher()),
+        shims=lambda: shims.reconcile(places.shims_dir, tools.commands(), launcher()),
     )
     try:
+        await projects.start()
         return await serve(
             listener=listener,
             front=HttpFront(app),
@@ -235,6 +245,7 @@ class EngineWatch:
         self._images.clear()
         await self._pool.adopt()
         self._is_adopted()
+        self._rebuilds.engine_is_back()
 
     def _lost(self, error: EngineTrouble) -> None:
         log.warning("engine lost", reason=error.line())

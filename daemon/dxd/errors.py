@@ -2,12 +2,12 @@
 
     DxError
     ├── Refused          the request or the definition has to change
-    │   ├── BadRequest · TooLarge · NotFound · UnknownTool · BadName · BadDefinition
-    │   └── CannotGrant · NoCommand · Conflict · PortTaken
+    │   ├── BadRequest · TooLarge · NotFound · UnknownTool · NotHere · BadName · BadDefinition
+    │   └── CannotGrant · NoCommand · NotTrusted · Conflict · PortTaken
     ├── ImageTrouble     the image has to change, or be there
     │   └── ImageMissing · WrongArchitecture · BuildFailed · PushFailed
     ├── EngineTrouble    the engine has to be started or mended
-    │   └── EngineDown · EngineTimeout · EngineError
+    │   └── EngineDown · EngineTimeout · EngineError · EngineFull
     └── Internal         dx has to be mended, or is about to stop
         └── AgentFailed · Stopping
 
@@ -15,7 +15,14 @@
 HTTP statuses and exit codes are chosen in `api`, nowhere else. An error is raised or logged, never both.
 """
 
+from pathlib import Path
 from typing import ClassVar
+
+
+def one_line(text: str) -> str:
+    """Fit for a terminal, whoever chose the words: no line of its own, and no control character that works."""
+    line = " ".join(text.split())
+    return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 class DxError(Exception):
@@ -30,8 +37,7 @@ class DxError(Exception):
 
     def line(self) -> str:
         """Message and hint on one line, as the launcher prints them."""
-        text = f"{self.message}; {self.hint}" if self.hint else self.message
-        return " ".join(text.split())
+        return one_line(f"{self.message}; {self.hint}" if self.hint else self.message)
 
 
 class Refused(DxError):
@@ -54,6 +60,12 @@ class UnknownTool(NotFound):
     code = "unknown-tool"
 
 
+class NotHere(UnknownTool):
+    """A command that is a tool's in some project, and not where it was asked for."""
+
+    code = "not-here"
+
+
 class BadName(Refused):
     code = "bad-name"
 
@@ -68,6 +80,17 @@ class CannotGrant(Refused):
 
 class NoCommand(Refused):
     code = "no-command"
+
+
+class NotTrusted(Refused):
+    """A project asks for what the user has not allowed it."""
+
+    code = "not-trusted"
+
+    def __init__(self, message: str, hint: str = "", project: Path | None = None) -> None:
+        super().__init__(message, hint)
+        self.project = project
+        """Of which it can be asked; None where it cannot."""
 
 
 class Conflict(Refused):
@@ -112,6 +135,10 @@ class EngineTimeout(EngineTrouble):
 
 class EngineError(EngineTrouble):
     code = "engine-error"
+
+
+class EngineFull(EngineTrouble):
+    code = "engine-full"
 
 
 class Internal(DxError):

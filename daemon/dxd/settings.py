@@ -33,6 +33,9 @@ class Settings:
     engine_deadline_s: float = 10.0
     """Seconds after which an engine that does not answer counts as hung."""
 
+    build_limit_s: float = 1800.0
+    """Seconds that a build may take, from sending its context on; then it has failed, and is ended in the engine."""
+
     keep_builds: int = 5
     """Builds of each tool that are kept to go back to, the one in use among them; as many logs of failed ones."""
 
@@ -48,6 +51,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "max_warm": (1, 10_000),
     "scratch_bytes": (0, 2**63 - 1),
     "engine_deadline_s": (0.1, 3600),
+    "build_limit_s": (1, _WEEK_S),
     "keep_builds": (0, 1000),
     "keep_days": (0, 3650),
     "drain_s": (0, 3600),

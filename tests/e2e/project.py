@@ -6,10 +6,20 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.house import House, docker
 from tests.waiting import until
 
 BUILD_S = 60.0
+TOLD_LINES = 30
+"""Steps that took long, the last twenty lines of the one that failed, and what is to be done."""
+
+PEAK_BYTES = 64 << 20
+"""What a build may add to the daemon's memory: some MiB of the context, the log's 4, and what Python keeps."""
+
+waiting = pytest.mark.parametrize("project", [{"on_change": "'wait'"}], indirect=True)
+"""Runs of the tool wait for its build."""
 
 
 class Project:
@@ -79,6 +89,40 @@ class Project:
         """The ids of all images that were built for the tool, with a name or without."""
         return docker("image", "ls", "--quiet", "--no-trunc", "--filter", f"label=dev.dx.tool={self.tool}").split()
 
+    def ended(self, result: str) -> dict[str, Any]:
+        """The latest build, once it has ended in that way."""
+        until(lambda: self.builds()[0]["result"] == result, f"the latest build is {result}", deadline_s=BUILD_S)
+        return self.builds()[0]
+
+    def log(self, build: dict[str, Any]) -> str:
+        """What a build said."""
+        done = self.house.dx(["builds", "log", str(build["id"])])
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode()
+
+    def still(self, word: str = "first", *said: str) -> None:
+        """A run takes the old build, and its last word of the new one is a line that has these words in it."""
+        done = self.house.run([self.tool], timeout=BUILD_S)
+        assert (done.returncode, done.stdout.decode().strip()) == (0, word), done.stderr
+        lines = done.stderr.decode().splitlines()
+        assert len(lines) <= TOLD_LINES, lines
+        assert bool(lines) == bool(said), lines
+        for each in said:
+            assert each in lines[-1], lines
+
+    def is_tidy(self) -> bool:
+        """Whether each image of the tool has a name, each of its containers the one that serves, each build an end."""
+        try:
+            ids = {
+                tag: docker("image", "inspect", "--format", "{{.Id}}", f"dx/{self.tool}:{tag}") for tag in self.tags()
+            }
+            used = {docker("inspect", "--format", "{{.Image}}", each) for each in self.house.containers()}
+        except AssertionError:  # one has gone just now
+            return False
+        images = set(self.images())
+        serving = {image for tag, image in ids.items() if tag.startswith("is-")}
+        return images == set(ids.values()) and used & images <= serving and all(b["result"] for b in self.builds())
+
     def becomes(self, word: str) -> None:
         """Runs print the word after a while, and nothing else than what they printed before meanwhile."""
         seen = self.run()
@@ -94,3 +138,20 @@ class Project:
             docker("image", "rm", "--force", f"dx/{self.tool}:{tag}")
         for image in set(self.images()):
             docker("image", "rm", "--force", image)
+
+
+def peak_bytes(house: House) -> int:
+    """The most memory that the daemon had so far."""
+    lines = Path(f"/proc/{house.daemon}/status").read_text(encoding="ascii").splitlines()
+    return int(next(each for each in lines if each.startswith("VmHWM:")).split()[1]) * 1024
+
+
+def steps(project: Project, *lines: str) -> None:
+    """Replace the Dockerfile."""
+    whole = (f"FROM {project.image}", "COPY word /word", *lines, 'ENTRYPOINT ["cat", "/word"]\n')
+    project.put("Dockerfile", "\n".join(whole))
+
+
+def tidy(project: Project) -> None:
+    """See that nothing half made is left."""
+    until(project.is_tidy, "nothing is left of it", deadline_s=BUILD_S)

@@ -32,6 +32,7 @@ def test_both_daemons_keep_tools_alike(client: Client, image: str) -> None:
     first = client.put_tool("busy", {"image": image, "commands": ["sh", "id"], "mounts": ["/tmp:/t:ro"]})
     assert first == {
         "name": "busy",
+        "project": None,
         "image": image,
         "build": None,
         "on_change": "serve",
@@ -188,7 +189,7 @@ def test_the_daemon_is_started_stopped_and_replaced(house: House) -> None:
     pid = house.start()
     assert f"pid {pid}" in out(house, "status", "--wait")
     assert f"was pid {pid}" in out(house, "daemon", "restart")
-    assert json.loads(out(house, "status", "--json"))["pid"] != pid
+    assert json.loads(out(house, "status", "--wait", "--json"))["pid"] != pid
     assert '"event"' in out(house, "daemon", "logs", "-n", "5")
     out(house, "daemon", "stop")
     assert "not running" in refused(house, "status")

@@ -8,31 +8,17 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.project import BUILD_S, Project
+from tests.e2e.project import BUILD_S, Project, waiting
 from tests.house import House, docker
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(240)
-
-
-@pytest.fixture
-def project(request: pytest.FixtureRequest, house: House, image: str) -> Iterator[Project]:
-    made = Project(house, image, **getattr(request, "param", {}))
-    try:
-        assert made.run() == "first"
-        yield made
-    finally:
-        made.close()
-
-
-waiting = pytest.mark.parametrize("project", [{"on_change": "'wait'"}], indirect=True)
 
 
 def test_an_edit_is_built_and_served_without_being_asked(project: Project) -> None:

@@ -226,13 +226,13 @@ def answer(
         case "GET", "status":
             return 200, status(state)
         case "GET", "tools":
-            return 200, {"tools": list(state.tools.values())}
+            return 200, {"tools": [{"project": None, **each} for each in state.tools.values()]}
         case "GET", "tools", name:
-            return 200, need(state, name)
+            return 200, {"project": None, **need(state, name)}
         case "PUT", "tools", name:
             is_new = name not in state.tools
             state.tools[name] = {"name": name, **TOOL_DEFAULTS, **json.loads(body)}
-            return 201 if is_new else 200, state.tools[name]
+            return 201 if is_new else 200, {"project": None, **state.tools[name]}
         case "DELETE", "tools", name:
             need(state, name)
             del state.tools[name]

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -27,6 +28,14 @@ ENGINE = next(
 """The machine's real engine."""
 
 _REQUEST = re.compile(rb"^(?:GET|HEAD|POST|PUT|DELETE) (\S+) HTTP/1\.[01]\r?$", re.MULTILINE)
+
+
+@dataclass(slots=True)
+class _Trap:
+    text: str
+    caught: Callable[[], object]
+    answered: bool
+    """It is the answer that is held."""
 
 
 class Proxy:
@@ -48,6 +57,7 @@ class Proxy:
         self._open = asyncio.Event()
         self._open.set()
         self._canned: list[tuple[bytes, bytes]] = []
+        self._traps: list[_Trap] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._news = asyncio.Condition()
         self._server: asyncio.Server | None = None
@@ -96,6 +106,10 @@ class Proxy:
         """Answer the next request that has these bytes in its head, and end its connection."""
         self._canned.append((request, response))
 
+    def catch(self, text: str, caught: Callable[[], object], answered: bool = False) -> None:
+        """Hold the next request whose line has that text, or its answer, for good; `caught` is called then."""
+        self._traps.append(_Trap(text, caught, answered))
+
     async def seen(self, text: str, count: int = 1, deadline_s: float = 10.0) -> None:
         """Wait until so many request lines with that text have come by."""
         async with asyncio.timeout(deadline_s), self._news:
@@ -124,9 +138,10 @@ class Proxy:
         there_reader, there_writer = await asyncio.open_unix_connection(self._upstream)
         try:
             # Whichever side ends first ends the other: enough for HTTP, which knows no half-open connections.
+            held: list[_Trap] = []
             ways = [
-                asyncio.ensure_future(self._requests(reader, there_writer, writer)),
-                asyncio.ensure_future(self._answers(there_reader, writer)),
+                asyncio.ensure_future(self._requests(reader, there_writer, writer, held)),
+                asyncio.ensure_future(self._answers(there_reader, writer, held)),
             ]
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -138,14 +153,22 @@ class Proxy:
             there_writer.transport.abort()
 
     async def _requests(
-        self, reader: asyncio.StreamReader, there: asyncio.StreamWriter, back: asyncio.StreamWriter
+        self, reader: asyncio.StreamReader, there: asyncio.StreamWriter, back: asyncio.StreamWriter, held: list[_Trap]
     ) -> None:
         while data := await reader.read(65536):
             await self._pass()
-            for line in _REQUEST.finditer(data):
+            for match in _REQUEST.finditer(data):
+                line = match[0].rpartition(b" ")[0].decode()
                 async with self._news:
-                    self.requests.append(line[0].rpartition(b" ")[0].decode())
+                    self.requests.append(line)
                     self._news.notify_all()
+                for trap in [each for each in self._traps if each.text in line][:1]:
+                    self._traps.remove(trap)
+                    if not trap.answered:
+                        trap.caught()
+                        await reader.read()  # until whoever asks has gone
+                        return
+                    held.append(trap)
             for canned in self._canned:
                 if canned[0] in data:
                     self._canned.remove(canned)
@@ -155,9 +178,12 @@ class Proxy:
             there.write(data)
             await there.drain()
 
-    async def _answers(self, there: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answers(self, there: asyncio.StreamReader, writer: asyncio.StreamWriter, held: list[_Trap]) -> None:
         while data := await there.read(self.piece_bytes):
             await self._pass()
+            if held and b" 100 Continue" not in data[:30]:
+                held[0].caught()
+                await asyncio.Event().wait()
             if self.delay_s:
                 await asyncio.sleep(self.delay_s)
             writer.write(self.spoil(data))

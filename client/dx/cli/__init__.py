@@ -27,6 +27,7 @@ MODULES = {
     "outdated": "upgrades",
     "upgrade": "upgrades",
     "lock": "upgrades",
+    "trust": "trust",
     "ps": "containers",
     "stop": "containers",
     "cache": "caches",

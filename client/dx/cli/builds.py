@@ -21,7 +21,8 @@ def builds(given: Namespace) -> int:
         if given.name != LOG or given.json:
             raise UsageError(f"a build's log is: {LOG} ID")
         return _log(given.build)
-    found = link.client().builds(given.name)
+    client = link.client()
+    found = client.builds(link.named(client, given.name) if given.name else None)
     if given.json:
         screen.print_json({"builds": found})
     elif found:
@@ -75,7 +76,8 @@ def _rollback_arguments(parser: Parser) -> None:
 
 def rollback(given: Namespace) -> int:
     """Go back to an older build."""
-    build = link.client().rollback(given.name, given.build)
+    client = link.client()
+    build = client.rollback(link.named(client, given.name), given.build)
     if given.json:
         screen.print_json(build)
     else:
@@ -90,7 +92,8 @@ def _unpin_arguments(parser: Parser) -> None:
 
 def unpin(given: Namespace) -> int:
     """Follow the Dockerfile again."""
-    link.client().unpin(given.name)
+    client = link.client()
+    client.unpin(link.named(client, given.name))
     print(f"{given.name} follows its Dockerfile again")
     return 0
 

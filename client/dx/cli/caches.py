@@ -41,7 +41,7 @@ def _rm(given: Namespace) -> int:
     paths: list[str | None] = [str(Path(each).expanduser()) for each in given.paths]
     for path in paths or [None]:
         try:
-            dropped += client.drop_caches(given.name, path)
+            dropped += client.drop_caches(link.named(client, given.name), path)
         except ApiError as error:
             screen.complain(error.message, error.hint)
             failed = True
@@ -60,7 +60,8 @@ def _reset_arguments(parser: Parser) -> None:
 
 def reset(given: Namespace) -> int:
     """Empty a kept root."""
-    dropped = link.client().reset(given.name)
+    client = link.client()
+    dropped = client.reset(link.named(client, given.name))
     if given.json:
         screen.print_json({"dropped": dropped})
     else:

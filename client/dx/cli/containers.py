@@ -47,9 +47,9 @@ def stop(given: Namespace) -> int:
     failed = False
     for name in dict.fromkeys(given.names) or (None,):
         try:
-            count = client.drop_containers(name)
+            count = client.drop_containers(None if name is None else link.named(client, name))
             if name is not None and not count:
-                client.tool(name)  # raises if there is no such tool; one that was removed may still be warm
+                client.tool(name, cwd=link.here())  # raises if there is none; one that was removed may still be warm
             dropped[name or ""] = count
         except ApiError as error:
             screen.complain(error.message, error.hint)

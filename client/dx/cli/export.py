@@ -45,7 +45,7 @@ def fragment(found: dict[str, str], left_out: list[str]) -> str:
 
 def export(given: Namespace) -> int:
     """Print the lines."""
-    tool = link.client().tool(given.name)
+    tool = link.client().tool(given.name, cwd=link.here())
     lines = fragment(*labels(tool, str(Path.home())))
     if lines:
         print(lines, end="")

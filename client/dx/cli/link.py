@@ -27,6 +27,31 @@ def client(*, start: bool = True) -> "Client":
     return Client(places().socket, start=start_daemon if start else None)
 
 
+def named(client: "Client", name: str) -> str:
+    """The whole name of the tool that is meant here; the name itself where there is none any more."""
+    from dx.errors import ApiError
+
+    try:
+        return client.tool(name, cwd=here())["name"]
+    except ApiError as error:
+        if error.code == "unknown-tool":
+            return name
+        raise
+
+
+def here() -> str | None:
+    """The current directory, in which a project's tools come first; None where it is gone."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return None
+
+
+def word(name: str) -> str:
+    """What a tool is called where it is defined, from its whole name."""
+    return name.partition("@")[0]
+
+
 def launcher() -> str | None:
     """The path of `dx`, which belongs beside this program or beside Python; None if it is not there."""
     program = Path(sys.argv[0])

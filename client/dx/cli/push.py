@@ -12,7 +12,7 @@ from dx.cli.verb import EXIT_DX, Namespace, Parser, Verb, add_json
 def push(given: Namespace) -> int:
     """Ask where values would become public, then push."""
     client = link.client()
-    tool = client.tool(given.name)
+    tool = client.tool(given.name, cwd=link.here())
     if not (given.yes or _may_publish(tool)):
         return EXIT_DX
     found, left_out = labels(tool, str(Path.home()))

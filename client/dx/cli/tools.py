@@ -1,38 +1,64 @@
 """`dx ls`, `dx show` and `dx rm`: the tools that are defined."""
 
+from typing import TYPE_CHECKING
+
 from dx.answers import Build, Mount, Tool
 from dx.cli import link, screen
 from dx.cli.verb import EXIT_DX, Namespace, Parser, Verb, add_json
 from dx.errors import ClientError
 
+if TYPE_CHECKING:
+    from dx.api import Client
+
 
 def _ls_arguments(parser: Parser) -> None:
     parser.add_argument("--names", action="store_true", help="only the names, one a line")
     parser.add_argument("--commands", action="store_true", help="only the commands, one a line")
+    parser.add_argument("--all", action="store_true", help="those of all projects, by their whole names")
     add_json(parser)
 
 
 def ls(given: Namespace) -> int:
     """List the tools."""
     client = link.client()
-    tools = client.tools()
+    tools = client.tools(None if given.all else link.here())
+    if not given.all:
+        tools = [{**tool, "name": tool["name"] if given.json else link.word(tool["name"])} for tool in tools]
     if given.json:
         screen.print_json({"tools": tools})
     elif given.names or given.commands:
         for line in [line for tool in tools for line in ([tool["name"]] if given.names else _commands(tool))]:
             print(line)
     elif tools:
-        rows = [(tool["name"], " ".join(_commands(tool)), _source(tool), tool["network"]) for tool in tools]
-        print(screen.table(("TOOL", "COMMANDS", "IMAGE", "NETWORK"), rows))
+        headings: tuple[str, ...] = ("TOOL", "COMMANDS", "IMAGE", "NETWORK")
+        rows: list[tuple[str, ...]] = [
+            (tool["name"], " ".join(_commands(tool)), _source(tool), tool["network"]) for tool in tools
+        ]
+        if any(tool["project"] for tool in tools):
+            headings = (*headings, "PROJECT")
+            rows = [(*row, tool["project"] or "") for row, tool in zip(rows, tools, strict=True)]
+        print(screen.table(headings, rows))
     else:
         screen.say("There are no tools yet. The first: dx add NAME IMAGE")
     if not (given.names or given.commands):
+        if any(tool["project"] for tool in tools) and not given.all:
+            _say_untrusted(client, next(tool["project"] for tool in tools if tool["project"]))
         status = client.status()
         if problem := status["problem"]:
             screen.complain(problem, "until then the last good definitions serve; mend it with: dx edit")
         for failed in status["failed_builds"]:
             screen.complain(failed["reason"], "until it is mended the build before it serves")
     return 0
+
+
+def _say_untrusted(client: "Client", project: str | None) -> None:
+    review = client.reviews(project)[0]
+    if review["problem"]:
+        screen.complain(review["problem"])
+    elif review["new"]:
+        screen.complain(
+            f"{project} asks for what is not allowed yet", "until then such tools do not run; see: dx trust"
+        )
 
 
 def _show_arguments(parser: Parser) -> None:
@@ -42,7 +68,7 @@ def _show_arguments(parser: Parser) -> None:
 
 def show(given: Namespace) -> int:
     """Show one tool's definition."""
-    tool = link.client().tool(given.name)
+    tool = link.client().tool(given.name, cwd=link.here())
     if given.json:
         screen.print_json(tool)
         return 0
@@ -102,7 +128,7 @@ def rm(given: Namespace) -> int:
 
 
 def _commands(tool: Tool) -> list[str]:
-    return tool["commands"] or [tool["name"]]
+    return tool["commands"] or [link.word(tool["name"])]
 
 
 def _source(tool: Tool) -> str:

@@ -3,6 +3,7 @@
 from dx.answers import ComparedImage, LockComplaint, UpgradedTool
 from dx.cli import link, screen
 from dx.cli.steps import last_of
+from dx.cli.trust import around
 from dx.cli.verb import EXIT_DX, Namespace, Parser, UsageError, Verb, add_json
 
 
@@ -42,7 +43,8 @@ def upgrade(given: Namespace) -> int:
     """Take what is new."""
     client = link.client()
     asking = given.yes or (screen.can_ask() and not given.json)
-    lines = client.upgrade(given.names, labels=not given.no_labels, keep=asking)
+    names = [link.named(client, each) for each in given.names]
+    lines = client.upgrade(names, labels=not given.no_labels, keep=asking)
     upgraded: list[UpgradedTool] = last_of(lines, "upgraded")
     if asking and (wanting := [each for each in upgraded if each["asks"]]):
         # Those that are not allowed are named too: the daemon lets go of their images then.
@@ -77,6 +79,7 @@ def _lock_arguments(parser: Parser) -> None:
     parser.add_argument("names", metavar="NAME", nargs="*", help="with --upgrade: only these tools")
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if something is not as it is locked")
     parser.add_argument("--upgrade", action="store_true", help="lock to what tags mean now")
+    parser.add_argument("--global", dest="everywhere", action="store_true", help="your own tools, in a project too")
     add_json(parser)
 
 
@@ -86,7 +89,8 @@ def lock(given: Namespace) -> int:
         raise UsageError("--check writes nothing, so there is nothing to upgrade")
     if given.names and not given.upgrade:
         raise UsageError("names go with --upgrade; a lock is of all tools")
-    lines = link.client().lock(check=given.check, upgrade=given.names if given.upgrade else None)
+    project = None if given.everywhere else around()
+    lines = link.client().lock(project, check=given.check, upgrade=given.names if given.upgrade else None)
     complaints: list[LockComplaint] = last_of(lines, "complaints")
     if given.json:
         screen.print_json({"complaints": complaints})
@@ -120,10 +124,11 @@ VERBS = (
     ),
     Verb(
         "lock",
-        "Pin the images of all tools in dx.lock",
+        "Pin the images of a project's tools in dx.lock, or of your own",
         lock,
         _lock_arguments,
-        description="dx.lock is beside dx.toml. What is locked runs, wherever its tag moves to, until --upgrade.",
-        examples="dx lock\ndx lock --check\ndx lock --upgrade jq",
+        description="dx.lock is beside dx.toml: that of the project around, else of your own. What is locked runs,\n"
+        "wherever its tag moves to, until --upgrade.",
+        examples="dx lock\ndx lock --check\ndx lock --global\ndx lock --upgrade jq",
     ),
 )

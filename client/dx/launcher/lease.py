@@ -74,6 +74,15 @@ class Request:
         return body
 
 
+class Refusal(RunFailed):
+    """The daemon's answer where there is no lease, with what may be done instead."""
+
+    def __init__(self, message: str, exit_code: int, lease: Lease) -> None:
+        super().__init__(message, exit_code)
+        self.project = lease.project
+        self.native = lease.native
+
+
 class Lease:
     """The daemon's answer."""
 
@@ -88,6 +97,10 @@ class Lease:
         """The run link is frames alone, through the daemon."""
         self.still_alive = False
         """The answer to `late`: wait on, there is no lease."""
+        self.project = b""
+        """Of a refusal: the project that asks for what the user has not allowed."""
+        self.native = False
+        """Of a refusal: the shim's command is no tool here."""
 
 
 def ask(
@@ -154,11 +167,8 @@ def _take(lease: Lease, kind: int, payload: bytes, tell: Callable[[bytes, bool],
         lease.grants.append(payload[protocol.U32.size :])
     elif kind in {protocol.A_NOTE, protocol.A_PROGRESS}:
         tell(payload, kind == protocol.A_PROGRESS)
-    elif kind == protocol.A_ERROR:
-        if len(payload) < protocol.U32.size:
-            raise RunFailed("the daemon refused the run")
-        (code,) = protocol.U32.unpack_from(payload)
-        raise RunFailed(payload[protocol.U32.size :].decode(errors="surrogateescape"), code)
+    elif kind in {protocol.A_ERROR, protocol.A_PROJECT, protocol.A_NATIVE}:
+        _refuse(lease, kind, payload)
     elif kind == protocol.A_PORTABLE:
         if payload:
             raise RunFailed(f"{payload.decode(errors='replace')}; only 0 to 2 can be passed there")
@@ -167,6 +177,19 @@ def _take(lease: Lease, kind: int, payload: bytes, tell: Callable[[bytes, bool],
         lease.still_alive = True
     else:
         raise RunFailed(f"the daemon of another version answers; {_RESTART}")
+
+
+def _refuse(lease: Lease, kind: int, payload: bytes) -> None:
+    """What comes in the place of a lease: why, after what may be done instead."""
+    if kind == protocol.A_PROJECT:
+        lease.project = payload
+    elif kind == protocol.A_NATIVE:
+        lease.native = True
+    elif len(payload) < protocol.U32.size:
+        raise RunFailed("the daemon refused the run")
+    else:
+        (code,) = protocol.U32.unpack_from(payload)
+        raise Refusal(payload[protocol.U32.size :].decode(errors="surrogateescape"), code, lease)
 
 
 def _records(sock: socket) -> Iterator[tuple[int, bytes]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from dx.errors import ClientError, RunFailed
-from dx.launcher import caller, daemon, lease, relay
+from dx.launcher import caller, daemon, lease, native, relay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,6 +93,13 @@ def run(
     def ask(late: int | None = None, bind: int | None = None) -> lease.Lease:
         request.bind = request.bind if bind is None else bind
         try:
+            return lease.ask(request, daemon.connect, screen.tell, late)
+        except lease.Refusal as refusal:
+            screen.clear()
+            if refusal.native and shim:
+                native.become(line[0], line[1:], caller.environment())
+            if not refusal.project or not native.trusts(refusal.project, caller.environment()):
+                raise
             return lease.ask(request, daemon.connect, screen.tell, late)
         finally:
             screen.clear()

@@ -12,11 +12,11 @@ from dxd.api.route import Answer, Parameter, Route
 from dxd.api.stream import stream_headers
 from dxd.errors import BadName, Conflict, EngineTrouble, ImageTrouble, NotFound, UnknownTool
 from dxd.store.model import BuildId, BuildView
-from dxd.tools.names import check_name
+from dxd.tools.names import TOOL_PATTERN, check_tool
 
 TEXT = "text/plain"
 
-_NAME: dict[str, object] = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$"}
+_NAME: dict[str, object] = {"type": "string", "pattern": TOOL_PATTERN}
 _TOOL = (Parameter("name", "The tool", _NAME),)
 _ID = (Parameter("id", "Number of the build", {"type": "integer", "minimum": 1, "maximum": 2**53 - 1}),)
 _ROLLBACK = msgspec.json.Decoder(types.RollbackBody)
@@ -107,7 +107,7 @@ class BuildRoutes:
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         tool = reading.read_query(request, "tool").get("tool")
-        found = await self._builds.all(None if tool is None else check_name(tool))
+        found = await self._builds.all(None if tool is None else check_tool(tool))
         every = types.Builds([build_json(each) for each in found])
         return web.Response(body=types.encode(every), content_type=errors.JSON)
 
@@ -124,14 +124,14 @@ class BuildRoutes:
 
     async def _roll_back(self, request: web.Request) -> web.StreamResponse:
         reading.read_query(request)
-        tool = check_name(reading.path_value(request, "name"))
+        tool = check_tool(reading.path_value(request, "name"))
         body = await reading.read_json(request, _ROLLBACK)
         build = await self._builds.rollback(tool, None if body.build is None else BuildId(int(body.build)))
         return web.Response(body=types.encode(build_json(build)), content_type=errors.JSON)
 
     async def _unpin(self, request: web.Request) -> web.StreamResponse:
         reading.read_query(request)
-        await self._builds.unpin(check_name(reading.path_value(request, "name")))
+        await self._builds.unpin(check_tool(reading.path_value(request, "name")))
         return web.Response(status=204)
 
     async def _prune(self, request: web.Request) -> web.StreamResponse:

@@ -8,7 +8,7 @@ from dxd.api import errors, reading, types
 from dxd.api.ports import Volumes
 from dxd.api.route import Answer, Parameter, Route
 from dxd.errors import BadName, BadRequest, Conflict, EngineTrouble, NotFound
-from dxd.tools.names import check_name
+from dxd.tools.names import check_tool
 from dxd.warm.model import VolumeKind
 from dxd.warm.volumes import VolumeView
 
@@ -72,7 +72,7 @@ class CacheRoutes:
         query = reading.read_query(request, "tool", "path")
         if "tool" not in query:
             raise BadRequest("the parameter tool is missing", "say whose caches to remove: ?tool=NAME")
-        tool, path = check_name(query["tool"]), query.get("path")
+        tool, path = check_tool(query["tool"]), query.get("path")
         dropped = await self._volumes.remove(VolumeKind.CACHE, tool, path)
         if not dropped:
             raise NotFound(f"{tool} has no cache" + (f" at {path}" if path is not None else ""), "see: dx cache ls")
@@ -80,7 +80,7 @@ class CacheRoutes:
 
     async def _reset(self, request: web.Request) -> web.StreamResponse:
         reading.read_query(request)
-        dropped = await self._volumes.remove(VolumeKind.ROOT, check_name(reading.path_value(request, "name")), None)
+        dropped = await self._volumes.remove(VolumeKind.ROOT, check_tool(reading.path_value(request, "name")), None)
         return web.Response(body=types.encode(types.RootsDropped(len(dropped))), content_type=errors.JSON)
 
 

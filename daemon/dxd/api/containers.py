@@ -7,7 +7,7 @@ from dxd.api.ports import Containers
 from dxd.api.route import Answer, Parameter, Route
 from dxd.engine.model import ContainerId
 from dxd.errors import BadName, EngineTrouble, NotFound
-from dxd.tools.names import check_name
+from dxd.tools.names import check_tool
 from dxd.warm.model import ContainerView
 
 
@@ -70,7 +70,7 @@ class ContainerRoutes:
 
     async def _drop_all(self, request: web.Request) -> web.StreamResponse:
         tool = reading.read_query(request, "tool").get("tool")
-        dropped = await self._containers.drop_all(None if tool is None else check_name(tool))
+        dropped = await self._containers.drop_all(None if tool is None else check_tool(tool))
         return web.Response(body=types.encode(types.Dropped(dropped)), content_type=errors.JSON)
 
     async def _drop(self, request: web.Request) -> web.StreamResponse:

@@ -15,7 +15,7 @@ from dxd.api.route import NDJSON, Answer, Route
 from dxd.api.runs import live
 from dxd.api.stream import stream_headers
 from dxd.kit.hub import Event, Hub
-from dxd.tools.catalogue import Catalogue
+from dxd.trust.tools import Tools
 
 KEEP_ALIVE_S = 15.0
 """How long the stream of events is silent at most; a blank line then says that it still lives."""
@@ -28,7 +28,7 @@ class DaemonRoutes:
         self,
         *,
         version: str,
-        catalogue: Catalogue,
+        tools: Tools,
         runs: Runs,
         containers: Containers,
         hub: Hub,
@@ -37,7 +37,7 @@ class DaemonRoutes:
         keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
         self._version = version
-        self._catalogue = catalogue
+        self._tools = tools
         self._runs = runs
         self._containers = containers
         self._hub = hub
@@ -108,8 +108,8 @@ class DaemonRoutes:
             ready=self._status.ready() and not self.ending.is_set(),
             engine=types.Engine(engine.state, engine.address, engine.version, engine.reason),
             ladder=[types.Step(each.step, each.way, each.reason, each.cure) for each in self._status.ladder()],
-            tools=len(self._catalogue.all()),
-            problem=self._catalogue.problem,
+            tools=len(self._tools.all()),
+            problem=self._tools.problem,
             failed_builds=[types.FailedBuild(*each) for each in self._status.failed_builds().items()],
             unwatched=[types.Unwatched(each.message, each.cure) for each in self._status.unwatched()],
             containers=len(self._containers.all()),

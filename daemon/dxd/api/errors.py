@@ -3,6 +3,8 @@
 The classes below are conditions of HTTP, so they exist in this room only; their codes are as stable as the others.
 """
 
+import os
+
 import msgspec
 from aiohttp import web
 
@@ -16,6 +18,8 @@ from dxd.errors import (
     ImageTrouble,
     Internal,
     NotFound,
+    NotHere,
+    NotTrusted,
     Refused,
     Stopping,
     TooLarge,
@@ -24,6 +28,8 @@ from dxd.errors import (
 JSON = "application/json"
 EXIT_DX = 125
 """What the launcher exits with when dx, and not the command, has failed."""
+_EXITS: dict[type[DxError], int] = {NotTrusted: 126, NotHere: 127}
+"""As a shell has it for what may not be executed, and for what is not there."""
 
 
 class TooSlow(BadRequest):
@@ -94,8 +100,11 @@ def respond(error: DxError, *, binary: bool = False) -> web.Response:
 
 def record(error: DxError) -> bytes:
     """The error as the last record of a lease's answer."""
-    line = error.line().encode(errors="backslashreplace")
-    return protocol.record(protocol.A_ERROR, protocol.U32.pack(EXIT_DX) + line)
+    line = error.line().encode()
+    last = protocol.record(protocol.A_ERROR, protocol.U32.pack(_EXITS.get(type(error), EXIT_DX)) + line)
+    if isinstance(error, NotTrusted) and error.project is not None:
+        return protocol.record(protocol.A_PROJECT, os.fsencode(error.project)) + last
+    return protocol.record(protocol.A_NATIVE) + last if isinstance(error, NotHere) else last
 
 
 def from_http(error: web.HTTPException) -> DxError:

@@ -20,16 +20,30 @@ from dxd.api.daemon import DaemonRoutes
 from dxd.api.descriptions import DescriptionRoutes
 from dxd.api.door import DEFAULT_LIMITS, Connection, Door, Limits
 from dxd.api.lease import LeaseHandler
-from dxd.api.ports import Builds, Containers, Images, Locking, Pushes, Runs, Shims, Status, Stop, Upgrades, Volumes
+from dxd.api.ports import (
+    Builds,
+    Containers,
+    Images,
+    Locking,
+    Projects,
+    Pushes,
+    Runs,
+    Shims,
+    Status,
+    Stop,
+    Upgrades,
+    Volumes,
+)
 from dxd.api.pushes import PushRoutes
 from dxd.api.route import VERSION, VERSION_HEADER, Handler, Route
 from dxd.api.runs import RunRoutes
 from dxd.api.tools import ToolRoutes
+from dxd.api.trust import TrustRoutes
 from dxd.api.upgrades import UpgradeRoutes
 from dxd.errors import DxError
 from dxd.kit.hub import Hub
 from dxd.telemetry import get_logger
-from dxd.tools.catalogue import Catalogue
+from dxd.trust.tools import Tools
 
 CLOSE_S = 0.5
 """How long a request that was cut may take to end."""
@@ -54,7 +68,8 @@ FLIGHT: web.AppKey[Flight] = web.AppKey("flight", Flight)
 def create_app(
     *,
     version: str,
-    catalogue: Catalogue,
+    tools: Tools,
+    projects: Projects,
     images: Images,
     runs: Runs,
     containers: Containers,
@@ -72,16 +87,17 @@ def create_app(
     """The application with all its routes, and `/v1/openapi.json` about them."""
     run_routes = RunRoutes(runs=runs)
     daemon_routes = DaemonRoutes(
-        version=version, catalogue=catalogue, runs=runs, containers=containers, hub=hub, status=status, stop=stop
+        version=version, tools=tools, runs=runs, containers=containers, hub=hub, status=status, stop=stop
     )
     routes: tuple[Route, ...] = (
         *daemon_routes.routes(),
-        *ToolRoutes(catalogue=catalogue, images=images, shims=shims).routes(),
+        *ToolRoutes(tools=tools, images=images, shims=shims).routes(),
         *DescriptionRoutes(images=images).routes(),
         *run_routes.routes(),
         *ContainerRoutes(containers=containers).routes(),
         *CacheRoutes(volumes=volumes).routes(),
         *BuildRoutes(builds=builds).routes(),
+        *TrustRoutes(projects=projects, shims=shims).routes(),
         *UpgradeRoutes(upgrades=upgrades, locking=locking).routes(),
         *PushRoutes(pushes=pushes).routes(),
     )

@@ -18,7 +18,7 @@ from dxd.api import errors, reading, types
 from dxd.api.door import Connection
 from dxd.api.ports import Runs
 from dxd.api.stream import Stream
-from dxd.errors import BadRequest, DxError, Internal, Refused, Stopping
+from dxd.errors import BadRequest, DxError, Internal, Refused, Stopping, one_line
 from dxd.kit.plain import Plain
 from dxd.kit.progress import Silent, Step
 from dxd.runs.model import Elsewhere, Grant, Lease, LeaseRequest, Peer, RunId, StillAlive
@@ -188,4 +188,4 @@ def _lease_json(lease: Lease) -> types.Lease:
 
 
 def _line(text: str) -> bytes:
-    return " ".join(text.split()).encode(errors="backslashreplace")
+    return one_line(text).encode()

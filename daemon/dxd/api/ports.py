@@ -5,6 +5,7 @@ All methods may raise `DxError`; nothing here knows of HTTP.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from dxd.engine.model import ContainerId, EngineStatus, Image
@@ -16,6 +17,7 @@ from dxd.runs.model import Elsewhere, Lease, LeaseRequest, Run, RunId, StillAliv
 from dxd.store.model import BuildId, BuildView, Freed
 from dxd.tools.model import Tool
 from dxd.tools.shims import Changes
+from dxd.trust.projects import Review
 from dxd.warm.ladder import Step
 from dxd.warm.model import ContainerView, VolumeKind
 from dxd.warm.volumes import VolumeView
@@ -107,12 +109,14 @@ class Upgrades(Protocol):
 
 
 class Locking(Protocol):
-    """The lock beside dx.toml."""
+    """The locks, each beside a dx.toml: a project's by its directory, and the user's."""
 
-    async def lock(self, upgrade: Sequence[str] | None, progress: Progress) -> Sequence[Complaint]:
+    async def lock(
+        self, project: Path | None, upgrade: Sequence[str] | None, progress: Progress
+    ) -> Sequence[Complaint]:
         """Lock what is not, and what those tools' tags mean now, of all where none is named; why some are not."""
 
-    async def check(self, progress: Progress) -> Sequence[Complaint]:
+    async def check(self, project: Path | None, progress: Progress) -> Sequence[Complaint]:
         """What is not as it is locked; writes nothing."""
 
 
@@ -121,6 +125,22 @@ class Pushes(Protocol):
 
     async def push(self, name: str, to: str, wanted: Mapping[str, str], progress: Progress) -> Pushed:
         """Push the tool's image with these labels; raises `UnknownTool`, `BadDefinition`, `Refused`, `PushFailed`."""
+
+
+class Projects(Protocol):
+    """What projects ask for and may, by their directories."""
+
+    def known(self) -> Sequence[Path]:
+        """Those of which something is allowed."""
+
+    def review(self, directory: Path) -> Review:
+        """What there is to allow; raises `NotFound`."""
+
+    async def allow(self, directory: Path, digest: str) -> None:
+        """Allow what the review of that digest showed; raises `Conflict`."""
+
+    async def forget(self, directory: Path) -> None:
+        """Allow nothing any more; raises `NotFound`."""
 
 
 class Images(Protocol):

@@ -11,6 +11,7 @@ from dxd.api.ports import Pushes
 from dxd.api.route import NDJSON, Answer, Parameter, Route
 from dxd.api.stream import Lines, told
 from dxd.errors import BadDefinition, EngineTrouble, ImageTrouble, Refused, UnknownTool
+from dxd.tools.names import TOOL_PATTERN
 
 
 class PushBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,9 +37,7 @@ class PushedLine(Struct, frozen=True):
 
 
 _BODY = msgspec.json.Decoder(PushBody)
-_NAME = Parameter(
-    "name", "Of the tool", {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$", "maxLength": 128}
-)
+_NAME = Parameter("name", "Of the tool; a project's by its whole name", {"type": "string", "pattern": TOOL_PATTERN})
 
 
 class PushRoutes:

@@ -4,6 +4,7 @@ Everything wrong with a request is a `BadRequest` here; what is wrong with its m
 """
 
 import asyncio
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,6 +20,9 @@ BODY_S = 10.0
 """How long a body may take to arrive after its head: 8 MiB take milliseconds on a Unix socket."""
 
 BODY_DEADLINE: web.AppKey[float] = web.AppKey("body_deadline_s", float)
+
+ABSOLUTE_PATH: dict[str, object] = {"type": "string", "pattern": r"^/[^\u0000]*$"}
+"""The schema of `absolute_path`."""
 
 T = TypeVar("T")
 
@@ -91,6 +95,15 @@ def one_of(given: dict[str, str], key: str, *values: str) -> str | None:
     if value is not None and value not in values:
         raise BadRequest(f"the parameter {key} has to be {' or '.join(values)}")
     return value
+
+
+def absolute_path(value: str | None, key: str) -> Path | None:
+    """A value that is an absolute path, or is left out."""
+    if value is None:
+        return None
+    if not value.startswith("/") or "\0" in value:
+        raise BadRequest(f"{key} has to be an absolute path")
+    return Path(value)
 
 
 def is_lease(request: web.Request) -> bool:

@@ -89,12 +89,15 @@ class ToolBody(Struct, frozen=True, forbid_unknown_fields=True):
     devices: list[DeviceText] = []
     gpus: Annotated[Literal["all"] | list[Word] | None, Meta(description="Numbers or ids; null is none")] = None
     share: list[Share] = []
+    project: Annotated[None, Meta(description="As a tool that was read has it; those of projects are not written")] = (
+        None
+    )
 
 
 class Tool(Struct, frozen=True):
     """A tool that is defined."""
 
-    name: str
+    name: Annotated[str, Meta(description="With the project's mark behind an @, where a project has it")]
     image: str | None
     build: Build | None
     on_change: OnChange
@@ -119,6 +122,7 @@ class Tool(Struct, frozen=True):
     devices: list[str]
     gpus: Literal["all"] | list[str] | None
     share: list[Share]
+    project: Annotated[str | None, Meta(description="Directory of the project that has it; null for the user's own")]
 
 
 class Tools(Struct, frozen=True):

@@ -1,6 +1,7 @@
 """Tools: define them, see them, get their images ready; and the shims that follow from them."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import msgspec
@@ -17,16 +18,17 @@ from dxd.errors import (
     DxError,
     EngineTrouble,
     ImageTrouble,
+    NotTrusted,
     Refused,
     TooLarge,
     UnknownTool,
 )
 from dxd.telemetry import get_logger
-from dxd.tools.catalogue import Catalogue
 from dxd.tools.model import Tool
-from dxd.tools.names import check_name
+from dxd.tools.names import TOOL_PATTERN, check_name
 from dxd.tools.parse import parse_tool, to_table
 from dxd.tools.shims import Changes
+from dxd.trust.tools import Tools
 
 log = get_logger("api")
 
@@ -35,13 +37,21 @@ _CHECK = msgspec.json.Decoder(tool_types.CheckBody)
 _NAME = Parameter(
     "name", "Of the tool", {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$", "maxLength": 128}
 )
+_TOOL = Parameter(
+    "name", "Of the tool; a project's, wherever it is, by its whole name", {"type": "string", "pattern": TOOL_PATTERN}
+)
+_CWD = Parameter(
+    "cwd",
+    "Where names are to mean something: inside a project its tools come first",
+    reading.ABSOLUTE_PATH,
+)
 
 
 class ToolRoutes:
     """The routes of tools and shims."""
 
-    def __init__(self, *, catalogue: Catalogue, images: Images, shims: Shims) -> None:
-        self._catalogue = catalogue
+    def __init__(self, *, tools: Tools, images: Images, shims: Shims) -> None:
+        self._tools = tools
         self._images = images
         self._shims = shims
 
@@ -57,6 +67,7 @@ class ToolRoutes:
                 summary="The tools that are defined",
                 tag="tools",
                 answers=(Answer(200, "In the order of dx.toml", tool_types.Tools),),
+                query=(_CWD,),
             ),
             Route(
                 id="showTool",
@@ -66,8 +77,9 @@ class ToolRoutes:
                 summary="One tool",
                 tag="tools",
                 answers=(Answer(200, "The tool", tool_types.Tool),),
-                path_parameters=one,
-                errors=(UnknownTool, BadDefinition),
+                path_parameters=(_TOOL,),
+                query=(_CWD,),
+                errors=(UnknownTool, NotTrusted, BadDefinition),
             ),
             Route(
                 id="putTool",
@@ -110,9 +122,9 @@ class ToolRoutes:
                 ),
                 tag="tools",
                 answers=(Answer(200, "It has begun; the last line says how it ended", media_types=(NDJSON,)),),
-                path_parameters=one,
+                path_parameters=(_TOOL,),
                 query=(Parameter("rebuild", "Build even if it is there", {"enum": ["true", "false"]}),),
-                errors=(UnknownTool, BadDefinition, ImageTrouble, EngineTrouble),
+                errors=(UnknownTool, NotTrusted, BadDefinition, ImageTrouble, EngineTrouble),
             ),
             Route(
                 id="makeShims",
@@ -141,17 +153,18 @@ class ToolRoutes:
     async def _check(self, request: web.Request) -> web.StreamResponse:
         reading.read_query(request)
         body = await reading.read_json(request, _CHECK)
-        await asyncio.to_thread(self._catalogue.check, body.text.encode(errors="replace"))
+        await asyncio.to_thread(self._tools.user.check, body.text.encode(errors="replace"))
         return web.Response(status=204)
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
-        reading.read_query(request)
-        every = tool_types.Tools([tool_json(each) for each in self._catalogue.all()])
+        cwd = _cwd(request)
+        tools = self._tools.all() if cwd is None else self._tools.here(cwd)
+        every = tool_types.Tools([tool_json(each) for each in tools])
         return web.Response(body=types.encode(every), content_type=errors.JSON)
 
     async def _show(self, request: web.Request) -> web.StreamResponse:
-        reading.read_query(request)
-        tool = self._catalogue.get(reading.path_value(request, "name"))
+        name, cwd = reading.path_value(request, "name"), _cwd(request)
+        tool = self._tools.get(name) if cwd is None else self._tools.named(name, cwd)
         return web.Response(body=types.encode(tool_json(tool)), content_type=errors.JSON)
 
     async def _put(self, request: web.Request) -> web.StreamResponse:
@@ -160,13 +173,13 @@ class ToolRoutes:
         body = await reading.read_json(request, _BODY)
         tool = parse_body(name, body)
         # In a thread, as everything that waits for the disk: leases go on meanwhile.
-        new = await asyncio.to_thread(self._catalogue.put, tool)
+        new = await asyncio.to_thread(self._tools.user.put, tool)
         await self._follow()
         return web.Response(status=201 if new else 200, body=types.encode(tool_json(tool)), content_type=errors.JSON)
 
     async def _delete(self, request: web.Request) -> web.StreamResponse:
         reading.read_query(request)
-        await asyncio.to_thread(self._catalogue.delete, reading.path_value(request, "name"))
+        await asyncio.to_thread(self._tools.user.delete, reading.path_value(request, "name"))
         await self._follow()
         return web.Response(status=204)
 
@@ -179,7 +192,7 @@ class ToolRoutes:
 
     async def _prepare(self, request: web.Request) -> web.StreamResponse:
         rebuild = reading.one_of(reading.read_query(request, "rebuild"), "rebuild", "true", "false")
-        tool = self._catalogue.get(reading.path_value(request, "name"))
+        tool = self._tools.get(reading.path_value(request, "name"))
         with Lines(request) as lines:
             try:
                 image = await self._images.resolve(tool, lines, rebuild=rebuild == "true")
@@ -215,6 +228,11 @@ def parse_body(name: str, body: tool_types.ToolBody) -> Tool:
     return parse_tool(name, table, base=Path("/"))
 
 
+def _cwd(request: web.Request) -> bytes | None:
+    given = reading.absolute_path(reading.read_query(request, "cwd").get("cwd"), "cwd")
+    return None if given is None else os.fsencode(given)
+
+
 def _paths(body: tool_types.ToolBody) -> list[tuple[str, str]]:
     paths: list[tuple[str, str]] = []
     if body.build is not None:
@@ -235,7 +253,8 @@ def _paths(body: tool_types.ToolBody) -> list[tuple[str, str]]:
 
 def tool_json(tool: Tool) -> tool_types.Tool:
     """A tool as JSON: every key, those too that have their default."""
-    return msgspec.convert({**EVERY_KEY, **to_table(tool), "name": tool.name}, tool_types.Tool)
+    project = None if tool.project is None else str(tool.project)
+    return msgspec.convert({**EVERY_KEY, **to_table(tool), "name": tool.name, "project": project}, tool_types.Tool)
 
 
 EVERY_KEY: dict[str, object] = msgspec.to_builtins(tool_types.ToolBody())

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from dxd.api.types import Ask
+from dxd.api.types import AbsolutePath, Ask
 from dxd.rebuild.upgrades import Standing
 
 
@@ -56,6 +56,7 @@ class UpgradedLine(Struct, frozen=True):
 class LockBody(Struct, frozen=True, forbid_unknown_fields=True):
     """What to do with the lock."""
 
+    project: Annotated[AbsolutePath | None, Meta(description="Directory of the project; null is the user's own")] = None
     check: Annotated[bool, Meta(description="Only say what is not as it is locked")] = False
     upgrade: Annotated[
         list[str] | None, Meta(description="Tools to lock to what their tags mean now; an empty list is all")

@@ -7,11 +7,11 @@ from dxd.api import errors, reading, types, upgrade_types
 from dxd.api.ports import Locking, Upgrades
 from dxd.api.route import NDJSON, Answer, Parameter, Route
 from dxd.api.stream import Lines, told
-from dxd.errors import BadDefinition, BadName, EngineTrouble, Refused, UnknownTool
+from dxd.errors import BadDefinition, BadName, EngineTrouble, NotTrusted, Refused, UnknownTool
 from dxd.rebuild.upgrades import Compared, Consent, Upgraded
-from dxd.tools.names import check_name
+from dxd.tools.names import TOOL_PATTERN, check_name, check_tool
 
-_NAME: dict[str, object] = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$"}
+_NAME: dict[str, object] = {"type": "string", "pattern": TOOL_PATTERN}
 _LOCK = msgspec.json.Decoder(upgrade_types.LockBody)
 _BODY = msgspec.json.Decoder(upgrade_types.UpgradeBody)
 
@@ -66,20 +66,20 @@ class UpgradeRoutes:
                 tag="upgrades",
                 answers=(Answer(200, "It has begun; the last line says how it ended", media_types=(NDJSON,)),),
                 body=upgrade_types.LockBody,
-                errors=(BadName, UnknownTool, BadDefinition, Refused, EngineTrouble),
+                errors=(BadName, UnknownTool, NotTrusted, BadDefinition, Refused, EngineTrouble),
             ),
         )
 
     async def _outdated(self, request: web.Request) -> web.StreamResponse:
         tool = reading.read_query(request, "tool").get("tool")
-        found = await self._upgrades.outdated([] if tool is None else [check_name(tool)])
+        found = await self._upgrades.outdated([] if tool is None else [check_tool(tool)])
         every = upgrade_types.Compared([compared_json(each) for each in found])
         return web.Response(body=types.encode(every), content_type=errors.JSON)
 
     async def _upgrade(self, request: web.Request) -> web.StreamResponse:
         reading.read_query(request)
         body = await reading.read_json(request, _BODY)
-        names = [check_name(each) for each in body.tools]
+        names = [check_tool(each) for each in body.tools]
         consent = Consent(labels=body.labels, allow=frozenset(body.allow), keep=body.keep)
 
         async def work(lines: Lines) -> msgspec.Struct:
@@ -91,10 +91,14 @@ class UpgradeRoutes:
     async def _lock(self, request: web.Request) -> web.StreamResponse:
         reading.read_query(request)
         body = await reading.read_json(request, _LOCK)
+        project = reading.absolute_path(body.project, "project")
         names = None if body.upgrade is None else [check_name(each) for each in body.upgrade]
 
         async def work(lines: Lines) -> msgspec.Struct:
-            found = await (self._locking.check(lines) if body.check else self._locking.lock(names, lines))
+            if body.check:
+                found = await self._locking.check(project, lines)
+            else:
+                found = await self._locking.lock(project, names, lines)
             return upgrade_types.LockedLine([upgrade_types.LockComplaint(each.tool, each.reason) for each in found])
 
         return await told(request, work)

@@ -5,6 +5,7 @@ A build is done when its image's id has come, and is really cancelled with the t
 
 import asyncio
 import json
+import math
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
@@ -17,8 +18,8 @@ from dxd.engine.model import ImageId
 from dxd.errors import DxError, EngineDown
 from dxd.kit.progress import Progress
 
-SILENCE_S = 900.0
-"""A step may compute for long without a word, while the engine itself goes on answering pings."""
+SILENCE_S = math.inf
+"""A step may compute without a word for as long as its caller lets it, while the engine goes on answering pings."""
 CANCEL_DEADLINE_S = 3.0
 
 

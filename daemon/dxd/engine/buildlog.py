@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dxd.engine import trace
+from dxd.engine import buildfault, trace
 from dxd.engine.model import ImageId
-from dxd.errors import BuildFailed, EngineError
+from dxd.errors import BuildFailed, EngineError, EngineFull
 from dxd.kit.plain import TAIL_LINES
 from dxd.kit.progress import CANCELLED, Kind, Progress, Step
 
@@ -89,7 +89,7 @@ class BuildLog:
         self._classic = ""
 
     def take(self, record: Mapping[str, Any]) -> None:
-        """Take one record; raises `BuildFailed` where it says so."""
+        """Take one record; raises what `failure` gives where it says so."""
         if error := record.get("error") or record.get("errorDetail"):
             raise self.failure(str(error.get("message", error) if isinstance(error, dict) else error))
         aux = record.get("aux")
@@ -100,7 +100,7 @@ class BuildLog:
         elif isinstance(stream := record.get("stream"), str):
             self._take_stream(stream)
 
-    def failure(self, reason: str) -> BuildFailed:
+    def failure(self, reason: str) -> BuildFailed | EngineFull:
         """The error for a build that ended with that reason; tells how the failing step ended before."""
         reason = _WRAPPING.sub("", reason).strip()
         failed = self._failed or self._open.get(self._classic)
@@ -110,6 +110,7 @@ class BuildLog:
             reason = f"{self._dockerfile}:{parsing[1]}: {reason[parsing.end() :]}"
         reason = " ".join(reason.split())
         where = last = ""
+        lines: list[str] = []
         if failed is not None:
             lines = failed.tail.lines
             where, last = f" at {failed.step.name}", f" ({lines[-1]})" if lines else ""
@@ -122,9 +123,8 @@ class BuildLog:
                 self._tell(replace(each.step, ended_s=self._clock(), error=CANCELLED, lines=each.tail.end()))
         self._open.clear()
         self._tell(replace(self._work, ended_s=self._clock(), error=reason))
-        return BuildFailed(
-            f"building {self._tag} failed{where}: {reason}{last}", f"mend {self._dockerfile}, then try again"
-        )
+        words = f"building {self._tag} failed{where}: {reason}{last}"
+        return buildfault.explained(words, self._dockerfile, lines)
 
     def _take_trace(self, encoded: str) -> None:
         try:

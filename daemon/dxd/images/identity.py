@@ -178,8 +178,28 @@ def _shown(name: bytes) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def identify(build: Build, *, platform: str, bases: Mapping[str, str], memory: Memory) -> Identity:
-    """What this build is called now; raises `BuildFailed` where its archive could not be made either.
+class Stopped(Exception):
+    """Nobody wants to know any more."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """How far a context is read, for those who wait; one who does not any more says so here."""
+
+    read_bytes: int = 0
+    stop: bool = False
+
+    def went_on(self, size_bytes: int) -> None:
+        """So much more was read; raises `Stopped`."""
+        self.read_bytes += size_bytes
+        if self.stop:
+            raise Stopped
+
+
+def identify(
+    build: Build, *, platform: str, bases: Mapping[str, str], memory: Memory, reading: Reading | None = None
+) -> Identity:
+    """What this build is called now; raises `BuildFailed` where its archive could not be made either, and `Stopped`.
 
     `bases` are the digests of the images it builds on, by name. Values of arguments are kept as fingerprints only.
     """
@@ -194,7 +214,7 @@ def identify(build: Build, *, platform: str, bases: Mapping[str, str], memory: M
     facts[b"Dockerfile"] = b"+" + recipe.content if recipe.is_outside else b"/" + recipe.dockerfile.encode()
 
     whole, names, prints = hashlib.sha256(_FORMAT), bytearray(), bytearray()
-    files = _Files(recipe, memory, (recipe.context, str(build.file or "")))
+    files = _Files(recipe, memory, (recipe.context, str(build.file or "")), reading or Reading())
     for name, value in chain(sorted(facts.items()), files):
         entry = b"%d:%b%d:%b" % (len(name), name, len(value), value)
         whole.update(entry)
@@ -206,41 +226,50 @@ def identify(build: Build, *, platform: str, bases: Mapping[str, str], memory: M
 class _Files:
     """The files of a context, each as a name after a slash and as all that the archive has of it."""
 
-    def __init__(self, recipe: Recipe, memory: Memory, tree: tuple[str, str]) -> None:
+    def __init__(self, recipe: Recipe, memory: Memory, tree: tuple[str, str], reading: Reading) -> None:
         self._recipe = recipe
         self._memory = memory
         self._tree = tree
+        self._reading = reading
         self.size_bytes = 0
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
         recollection, records = self._memory.recall(self._tree), bytearray()
-        for name, status in context.walk(self._recipe):
-            path = f"{self._recipe.context}/{name}"
-            kind, mode = stat.S_IFMT(status.st_mode), stat.S_IMODE(status.st_mode)
-            content = b""
-            try:
-                if kind == stat.S_IFLNK:
-                    content = os.fsencode(os.readlink(path))  # noqa: PTH115 - Path changes it
-                elif kind == stat.S_IFREG:
-                    record = recollection.record(_key(status)) or _read(path, self._memory)
-                    if not record:
-                        continue
-                    if len(record) == _RECORD:
-                        records += record
-                    content = record[-_DIGEST_BYTES:]
-                    self.size_bytes += status.st_size
-            except OSError as error:
-                context.let_go(path, error)
-                continue
-            yield b"/" + os.fsencode(name), b"%o %o " % (kind, mode) + content
-        self._memory.keep(self._tree, bytes(records))
+        try:
+            for name, status in context.walk(self._recipe):
+                self._reading.went_on(0)
+                value = self._value(f"{self._recipe.context}/{name}", status, recollection, records)
+                if value is not None:
+                    yield b"/" + os.fsencode(name), value
+        finally:  # of a tree that cannot be read to its end, too, which is tried again
+            self._memory.keep(self._tree, bytes(records))
+
+    def _value(self, path: str, status: os.stat_result, known: "_Recollection", records: bytearray) -> bytes | None:
+        """All but the name; None where it has gone by now."""
+        kind, mode = stat.S_IFMT(status.st_mode), stat.S_IMODE(status.st_mode)
+        content = b""
+        try:
+            if kind == stat.S_IFLNK:
+                content = os.fsencode(os.readlink(path))  # noqa: PTH115 - Path changes it
+            elif kind == stat.S_IFREG:
+                record = known.record(_key(status)) or _read(path, self._memory, self._reading)
+                if not record:
+                    return None
+                if len(record) == _RECORD:
+                    records += record
+                content = record[-_DIGEST_BYTES:]
+                self.size_bytes += status.st_size
+        except OSError as error:
+            context.let_go(path, error)
+            return None
+        return b"%o %o " % (kind, mode) + content
 
 
 def _key(status: os.stat_result) -> bytes:
     return _STATUS.pack(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def _read(path: str, memory: Memory) -> bytes:
+def _read(path: str, memory: Memory, reading: Reading) -> bytes:
     """The record of a file; its digest alone where that may not be remembered; nothing where it is no file by now."""
     for _ in range(READS):
         now = memory.now()
@@ -255,6 +284,7 @@ def _read(path: str, memory: Memory) -> bytes:
             while left >= 0 and (data := os.read(fd, min(left + 1, context.BLOCK_BYTES))):
                 digest.update(data)
                 left -= len(data)
+                reading.went_on(len(data))
             key = _key(status)
             if left == 0 and _key(os.fstat(fd)) == key:
                 return digest.digest() if _is_racy(status, now) else key + digest.digest()

@@ -38,14 +38,14 @@ class _Entry:
 
 
 def tag_of(name: str, tag: str = "latest") -> str:
-    """A tag of a tool's builds: of the one that serves, or by its digest, of which twelve digits count.
+    """A tag of a tool's builds.
 
     A name that no repository can have (`g++`, `R`) gets a digest of itself.
     """
     if not _REPOSITORY.fullmatch(name):
         readable = "-".join(re.findall(r"[a-z0-9]+", name.lower())) or "tool"
         name = f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
-    return f"dx/{name}:{tag[:12]}"
+    return f"dx/{name}:{tag}"
 
 
 class Images:

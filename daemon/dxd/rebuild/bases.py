@@ -8,16 +8,16 @@ from dxd.images.context import Recipe
 from dxd.images.dockerfile import Base, bases_of
 from dxd.images.images import Images
 from dxd.rebuild.names import Names
-from dxd.tools.catalogue import Catalogue
 from dxd.tools.model import Build, Tool
+from dxd.trust.tools import Tools
 
 
 class Bases:
     """Reads Dockerfiles for it; keeps nothing."""
 
-    def __init__(self, *, images: Images, catalogue: Catalogue, names: Names) -> None:
+    def __init__(self, *, images: Images, tools: Tools, names: Names) -> None:
         self._images = images
-        self._catalogue = catalogue
+        self._tools = tools
         self._names = names
 
     async def of(self, build: Build, recipe: Recipe) -> Sequence[Base]:
@@ -33,10 +33,13 @@ class Bases:
         recipe = await asyncio.to_thread(context.read, tool.build)
         return [each.name for each in await self.of(tool.build, recipe)]
 
-    def tool_of(self, ref: str) -> Tool | None:
-        """The tool whose build serves under that name."""
-        built = (each for each in self._catalogue.all() if each.build is not None)
-        return next((each for each in built if ref in self._names.bases(each.name)), None)
+    def tool_of(self, ref: str, tool: Tool) -> Tool | None:
+        """The tool whose build has that name in another tool's Dockerfile: one of its project, else of the user's."""
+        found = [
+            each for each in self._tools.all()
+            if each.build is not None and each.project in {tool.project, None} and ref in self._names.bases(each.name)
+        ]  # fmt: skip
+        return max(found, key=lambda each: each.project is not None, default=None)
 
     async def leads_to(self, tool: Tool, target: str, seen: set[str] | None = None) -> bool:
         """Whether a tool is built on the target, by however many in between; raises `BuildFailed`."""
@@ -46,7 +49,7 @@ class Bases:
             return False
         recipe = await asyncio.to_thread(context.read, tool.build)
         for base in await self.of(tool.build, recipe):
-            below = self.tool_of(base.name)
+            below = self.tool_of(base.name, tool)
             if below is None or below.name in seen:
                 continue
             if below.name == target or await self.leads_to(below, target, seen):

@@ -7,23 +7,24 @@ from dxd.engine.docker import Engine
 from dxd.engine.model import HeldImage, ImageId
 from dxd.errors import EngineTrouble, NotFound
 from dxd.images.images import BUILD_LABEL, BUILDER_LABEL, TOOL_LABEL
+from dxd.rebuild.names import word
 from dxd.rebuild.serving import Serving
 from dxd.store.builds import Builds
 from dxd.store.model import Build, BuildId, BuildView, Freed, Result
-from dxd.tools.catalogue import Catalogue
+from dxd.trust.tools import Tools
 
 
 class History:
     """What is known of past builds, and the way back to one."""
 
     def __init__(
-        self, *, engine: Engine, builds: Builds, catalogue: Catalogue, serving: Serving,
+        self, *, engine: Engine, builds: Builds, tools: Tools, serving: Serving,
         unpinned: Callable[[str], None], rest: Callable[[], Awaitable[None]], sweep: Callable[[], Awaitable[int]],
         keep: int, keep_days: float,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._builds = builds
-        self._catalogue = catalogue
+        self._tools = tools
         self._serving = serving
         self._rest = rest
         self._sweep = sweep
@@ -53,7 +54,7 @@ class History:
 
     async def rollback(self, tool: str, build: BuildId | None) -> BuildView:
         """Have runs take an older build, the one before where none is named, and stay with it."""
-        self._catalogue.get(tool)
+        self._tools.get(tool)
         held = await self._held(tool)
         good = [each for each in await self._builds.all(tool) if each.result is Result.GOOD and each.image_id in held]
         if build is None:
@@ -72,7 +73,7 @@ class History:
 
     async def unpin(self, tool: str) -> None:
         """Let the tool follow its files again; nothing where it does."""
-        self._catalogue.get(tool)
+        self._tools.get(tool)
         await self._serving.unpin(tool)
         self._unpinned(tool)
 
@@ -80,13 +81,13 @@ class History:
         """Forget builds that are old enough, and remove the images of ours that no build or container needs."""
         held = await self._own()
         builds = await self._builds.all()
-        serving = [each.id for each in builds if self._is_marked(held.get(each.image_id or ""))]
+        serving = [each.id for each in builds if self._holders(held.get(each.image_id or ""))]
         await self._builds.prune(keep=self._keep, keep_days=self._keep_days, held=serving, now=datetime.now(UTC))
         kept = {each.image_id for each in await self._builds.all()}
-        tools = {each.name for each in self._catalogue.all()}
+        tools = {each.name for each in self._tools.all()}
         going = [
             each for each in held.values()
-            if each.id not in kept and not (self._is_marked(each) and each.labels[TOOL_LABEL] in tools)
+            if each.id not in kept and self._holders(each).isdisjoint(tools)
             and not any(self._serving.names.is_anothers(tag) for tag in each.tags)
         ]  # fmt: skip
         before = await self._engine.layer_bytes()
@@ -101,7 +102,7 @@ class History:
         return Freed(removed, max(0, freed))
 
     async def _held(self, tool: str | None) -> dict[str, HeldImage]:
-        found = await self._engine.images({TOOL_LABEL: tool or "", BUILD_LABEL: ""})
+        found = await self._engine.images({TOOL_LABEL: word(tool or ""), BUILD_LABEL: ""})
         return {each.id: each for each in found}
 
     async def _own(self) -> dict[str, HeldImage]:
@@ -109,12 +110,9 @@ class History:
         found = await self._engine.images({BUILDER_LABEL: self._serving.names.instance, BUILD_LABEL: ""})
         return {each.id: each for each in found}
 
-    def _is_marked(self, image: HeldImage | None) -> bool:
-        """Whether runs take it, or are to."""
-        if image is None:
-            return False
-        name = image.labels[TOOL_LABEL]
-        return not {self._serving.names.serving(name), self._serving.names.pinned(name)}.isdisjoint(image.tags)
+    def _holders(self, image: HeldImage | None) -> set[str]:
+        """The tools whose runs take it, or are to."""
+        return set() if image is None else self._serving.names.holders(image.labels[TOOL_LABEL], image.tags)
 
     def _view(self, build: Build, held: dict[str, HeldImage]) -> BuildView:
         image = held.get(build.image_id or "")

@@ -5,17 +5,18 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 from dxd.engine import reference
 from dxd.engine.model import Image, ImageId
-from dxd.errors import DxError, NotFound
+from dxd.errors import DxError, NotFound, UnknownTool
 from dxd.images.images import BUILD_LABEL, BUILDER_LABEL, TOOL_LABEL, Images
 from dxd.kit.progress import Progress
 from dxd.rebuild.bases import Bases
-from dxd.tools.catalogue import Catalogue
-from dxd.tools.lock import Lock, Locked
+from dxd.tools.lock import Locked, Locks
 from dxd.tools.model import Tool
+from dxd.trust.tools import Tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,73 +39,77 @@ class Builder(Protocol):
 
 
 class Locking:
-    """The one writer of the lock."""
+    """The one writer of the locks: the user's, and those of projects, by their directories."""
 
     def __init__(
-        self, *, lock: Lock, images: Images, catalogue: Catalogue, bases: Bases, builder: Builder,
+        self, *, locks: Locks, images: Images, tools: Tools, bases: Bases, builder: Builder,
         retire: Callable[[ImageId], None],
     ) -> None:  # fmt: skip
-        self._lock = lock
+        self._locks = locks
         self._images = images
-        self._catalogue = catalogue
+        self._tools = tools
         self._bases = bases
         self._builder = builder
         self._retire = retire
         self._turn = asyncio.Lock()
 
-    async def lock(self, upgrade: Sequence[str] | None, progress: Progress) -> list[Complaint]:
+    async def lock(self, project: Path | None, upgrade: Sequence[str] | None, progress: Progress) -> list[Complaint]:
         """Lock what is not locked, and forget what is no tool any more; why some are not.
 
         What is locked stays so, but for the tools named in `upgrade`, or all where that is empty: of those it becomes
-        what their tags mean now. Raises `UnknownTool`, `BadDefinition`, `Refused`, `EngineTrouble`.
+        what their tags mean now. Raises `UnknownTool`, `NotTrusted`, `BadDefinition`, `Refused`, `EngineTrouble`.
         """
-        anew = {self._catalogue.get(name).name for name in upgrade or ()}
-        if upgrade is not None and not upgrade:
-            anew = {each.name for each in self._catalogue.all()}
+        lock, tools = self._locks.at(project), self._tools.defined(project)
+        anew = {each.word for each in tools} if upgrade is not None and not upgrade else set(upgrade or ())
+        if unknown := anew.difference(each.word for each in tools):
+            raise UnknownTool(f"no tool of {lock.file.parent} is called {min(unknown)}", "see: dx ls")
         async with self._turn:
             platform = await self._images.platform()
-            old, complaints = self._lock.all(), []
+            old, complaints = lock.all(), []
             new: dict[str, Locked] = {}
-            for tool in self._catalogue.all():
-                before = old.get(tool.name, Locked())
+            for tool in tools:
+                before = old.get(tool.word, Locked())
                 try:
-                    new[tool.name] = await self._locked(tool, before, platform, progress, anew=tool.name in anew)
+                    new[tool.word] = await self._locked(tool, before, platform, progress, anew=tool.word in anew)
                 except DxError as error:
-                    complaints.append(Complaint(tool.name, error.line()))
-                    if tool.name in old:
-                        new[tool.name] = before
-            await asyncio.to_thread(self._lock.write, new)
+                    complaints.append(Complaint(tool.word, error.line()))
+                    if tool.word in old:
+                        new[tool.word] = before
+            await asyncio.to_thread(lock.write, new)
             wrong = {each.tool for each in complaints}
             # Only now, because builds take the bases that are locked.
-            for tool in self._catalogue.all():
-                if tool.build is None or tool.name in wrong:
+            for tool in tools:
+                if tool.build is None or tool.word in wrong:
                     continue
                 try:
                     image = await self._builder.follow(tool, progress)
                 except DxError as error:
-                    complaints.append(Complaint(tool.name, error.line()))
+                    complaints.append(Complaint(tool.word, error.line()))
                     continue
                 inputs = image.labels.get(BUILD_LABEL, "")
-                new[tool.name] = replace(
-                    new[tool.name], inputs={platform: inputs}, labels={platform: digest_of(image.labels)}
+                new[tool.word] = replace(
+                    new[tool.word], inputs={platform: inputs}, labels={platform: digest_of(image.labels)}
                 )
-            await asyncio.to_thread(self._lock.write, new)
+            await asyncio.to_thread(lock.write, new)
         return complaints
 
-    async def check(self, progress: Progress) -> list[Complaint]:
-        """What is not locked, or not as it is; nothing is written. Raises `BadDefinition`, `EngineTrouble`."""
-        if not self._lock.exists():
-            return [Complaint("", f"there is no {self._lock.file}")]
-        old, platform = self._lock.all(), await self._images.platform()
-        tools = self._catalogue.all()
+    async def check(self, project: Path | None, progress: Progress) -> list[Complaint]:
+        """What is not locked, or not as it is; nothing is written.
+
+        Raises `NotTrusted`, `BadDefinition`, `EngineTrouble`.
+        """
+        lock, tools = self._locks.at(project), self._tools.defined(project)
+        if not lock.exists():
+            return [Complaint("", f"there is no {lock.file}")]
+        old, platform = lock.all(), await self._images.platform()
         complaints = []
         for tool in tools:
             try:
-                reasons = await self._wrong(tool, old.get(tool.name), platform, progress)
+                reasons = await self._wrong(tool, old.get(tool.word), platform, progress)
             except DxError as error:
                 reasons = [error.line()]
-            complaints += [Complaint(tool.name, each) for each in reasons]
-        gone = sorted(old.keys() - {each.name for each in tools})
+            complaints += [Complaint(tool.word, each) for each in reasons]
+        gone = sorted(old.keys() - {each.word for each in tools})
         return [*complaints, *(Complaint(each, "is locked, and no tool") for each in gone)]
 
     async def _locked(
@@ -113,7 +118,7 @@ class Locking:
         if tool.build is not None:
             bases: dict[str, Mapping[str, str]] = {}
             for ref in await self._bases.named(tool):
-                if self._bases.tool_of(ref) is not None:
+                if self._bases.tool_of(ref, tool) is not None:
                     continue
                 kept = {} if anew else before.bases.get(ref, {})
                 if platform not in kept:
@@ -171,7 +176,7 @@ class Locking:
         missing = [
             f"is built on {ref}, which is not locked for {platform}"
             for ref in await self._bases.named(tool)
-            if self._bases.tool_of(ref) is None and platform not in locked.bases.get(ref, {})
+            if self._bases.tool_of(ref, tool) is None and platform not in locked.bases.get(ref, {})
         ]
         if missing:
             return missing

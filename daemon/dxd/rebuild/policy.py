@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+LONGEST_PAUSE_S = 60.0
+SHARE = 0.1
+"""Of the time, which trying again may take."""
+
 
 class Do(StrEnum):
     """What is to be done."""
@@ -53,3 +57,10 @@ def decide(it: Picture) -> Decision:
     if it.failed == it.wanted and not first and not it.asked:
         return Decision(Do.NOTHING, "that build has failed")
     return Decision(Do.BUILD, "its files have changed" if not first else "it was never built")
+
+
+def pause_s(failures: int, took_s: float) -> float:
+    """Before what failed so many times in a row, for a reason that passes by itself, is tried again: longer each time,
+    and the more, the longer it took.
+    """
+    return max(min(2.0**failures, LONGEST_PAUSE_S), took_s * (1 / SHARE - 1))

@@ -23,8 +23,8 @@ from dxd.kit import atomic
 from dxd.kit.progress import Progress, Silent
 from dxd.tools import labels as words
 from dxd.tools import whalebrew
-from dxd.tools.catalogue import Catalogue
 from dxd.tools.model import Tool
+from dxd.trust.tools import Tools
 
 PUSH_LABEL = "dev.dx.push"
 """On an image that was made to be pushed: by which daemon."""
@@ -57,11 +57,9 @@ Resolve = Callable[[Tool, Progress], Awaitable[Image]]
 class Pushes:
     """Publishes tools."""
 
-    def __init__(
-        self, *, engine: Engine, catalogue: Catalogue, resolve: Resolve, instance: str, directory: Path
-    ) -> None:
+    def __init__(self, *, engine: Engine, tools: Tools, resolve: Resolve, instance: str, directory: Path) -> None:
         self._engine = engine
-        self._catalogue = catalogue
+        self._tools = tools
         self._resolve = resolve
         self._instance = instance
         self._directory = directory
@@ -78,7 +76,7 @@ class Pushes:
         if target is None or target.is_digest:
             raise Refused(f"no registry can take an image called {to!r}", "write it like ghcr.io/team/tool:1")
         ref = f"{target.repository}:{target.tag}"
-        tool = self._catalogue.get(name)
+        tool = self._tools.get(name)
         words.complete(wanted, {}, ())  # before anything is pulled or built for it
         image = await self._resolve(tool, progress)
         every = words.complete(wanted, image.labels, whalebrew.read_labels(image.labels).table)

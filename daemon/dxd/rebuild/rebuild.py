@@ -6,6 +6,7 @@ another one holds it there. A build has no tag before its trial has gone well.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -14,31 +15,32 @@ from dxd.engine.docker import Engine
 from dxd.engine.model import Image, ImageId
 from dxd.errors import BuildFailed, DxError, EngineTrouble, ImageTrouble, NotFound
 from dxd.images import context
-from dxd.images.identity import Identity, Memory, Parts, cause, identify
-from dxd.images.images import BUILD_LABEL, BUILDER_LABEL, TOOL_LABEL, Images
+from dxd.images.identity import Identity, Memory, Parts, cause
+from dxd.images.images import BUILD_LABEL, TOOL_LABEL, Images
+from dxd.images.reading import identified
 from dxd.images.shared import Shared
 from dxd.images.weight import LARGE_BYTES, biggest
 from dxd.kit.hub import Hub
-from dxd.kit.plain import Whole
-from dxd.kit.progress import Progress, Silent, Step
+from dxd.kit.progress import Progress, Silent
 from dxd.kit.tasks import Tasks
 from dxd.rebuild import notice
 from dxd.rebuild.bases import Bases
+from dxd.rebuild.leftovers import Leftovers
 from dxd.rebuild.pins import Pins
 from dxd.rebuild.policy import Do, Picture, decide
 from dxd.rebuild.serving import Serving
 from dxd.rebuild.state import Failure, ToolState
 from dxd.rebuild.terminal import session_of
+from dxd.rebuild.told import Told
 from dxd.rebuild.watching import same_watch, specs_of
 from dxd.store.builds import Builds
 from dxd.store.model import BuildId, Result
 from dxd.telemetry import get_logger
-from dxd.tools.catalogue import Catalogue
 from dxd.tools.model import OnChange, Tool
+from dxd.trust.tools import Tools
 from dxd.watch.model import Problem as Unwatched
 from dxd.watch.watcher import Watcher
 
-BUILD_LIMIT_S = 1800.0
 LOOK_S = 2.0
 """How often dx.toml is looked at for tools that are new, and what could not be built is tried again."""
 SWEEP_S = 5.0
@@ -54,12 +56,13 @@ class Rebuilds:
     """The images of tools that are built, and of all others by way of `Images`."""
 
     def __init__(
-        self, *, engine: Engine, images: Images, catalogue: Catalogue, hub: Hub, builds: Builds, trial: Trial,
-        serving: Serving, bases: Bases, pins: Pins,
+        self, *, engine: Engine, images: Images, tools: Tools, hub: Hub, builds: Builds, trial: Trial,
+        serving: Serving, bases: Bases, pins: Pins, limit_s: float, replace: Callable[[ImageId], None],
     ) -> None:  # fmt: skip
+        """`limit_s` is for one build; `replace` is told of an image that no run is to take."""
         self._engine = engine
         self._images = images
-        self._catalogue = catalogue
+        self._tools = tools
         self._hub = hub
         self._builds = builds
         self._trial = trial
@@ -68,7 +71,11 @@ class Rebuilds:
         self._bases = bases
         self._pins = pins
         self._memory = Memory()
+        self._limit_s = limit_s
         self._states: dict[str, ToolState] = {}
+        self._leftovers = Leftovers(
+            engine=engine, builds=builds, names=serving.names, replace=replace, building=self._building
+        )
         self._work: Shared[Image] = Shared()
         self._begun = asyncio.Event()
         self._tasks = Tasks(lambda name, error: log.error("task failed", task=name, exc_info=error))
@@ -93,12 +100,14 @@ class Rebuilds:
             return await self._bring(state, "run", progress)
         if self._is_stale(state):
             if source.on_change is OnChange.WAIT:
+                before = state.failure
                 try:
                     current = await self._bring(state, "run", progress)
                 except ImageTrouble:
                     pass  # told below
                 except EngineTrouble as error:
-                    progress.note(f"{error.line()}; until then the build before serves")
+                    if state.failure is before:  # else told below, too
+                        progress.note(f"{error.line()}; until then the build before serves")
             elif source.on_change is OnChange.SERVE:
                 self._begin_following(state)
         if state.failure is not None and (terminal := session_of(caller)) not in state.told:
@@ -127,10 +136,11 @@ class Rebuilds:
     async def keep(self) -> None:
         """Look after the tools that are defined, also those that nobody runs; an eternal job."""
         await self._builds.start()
+        self._leftovers.expect()
         with suppress(EngineTrouble, TimeoutError):
             # Before anything is built: what is built anew may be the very image that was left over.
             async with asyncio.timeout(SWEEP_S):
-                await self._sweep()
+                await self._leftovers.sweep()
         self._begun.set()
         while True:
             try:
@@ -140,21 +150,26 @@ class Rebuilds:
             await asyncio.sleep(LOOK_S)
 
     async def _look(self) -> None:
-        tools = {tool.name: tool for tool in self._catalogue.all() if tool.build is not None}
+        tools = {tool.name: tool for tool in self._tools.all() if tool.build is not None}
         for tool in tools.values():
             state = self._state(tool)
-            if state.stale and tool.on_change is not OnChange.MANUAL and await self._serving.current(tool.name):
+            if tool.on_change is OnChange.MANUAL or not state.is_due(time.monotonic()):
+                continue
+            if await self._serving.current(tool.name):
                 self._begin_following(state)
         for name in self._states.keys() - tools.keys():
             del self._states[name]
             self._watch.drop(name)
+        await self._leftovers.sweep()
 
-    async def _sweep(self) -> None:
-        """Remove images that a daemon which was killed had no time to give a name."""
-        broken_off = {each.digest for each in await self._builds.all() if each.result is Result.CANCELLED}
-        for image in await self._engine.images({BUILDER_LABEL: self._serving.names.instance, BUILD_LABEL: ""}):
-            if not image.tags and image.labels[BUILD_LABEL] in broken_off:
-                await self._engine.remove_image(image.id)
+    def engine_is_back(self) -> None:
+        """It was away, or another one answers: what failed for that is tried again, and what was left over removed."""
+        self._leftovers.expect()
+        for state in self._states.values():
+            state.hurry()
+
+    def _building(self) -> set[str]:
+        return {each.building for each in self._states.values() if each.building is not None}
 
     def failures(self) -> dict[str, str]:
         """By tool, why its newest build does not serve."""
@@ -178,31 +193,45 @@ class Rebuilds:
 
     def _is_stale(self, state: ToolState) -> bool:
         """Whether the files may be others than they were; one who waits believes no tree that is polled."""
-        if state.stale or state.recipe is None or self._watch.dirty(state.tool.name):
+        if state.recipe is None or self._watch.dirty(state.tool.name) or state.is_due(time.monotonic()):
             return True
         return state.tool.on_change is OnChange.WAIT and not self._watch.sure(state.tool.name)
 
     def _begin_following(self, state: ToolState) -> None:
-        if not state.following:
+        if state.building is not None:
+            if not state.looking:
+                state.looking = True
+                self._tasks.spawn(self._look_again(state), name=f"look at {state.tool.name}")
+        elif not state.following:
             state.following = True
             self._tasks.spawn(self._follow(state), name=f"follow {state.tool.name}")
 
     async def _follow(self, state: ToolState) -> None:
         """Bring the tool up to date with its files; the watcher has waited until they came to rest."""
         try:
-            if state.building is not None:
-                # Whoever builds looks at the files again when it is told that they are others.
-                found = await self._identify(state, Silent())
-                if found.digest != state.building:
-                    state.replaced.set()
-                return
             await self._bring(state, "change", Silent())
         except DxError as error:
-            if error.line() != state.logged:
-                state.logged = error.line()
-                log.info("build does not follow", tool=state.tool.name, reason=state.logged)
+            self._log_once(state, error)
         finally:
             state.following = False
+
+    async def _look_again(self, state: ToolState) -> None:
+        """While it is built: whoever builds gives up, and begins anew, when told that the files are others."""
+        try:
+            found = await self._identify(state, Silent())
+            if state.building is None:
+                state.stale = True
+            elif found.digest != state.building:
+                state.replaced.set()
+        except DxError as error:
+            self._log_once(state, error)
+        finally:
+            state.looking = False
+
+    def _log_once(self, state: ToolState, error: DxError) -> None:
+        if error.line() != state.logged:
+            state.logged = error.line()
+            log.info("build does not follow", tool=state.tool.name, reason=state.logged)
 
     async def _bring(self, state: ToolState, asked_by: str, progress: Progress, *, asked: bool = False) -> Image:
         """Have the tool's image be what its files say; those who ask at the same time share the work."""
@@ -212,7 +241,20 @@ class Rebuilds:
 
     async def _brought(self, state: ToolState, asked_by: str, asked: bool, progress: Progress) -> Image:
         async with state.turn:
-            return await self._brought_in_turn(state, asked_by, asked, progress)
+            begun = time.monotonic()
+            try:
+                image = await self._brought_in_turn(state, asked_by, asked, progress)
+            except DxError as error:
+                if isinstance(error, EngineTrouble) or (state.failure is not None and not state.failure.digest):
+                    state.rests(begun, time.monotonic())
+                else:
+                    state.rested()
+                raise
+            except BaseException:
+                state.stale = True
+                raise
+            state.rested()
+            return image
 
     async def _brought_in_turn(self, state: ToolState, asked_by: str, asked: bool, progress: Progress) -> Image:
         tool = state.tool
@@ -237,7 +279,7 @@ class Rebuilds:
             decision = decide(picture)
             if decision.do is Do.NOTHING:
                 if current is None:
-                    raise NotFound(f"{tool.name} has no build", f"run: dx add {tool.name}")
+                    raise NotFound(f"{tool.name} has no build", f"run: dx upgrade {tool.word}")
                 if picture.current == found.digest:
                     state.failure = None
                 return current
@@ -260,27 +302,34 @@ class Rebuilds:
 
     async def _identify(self, state: ToolState, progress: Progress) -> Identity:
         """What the tool's files amount to now. From here on the watcher tells of changes to them."""
+        state.stale = False
+        try:
+            return await self._identified(state, progress)
+        except BaseException:
+            state.stale = True
+            raise
+
+    async def _identified(self, state: ToolState, progress: Progress) -> Identity:
         tool = state.tool
         assert tool.build is not None
+        if state.recipe is not None:
+            self._watch.settled(tool.name)
         recipe = await asyncio.to_thread(context.read, tool.build)
         if state.recipe is None or not same_watch(state.recipe, recipe):
             self._watch.set(tool.name, specs_of(tool.build, recipe))
+            self._watch.settled(tool.name)
         state.recipe = recipe
         needed = await self._bases.of(tool.build, recipe)
         state.bases = tuple(each.name for each in needed)
         bases = {each.key: (await self._base(each.name, state, progress)).id for each in needed}
         platform = await self._images.platform()
-        state.stale = False
-        self._watch.settled(tool.name)
-        try:
-            return await asyncio.to_thread(identify, tool.build, platform=platform, bases=bases, memory=self._memory)
-        except BaseException:
-            state.stale = True
-            raise
+        return await identified(
+            tool.name, tool.build, platform=platform, bases=bases, memory=self._memory, progress=progress
+        )
 
     async def _base(self, ref: str, state: ToolState, progress: Progress) -> Image:
         """An image that the tool's is built on; that of another tool is brought up to date first."""
-        tool = self._bases.tool_of(ref)
+        tool = self._bases.tool_of(ref, state.tool)
         if tool is None or tool.name == state.tool.name:
             return await self._pins.base(state.tool, ref, progress)
         if await self._bases.leads_to(tool, state.tool.name):
@@ -301,16 +350,18 @@ class Rebuilds:
         packed = found.parts.packed()
         build = await self._builds.begin(tool.name, found.digest, cause=why, asked_by=asked_by, parts=packed)
         self._hub.publish("build.started", tool=tool.name, build=build, cause=why)
-        told = _Told(progress, partial(self._builds.tell, build))
+        told = Told(progress, partial(self._builds.tell, build))
         state.building = found.digest
         state.replaced.clear()
+        if state.stale:  # something has changed since its files were looked at
+            self._begin_following(state)
         image: Image | None = None
         made: ImageId | None = None
         result, error = Result.CANCELLED, ""
         try:
             if found.size_bytes > LARGE_BYTES and state.recipe is not None:
                 told.note((await asyncio.to_thread(biggest, state.recipe)).line())
-            async with asyncio.timeout(BUILD_LIMIT_S):
+            async with asyncio.timeout(self._limit_s):
                 made = await self._made(state, found, told)
             if made is not None:
                 image = await self._images.inspect(made)
@@ -319,13 +370,23 @@ class Rebuilds:
                 result = Result.GOOD
             return image
         except TimeoutError:
-            result, error = Result.FAILED, f"building {tool.name} took more than {BUILD_LIMIT_S / 60:.0f} minutes"
-            raise BuildFailed(error, f"see: dx builds log {build}") from None
+            result, error = Result.FAILED, f"building {tool.name} took more than {_span(self._limit_s)}"
+            self._builds.tell(build, error)
+            hint = f"see: dx builds log {build}; build_limit_s in [daemon] of dx.toml is the limit"
+            raise BuildFailed(error, hint) from None
         except ImageTrouble as trouble:
             result, error = Result.FAILED, trouble.message
             raise
+        except EngineTrouble as trouble:
+            # Nothing is said of the files by that: the same build is tried again.
+            error = trouble.message
+            state.fails(Failure("", f"{tool.name}: its new build was broken off: {trouble.line()}"))
+            self._builds.tell(build, error)
+            raise
         finally:
             state.building = None
+            if state.replaced.is_set():  # perhaps too late to give it up
+                state.stale = True
             if result is Result.FAILED:
                 state.fails(Failure.of(tool.name, found.digest, build, error))
                 title = f"The build of {tool.name} failed"
@@ -337,7 +398,7 @@ class Rebuilds:
         tool = state.tool
         assert tool.build is not None
         building = asyncio.create_task(
-            self._images.build(tool.name, tool.build, found.digest, progress, builder=self._serving.names.instance)
+            self._images.build(tool.word, tool.build, found.digest, progress, builder=self._serving.names.instance)
         )
         replaced = asyncio.create_task(state.replaced.wait())
         try:
@@ -351,9 +412,11 @@ class Rebuilds:
     async def _ended(self, tool: Tool, build: BuildId, result: Result, made: ImageId | None, error: str) -> None:
         if result is not Result.GOOD and made is not None:
             with suppress(EngineTrouble):
-                held = await self._engine.images({TOOL_LABEL: tool.name})
+                held = await self._engine.images({TOOL_LABEL: tool.word})
                 if not any(each.tags for each in held if each.id == made):
                     await self._engine.remove_image(made)
+        if result is not Result.GOOD:
+            self._leftovers.expect()
         ended = await self._builds.end(build, result, image_id=made if result is Result.GOOD else None, error=error)
         seconds = None if ended.seconds is None else round(ended.seconds, 3)
         log.info("build", tool=tool.name, build=build, result=result.value, seconds=seconds, reason=error)
@@ -369,25 +432,5 @@ class Rebuilds:
                 self.changed(other.tool.name)
 
 
-class _Told:
-    """Progress that is kept in the build's log as well."""
-
-    def __init__(self, progress: Progress, tell: Callable[[str], None]) -> None:
-        self._progress = progress
-        self._tell = tell
-        self._whole = Whole(tell)
-
-    def note(self, text: str) -> None:
-        """Pass it on."""
-        self._tell(text)
-        self._progress.note(text)
-
-    def progress(self, text: str) -> None:
-        """Pass it on."""
-        self._tell(text)
-        self._progress.progress(text)
-
-    def step(self, step: Step) -> None:
-        """Pass it on; the log has every line that it printed."""
-        self._whole.step(step)
-        self._progress.step(step)
+def _span(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:g} s"

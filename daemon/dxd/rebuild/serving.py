@@ -6,7 +6,7 @@ from dxd.engine.docker import Engine
 from dxd.engine.model import Image, ImageId
 from dxd.images.images import TOOL_LABEL, Images
 from dxd.kit.hub import Hub
-from dxd.rebuild.names import Names
+from dxd.rebuild.names import Names, word
 
 
 class Serving:
@@ -25,7 +25,7 @@ class Serving:
     async def current(self, tool: str) -> Image | None:
         """The build that the tool's runs take; raises `WrongArchitecture`, `EngineTrouble`."""
         image = await self._images.find(self.names.serving(tool))
-        return image if image is not None and image.labels.get(TOOL_LABEL) == tool else None
+        return image if image is not None and image.labels.get(TOOL_LABEL) == word(tool) else None
 
     async def built(self, tool: str, digest: str) -> Image | None:
         """The build of that digest, whoever made it."""

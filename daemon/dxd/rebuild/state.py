@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from dxd.images.context import Recipe
+from dxd.rebuild.policy import pause_s
 from dxd.store.model import BuildId
 from dxd.tools.model import Tool
 
@@ -40,12 +41,36 @@ class ToolState:
     """The digest of the build that goes on."""
     replaced: asyncio.Event = field(default_factory=asyncio.Event)
     following: bool = False
+    looking: bool = False
+    """Whether its files are still those that are being built."""
+    again_at: float | None = None
+    """When to try again, by the monotonic clock, what failed for a reason that passes without a change of its files."""
+    troubles: int = 0
+    """How often that was in a row."""
     logged: str = ""
     """Why it could not follow, as the log has it."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     bases: tuple[str, ...] = ()
     told: set[int] = field(default_factory=set)
     """Terminals in which the failure was shown."""
+
+    def is_due(self, now: float) -> bool:
+        """Whether there is something to be done without being told."""
+        return self.stale if self.again_at is None else now >= self.again_at
+
+    def rests(self, begun: float, now: float) -> None:
+        """It began then, and failed for a reason that may pass by itself."""
+        self.troubles += 1
+        self.again_at = now + pause_s(self.troubles, now - begun)
+
+    def rested(self) -> None:
+        """It did not fail, or not in that way."""
+        self.again_at, self.troubles = None, 0
+
+    def hurry(self) -> None:
+        """What it waits for may have come."""
+        if self.again_at is not None:
+            self.again_at, self.troubles = 0.0, 0
 
     def fails(self, failure: Failure) -> None:
         """It does, perhaps as it did before."""

@@ -17,11 +17,12 @@ from dxd.errors import DxError
 from dxd.images.images import Images
 from dxd.kit.progress import Progress
 from dxd.rebuild.bases import Bases
-from dxd.tools.catalogue import Catalogue
+from dxd.rebuild.names import word
 from dxd.tools.labels import Ask
-from dxd.tools.lock import Lock
+from dxd.tools.lock import Locks
 from dxd.tools.model import Tool
 from dxd.tools.takeover import Takeover, takeover
+from dxd.trust.tools import Tools
 
 MAX_QUESTIONS = 32
 """At the same time, to all registries together."""
@@ -105,17 +106,17 @@ class Upgrades:
     """Compares with registries, and pulls."""
 
     def __init__(
-        self, *, engine: Engine, images: Images, catalogue: Catalogue, bases: Bases, follow: Follow,
-        retire: Callable[[ImageId], None], lock: Lock, redefined: Callable[[], object],
+        self, *, engine: Engine, images: Images, tools: Tools, bases: Bases, follow: Follow,
+        retire: Callable[[ImageId], None], locks: Locks, redefined: Callable[[], object],
     ) -> None:  # fmt: skip
         """`redefined` is called in a thread after a definition was written."""
         self._engine = engine
         self._images = images
-        self._catalogue = catalogue
+        self._tools = tools
         self._bases = bases
         self._follow = follow
         self._retire = retire
-        self._lock = lock
+        self._locks = locks
         self._redefined = redefined
         self._waiting: set[str] = set()
         """Images that were kept so that they can be allowed."""
@@ -128,7 +129,7 @@ class Upgrades:
         """
         wanted: dict[tuple[str, str, bool], str] = {}
         broken = []
-        for tool in self._tools(names):
+        for tool in self._wanted(names):
             try:
                 for ref in await self._images_of(tool):
                     wanted[tool.name, ref, tool.build is not None] = ref
@@ -149,10 +150,10 @@ class Upgrades:
         A tool that fails, or whose new image asks for more than was allowed, stays as it was, and the others go on.
         What is locked stays, and a line says so.
         """
-        locked = self._lock.all()
+        locked = {each.name for each in self._tools.all() if self._locks.get(each) is not None}
         for name in names:
             if name in locked:
-                progress.note(f"{name} is locked; run: dx lock --upgrade {name}")
+                progress.note(f"{word(name)} is locked; run: dx lock --upgrade {word(name)}")
         compared = [each for each in await self.outdated(names) if each.tool not in locked]
         moved = {each.image: each.offered for each in compared if each.standing is Standing.OUTDATED and each.offered}
         outcome = _Outcome()
@@ -162,7 +163,7 @@ class Upgrades:
             except DxError as error:
                 outcome.failed[ref] = error.line()
         results = []
-        for tool in await self._affected(compared, moved.keys()):
+        for tool in await self._affected(compared, moved.keys(), names):
             refs = dict.fromkeys(each.image for each in compared if each.tool == tool.name)
             error_line = next((outcome.failed[each] for each in refs if each in outcome.failed), "")
             if tool.build is not None and not error_line:
@@ -204,7 +205,7 @@ class Upgrades:
             return
         for each in taken:
             if each.changed:
-                await asyncio.to_thread(self._catalogue.put, each.tool)
+                await asyncio.to_thread(self._tools.user.put, each.tool)
                 progress.note(f"{each.tool.name}: its image has another {' and '.join(each.changed)} now")
         if any(each.changed for each in taken):
             await asyncio.to_thread(self._redefined)
@@ -216,9 +217,11 @@ class Upgrades:
             self._retire(before.id)
 
     def _taken(self, ref: str, before: Image | None, image: Image) -> list[Takeover]:
-        """What becomes of each tool whose runs take the image of that name."""
-        locked = self._lock.all()
-        tools = [each for each in self._catalogue.all() if each.image == ref and each.name not in locked]
+        """What becomes of each tool of the user's whose runs take the image of that name.
+
+        Those of projects are as their repositories say, whatever images do.
+        """
+        tools = [each for each in self._tools.user.all() if each.image == ref and self._locks.get(each) is None]
         return [takeover(each, before.labels if before else {}, image.labels) for each in tools]
 
     async def _let_go(self, at: str, *, was_there: bool) -> None:
@@ -226,20 +229,25 @@ class Upgrades:
         if not was_there:
             await self._engine.remove_image(at)
 
-    async def _affected(self, compared: Iterable[Compared], moved: Collection[str]) -> list[Tool]:
-        """The tools of those images, and all that are built on these tools; those that need another come after it."""
-        affected: list[str] = [each.name for each in self._catalogue.all() if _is_of(each, compared, moved)]
-        built = [each for each in self._catalogue.all() if each.build is not None]
+    async def _affected(self, compared: Iterable[Compared], moved: Collection[str], names: Sequence[str]) -> list[Tool]:
+        """The tools of those images, and those that are named and built, and all that are built on these tools; those
+        that need another come after it.
+        """
+        affected: list[str] = [
+            each.name for each in self._tools.all()
+            if _is_of(each, compared, moved) or (each.name in names and each.build is not None)
+        ]  # fmt: skip
+        built = [each for each in self._tools.all() if each.build is not None]
         needs: dict[str, set[str]] = {}
         for tool in built:
             try:
                 refs = await self._bases.named(tool)
             except DxError:  # its own trouble, which its next build tells
                 continue
-            needs[tool.name] = {below.name for each in refs if (below := self._bases.tool_of(each)) is not None}
+            needs[tool.name] = {below.name for each in refs if (below := self._bases.tool_of(each, tool)) is not None}
         while more := [name for name, below in needs.items() if name not in affected and below & set(affected)]:
             affected += more
-        return [each for name in affected for each in self._catalogue.all() if each.name == name]
+        return [each for name in affected for each in self._tools.all() if each.name == name]
 
     async def _compare(self, ref: str) -> tuple[Standing, str | None, str | None, str]:
         """How the image stands, its digest here, the registry's, and why that is not known."""
@@ -260,13 +268,13 @@ class Upgrades:
             return Standing.UNKNOWN, held, None, error.line()
         return Standing.CURRENT if offered == held else Standing.OUTDATED, held, offered, ""
 
-    def _tools(self, names: Sequence[str]) -> Sequence[Tool]:
-        return [self._catalogue.get(name) for name in dict.fromkeys(names)] if names else self._catalogue.all()
+    def _wanted(self, names: Sequence[str]) -> Sequence[Tool]:
+        return [self._tools.get(name) for name in dict.fromkeys(names)] if names else self._tools.all()
 
     async def _images_of(self, tool: Tool) -> Sequence[str]:
         if tool.image is not None:
             return (tool.image,)
-        return [each for each in await self._bases.named(tool) if self._bases.tool_of(each) is None]
+        return [each for each in await self._bases.named(tool) if self._bases.tool_of(each, tool) is None]
 
 
 def _is_of(tool: Tool, compared: Iterable[Compared], moved: Collection[str]) -> bool:

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from dx import protocol
 from dxd.engine.model import Image
-from dxd.errors import AgentFailed, Conflict, NotFound, UnknownTool
+from dxd.errors import AgentFailed, Conflict, NotFound, NotHere, UnknownTool
 from dxd.images.images import Images
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress
@@ -28,8 +28,9 @@ from dxd.runs.options import with_options
 from dxd.runs.sharing import binds_of, key_of, unseen
 from dxd.runs.spec import Spec
 from dxd.telemetry import get_logger
-from dxd.tools.catalogue import Catalogue
 from dxd.tools.model import Root, Tool, ToolName
+from dxd.trust.projects import Projects
+from dxd.trust.tools import Tools
 from dxd.warm.container import Warm, Watcher
 from dxd.warm.link import Ended
 from dxd.warm.model import Key, VolumeKind
@@ -99,10 +100,11 @@ class Runs:
     """Gives out leases and follows the runs."""
 
     def __init__(
-        self, *, catalogue: Catalogue, images: Images, builds: Resolver, pool: Pool, hub: Hub, home: str,
+        self, *, tools: Tools, projects: Projects, images: Images, builds: Resolver, pool: Pool, hub: Hub, home: str,
         scratch_bytes: int, volumes: Volumes, private: Sequence[bytes], force_bind: bool = False,
     ) -> None:  # fmt: skip
-        self._catalogue = catalogue
+        self._tools = tools
+        self._projects = projects
         self._images = images
         self._builds = builds
         self._pool = pool
@@ -125,7 +127,7 @@ class Runs:
             return StillAlive()
         if request.bind is not None and (void := self._live.get(request.bind)) and void.state is RunState.LEASED:
             self._finish(void, RunState.LOST)
-        tool, chosen = await self._find(request)
+        tool, chosen = await self._find(request, progress)
         if request.options:
             tool = with_options(tool, request.options, request.cwd)
         image = await self._builds.resolve(tool, progress, caller=request.peer.pid)
@@ -137,7 +139,7 @@ class Runs:
             entrypoint=tool.entrypoint if tool.entrypoint is not None else () if chosen else image.entrypoint,
             default=image.command,
             args=request.args,
-            name=tool.name,
+            name=tool.word,
         )
         home = _home_of(request.env) or self._home
         plan = await self._plan(request, tool, home)
@@ -249,20 +251,24 @@ class Runs:
                 f"with the image before, what was kept is there again (dx reset {use.tool} removes it)"
             )
 
-    async def _find(self, request: LeaseRequest) -> tuple[Tool, bytes | None]:
+    async def _find(self, request: LeaseRequest, progress: Progress) -> tuple[Tool, bytes | None]:
         """The tool, and the command where it is one that the tool offers by name."""
         name = os.fsdecode(request.command)
-        tool = self._catalogue.by_command(name)
-        if tool is not None:
-            return tool, request.command if tool.commands else None
         try:
-            return self._catalogue.get(name), None
+            tool = self._tools.named(name, request.cwd)
         except UnknownTool as error:
+            if request.shim and (project := self._tools.elsewhere(name)):
+                raise NotHere(f"{name} is a tool of {project} only, and there is no other {name} on PATH") from None
             if request.shim:
                 raise UnknownTool(f"{name}: no tool offers this command any more", "run: dx reshim") from None
             # A bare word is a tool misspelt far more often than an image to pull.
             if not any(mark in name for mark in "/:@") and not await self._images.is_local(name):
                 raise UnknownTool(error.message, error.hint or f"for an image: dx run {name}:latest") from None
+        else:
+            return tool, request.command if name in tool.commands else None
+        finally:
+            for line in self._projects.passed_over():
+                progress.note(line)
         return Tool(ToolName(name), image=name), None
 
     async def _vouch(self, late: RunId) -> bool:

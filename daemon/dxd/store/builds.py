@@ -20,26 +20,6 @@ from dxd.store.database import Database
 from dxd.store.logfile import LogFile, chunks
 from dxd.store.model import Build, BuildId, Result
 
-MIGRATIONS = (
-    """
-    CREATE TABLE builds (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        tool TEXT NOT NULL,
-        digest TEXT NOT NULL,
-        image_id TEXT,
-        began REAL NOT NULL,
-        seconds REAL,
-        result TEXT CHECK (result IN ('good', 'failed', 'cancelled')),
-        cause TEXT NOT NULL,
-        asked_by TEXT NOT NULL,
-        error TEXT NOT NULL DEFAULT '',
-        parts BLOB NOT NULL
-    );
-    CREATE INDEX builds_by_tool ON builds (tool, id)
-    """,
-)
-"""The schema, version by version; one that was released is never changed."""
-
 LINE_CHARACTERS = 1000
 """Of a cause and of an error, which are shown in tables."""
 

@@ -133,21 +133,42 @@ class Database:
     def _open_file(self) -> sqlite3.Connection:
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # SQLite gives its other files the mode of this one.
-        os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        fd = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            versions = os.pread(fd, 2, 18)
+        finally:
+            os.close(fd)
+        # SQLite takes a file that says otherwise for one to be read only, and each copy of it, in memory too:
+        # https://sqlite.org/fileformat.html, 1.3.3
+        if not set(versions) <= {1, 2}:
+            raise Unusable("its header is spoilt")
         connection = sqlite3.connect(self._file, timeout=BUSY_S, isolation_level=None)
         try:
-            connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode a power cut costs the last rows at most
-            if (said := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            try:
+                connection.execute("PRAGMA journal_mode = WAL").fetchone()
+                connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode a power cut costs the last rows at most
+                said = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            except sqlite3.Error as error:
+                if _code(error) == sqlite3.SQLITE_ERROR:  # nothing is wrong with the questions
+                    raise Unusable(str(error)) from None
+                raise
+            if said != "ok":
                 raise Unusable(said)
-            return self._migrate(connection)
+            migrated = self._migrate(connection)
+            if _columns(migrated) != self._expected():
+                raise Unusable("its tables are others than those of its version")
+            return migrated
         except BaseException:
             connection.close()
             raise
 
+    def _expected(self) -> set[tuple[bytes, bytes]]:
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as memory:
+            return _columns(self._migrate(memory))
+
     def _migrate(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > len(self._migrations):
+        if not 0 <= version <= len(self._migrations):
             raise Unusable(f"it is of version {version}, this dx knows {len(self._migrations)}")
         for number, script in enumerate(self._migrations[version:], version + 1):
             connection.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT")
@@ -199,6 +220,12 @@ class Database:
             with suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
+
+
+def _columns(connection: sqlite3.Connection) -> set[tuple[bytes, bytes]]:
+    """Each with its table; as bytes, because a spoilt name may be no text."""
+    names = "CAST(m.name AS BLOB), CAST(c.name AS BLOB)"
+    return set(connection.execute(f"SELECT {names} FROM sqlite_master m, pragma_table_info(m.name) c"))  # noqa: S608
 
 
 def _code(error: Exception) -> int:

@@ -93,6 +93,8 @@ class LogFile:
                 data = data[os.write(self._fd, data) :]
         except OSError as error:
             self._broken = True
+            if self._fd is not None and os.fstat(self._fd).st_size == 0:  # none at all says more than an empty one
+                self._path.unlink(missing_ok=True)
             log.warning("a build's log is not kept", file=str(self._path), reason=error.strerror)
 
     def _end(self) -> None:

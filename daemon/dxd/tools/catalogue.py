@@ -1,4 +1,4 @@
-"""The tools of the user's dx.toml, at hand for every run.
+"""The tools of a dx.toml, at hand for every run: of the user's, or of a project's.
 
 `Catalogue` owns what was read; the file is the truth, and people edit it. Every look-up asks stat(2) whether it is
 still the same file, so that an edit counts for the next run. What is broken in it never breaks what worked: a file
@@ -10,7 +10,7 @@ for the disk, so they belong in a thread.
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,12 @@ from dxd import settings
 from dxd.errors import BadDefinition, Conflict, DxError, Refused, UnknownTool
 from dxd.kit import atomic, toml
 from dxd.kit.toml import quote
-from dxd.tools.model import Tool
-from dxd.tools.names import did_you_mean
+from dxd.tools.model import MARK, OnChange, Tool, ToolName
+from dxd.tools.names import did_you_mean, mark_of
 from dxd.tools.parse import parse_tool
 
 _TOP_KEYS = ("tools", "daemon")
+_PROJECT_KEYS = ("tools",)
 _FRESH_NS = 100_000_000
 """A file changed less than 0.1 s before it was read is read again: file systems' clocks tick each 1-10 ms, so a second
 change in place may leave the same stamp."""
@@ -49,6 +50,7 @@ class _Reading:
     broken: Mapping[str, DxError] = field(default_factory=dict)
     """By name the tools that are wrong now; those that were right once are in `tools` as well."""
     problems: tuple[DxError, ...] = ()
+    unreadable: DxError | None = None
 
     def problem(self) -> str | None:
         if not self.problems:
@@ -60,8 +62,10 @@ class _Reading:
 class Catalogue:
     """The definitions in one file; a missing file has none. Constructing never fails."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, project: bool = False) -> None:
+        """The tools of a project's file are the project's, and have no say in the daemon's settings."""
         self.file = file
+        self._project = project
         self._path = str(file)
         self._state: _State = "never read"
         self._fresh = False
@@ -80,6 +84,16 @@ class Catalogue:
         if tool := self._reading.tools.get(name):
             return tool
         raise _missing(name, self._reading)
+
+    def broken(self, name: str) -> DxError | None:
+        """What is wrong with the tool of that name now."""
+        self.refresh()
+        return self._reading.broken.get(name)
+
+    def unreadable(self) -> DxError | None:
+        """Why the file as a whole says nothing now."""
+        self.refresh()
+        return self._reading.unreadable
 
     def by_command(self, command: str) -> Tool | None:
         """The tool that offers the command."""
@@ -108,7 +122,7 @@ class Catalogue:
 
     def check(self, content: bytes) -> None:
         """Raise `BadDefinition` with what would be wrong with the file if this were its content."""
-        reading = _understand(_parse(content, self.file), _Reading())
+        reading = self._understand(_parse(content, self.file), _Reading())
         if reading.problems:
             raise BadDefinition(reading.problem() or "", "")
 
@@ -123,7 +137,7 @@ class Catalogue:
             from dxd.tools.edit import put_tool  # noqa: PLC0415 - tomlkit costs 30 ms, and few daemons ever write
 
             others = {name: each for name, each in reading.tools.items() if name != tool.name}
-            if clash := _clash(tool, others, _commands(others)):
+            if clash := _clash(tool.name, tool, others, _commands(others)):
                 raise clash
             return put_tool(document, tool)
 
@@ -154,15 +168,58 @@ class Catalogue:
                 # The stamp of what is read, not the one from before, which somebody may have replaced meanwhile.
                 content, state = atomic.read(self.file, limit_bytes=settings.MAX_FILE_BYTES)
                 self._fresh = 0 <= time.time_ns() - max(state[3:]) < _FRESH_NS
-                reading = _understand(_parse(content, self.file), before)
+                reading = self._understand(_parse(content, self.file), before)
         except FileNotFoundError:
             state, reading = None, _Reading()
         except OSError as error:
             problem = BadDefinition(f"{self.file}: cannot be read: {error.strerror}")
-            reading = replace(before, problems=(problem,))
+            reading = replace(before, problems=(problem,), unreadable=problem)
         except DxError as error:
-            reading = replace(before, problems=(error,))
+            reading = replace(before, problems=(error,), unreadable=error)
         self._reading, self._state = reading, state
+
+    def _understand(self, document: toml.Document, before: _Reading) -> _Reading:
+        """What the document says, with the tools of before in place of those that are wrong now."""
+        spot = toml.Spot(document)
+        problems = _strangers(document, _PROJECT_KEYS if self._project else _TOP_KEYS)
+        if not self._project:
+            try:
+                settings.read(document)
+            except DxError as error:
+                problems.append(error)
+        tables = document.data.get("tools", {})
+        if not isinstance(tables, dict):
+            problem = BadDefinition(f"{spot.at('tools')}: must be a table", "write a tool as [tools.NAME]")
+            return replace(before, problems=(*problems, problem), unreadable=problem)
+        tools: dict[str, Tool] = {}
+        broken: dict[str, DxError] = {}
+        commands: dict[str, Tool] = {}
+        for name, value in tables.items():
+            try:
+                tool = self._tool(name, value, spot.at("tools", name))
+                if clash := _clash(name, tool, tools, commands):
+                    raise Conflict(f"{spot.at('tools', name)}: {clash.message}", clash.hint)
+            except DxError as error:
+                broken[name] = error
+            else:
+                tools[name] = tool
+                commands |= dict.fromkeys(tool.offers, tool)
+        for name in broken:
+            if (old := before.tools.get(name)) and not _clash(name, old, tools, commands):
+                tools[name] = old
+                commands |= dict.fromkeys(old.offers, old)
+        in_order = {name: tools[name] for name in tables if name in tools}
+        return _Reading(in_order, _commands(in_order), broken, (*problems, *broken.values()))
+
+    def _tool(self, name: str, value: object, spot: toml.Spot) -> Tool:
+        """A tool of the file; runs of a project's wait for its builds unless it says otherwise."""
+        directory = self.file.parent
+        tool = parse_tool(name, value, base=directory, spot=spot)
+        if not self._project:
+            return tool
+        marked = ToolName(name + MARK + mark_of(str(directory)))
+        waits = tool.build is not None and isinstance(value, dict) and "on_change" not in value
+        return replace(tool, name=marked, project=directory, on_change=OnChange.WAIT if waits else tool.on_change)
 
     def _edit(self, change: Callable[[toml.Document, _Reading], tuple[bytes, _T]]) -> _T:
         """Read, change, and write if nobody else wrote in between; else all over again."""
@@ -171,7 +228,7 @@ class Catalogue:
                 for _ in range(_ATTEMPTS):
                     content, seen = self._content()
                     document = _parse(content, self.file)
-                    new, result = change(document, _understand(document, self._reading))
+                    new, result = change(document, self._understand(document, self._reading))
                     try:
                         atomic.write(self.file, new, check=partial(self._still, seen))
                     except _Changed:
@@ -207,54 +264,30 @@ def _parse(content: bytes, file: Path) -> toml.Document:
         raise BadDefinition(error.message, error.hint) from None
 
 
-def _understand(document: toml.Document, before: _Reading) -> _Reading:
-    """What the document says, with the tools of before in place of those that are wrong now."""
-    spot = toml.Spot(document)
+def _strangers(document: toml.Document, known: Sequence[str]) -> list[DxError]:
+    """Complaints of tables that nobody knows."""
     problems: list[DxError] = []
     for key in document.data:
-        if key not in _TOP_KEYS:
-            bad = spot.at(key).bad("unknown key", did_you_mean(key, _TOP_KEYS) or f"known keys: {', '.join(_TOP_KEYS)}")
+        if key not in known:
+            hint = did_you_mean(key, known) or f"known keys: {', '.join(known)}"
+            if key == "daemon":
+                hint = "the daemon's settings are in the user's own dx.toml"
+            bad = toml.Spot(document).at(key).bad("unknown key", hint)
             problems.append(BadDefinition(bad.message, bad.hint))
-    try:
-        settings.read(document)
-    except DxError as error:
-        problems.append(error)
-    tables = document.data.get("tools", {})
-    if not isinstance(tables, dict):
-        problem = BadDefinition(f"{spot.at('tools')}: must be a table", "write a tool as [tools.NAME]")
-        return replace(before, problems=(*problems, problem))
-    tools: dict[str, Tool] = {}
-    broken: dict[str, DxError] = {}
-    commands: dict[str, Tool] = {}
-    for name, value in tables.items():
-        try:
-            tool = parse_tool(name, value, base=document.file.parent, spot=spot.at("tools", name))
-            if clash := _clash(tool, tools, commands):
-                raise Conflict(f"{spot.at('tools', name)}: {clash.message}", clash.hint)
-        except DxError as error:
-            broken[name] = error
-        else:
-            tools[name] = tool
-            commands |= dict.fromkeys(tool.offers, tool)
-    for name in broken:
-        if (old := before.tools.get(name)) and not _clash(old, tools, commands):
-            tools[name] = old
-            commands |= dict.fromkeys(old.offers, old)
-    in_order = {name: tools[name] for name in tables if name in tools}
-    return _Reading(in_order, _commands(in_order), broken, (*problems, *broken.values()))
+    return problems
 
 
 def _commands(tools: Mapping[str, Tool]) -> dict[str, Tool]:
     return {command: tool for tool in tools.values() for command in tool.offers}
 
 
-def _clash(tool: Tool, others: Mapping[str, Tool], commands: Mapping[str, Tool]) -> Conflict | None:
+def _clash(name: str, tool: Tool, others: Mapping[str, Tool], commands: Mapping[str, Tool]) -> Conflict | None:
     """Why the tool cannot stand beside the others: `dx run NAME` has to mean one thing."""
     for command in tool.offers:
         if (other := commands.get(command)) is not None:
-            return Conflict(f"{tool.name} offers {command}, as tool {other.name} does", "a command belongs to one tool")
+            return Conflict(f"{name} offers {command}, as tool {other.word} does", "a command belongs to one tool")
         if command in others:
-            return Conflict(f"{tool.name} offers {command}, which is another tool's name", "leave this command out")
-    if (other := commands.get(tool.name)) is not None:
-        return Conflict(f"{tool.name} is a command of tool {other.name}", "choose another name")
+            return Conflict(f"{name} offers {command}, which is another tool's name", "leave this command out")
+    if (other := commands.get(name)) is not None:
+        return Conflict(f"{name} is a command of tool {other.word}", "choose another name")
     return None

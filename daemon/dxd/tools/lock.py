@@ -21,6 +21,7 @@ disk, so they belong in a thread.
 
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,10 +29,13 @@ from pathlib import Path
 from dxd.errors import BadDefinition, Refused
 from dxd.kit import atomic, toml
 from dxd.kit.toml import Spot
+from dxd.tools.model import Tool
 
 NAME = "dx.lock"
 VERSION = 1
 MAX_BYTES = 1 << 20
+MAX_LOCKS = 1000
+"""That are remembered; one more costs reading it again."""
 _FRESH_NS = 100_000_000
 """As in `catalogue`."""
 _HEAD = "# Written by `dx lock`: which bytes run, whatever tags mean by now. Keep it beside dx.toml.\n"
@@ -112,6 +116,31 @@ class Lock:
             self._problem = BadDefinition(f"{self.file}: cannot be read: {error.strerror}", "mend it")
         except toml.BadToml as error:
             self._problem = BadDefinition(error.message, error.hint or "mend it, or remove it and run: dx lock")
+
+
+class Locks:
+    """The locks beside the user's dx.toml and beside those of projects."""
+
+    def __init__(self, own: Path) -> None:
+        """`own` is the user's."""
+        self._own = Lock(own)
+        self._of_projects: OrderedDict[Path, Lock] = OrderedDict()
+
+    def at(self, project: Path | None) -> Lock:
+        """That of a project by its directory, or the user's."""
+        if project is None:
+            return self._own
+        lock = self._of_projects.get(project)
+        if lock is None:
+            lock = self._of_projects[project] = Lock(project / NAME)
+            while len(self._of_projects) > MAX_LOCKS:
+                self._of_projects.popitem(last=False)
+        self._of_projects.move_to_end(project)
+        return lock
+
+    def get(self, tool: Tool) -> Locked | None:
+        """What is locked of a tool; raises `BadDefinition` where its lock cannot be read."""
+        return self.at(tool.project).get(tool.word)
 
 
 def read(content: bytes, file: Path) -> dict[str, Locked]:

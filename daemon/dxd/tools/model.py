@@ -7,6 +7,9 @@ from typing import NewType
 
 ToolName = NewType("ToolName", str)
 
+MARK = "@"
+"""Between the name of a project's tool and which project it is."""
+
 
 class Network(StrEnum):
     """Which network a run sees."""
@@ -164,6 +167,7 @@ class Tool:
     """A name, an image or a build, and how to run it. Exactly one of `image` and `build` is set."""
 
     name: ToolName
+    """One of a project has the project's mark behind an `@`, so that no two tools have the same."""
     image: str | None = None
     build: Build | None = None
     on_change: OnChange = OnChange.SERVE
@@ -195,8 +199,15 @@ class Tool:
     gpus: tuple[str, ...] = ()
     """Numbers or ids as the engine's driver knows them, or `all` alone."""
     share: tuple[Share, ...] = ()
+    project: Path | None = None
+    """The directory with the dx.toml of the project that has it; None for the user's own."""
+
+    @property
+    def word(self) -> str:
+        """What it is called where it is defined."""
+        return self.name.partition(MARK)[0]
 
     @property
     def offers(self) -> tuple[str, ...]:
         """The command names that are shims of this tool."""
-        return self.commands or (self.name,)
+        return self.commands or (self.word,)

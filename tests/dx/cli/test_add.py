@@ -432,13 +432,13 @@ def test_json_has_each_record_on_a_line(dx: Dx, daemon: State) -> None:
     """The tool is the last."""
     daemon.prepare = [*BUILD, {"image": "sha256:0"}]
     lines = [json.loads(line) for line in dx("add", "jq", "jq", "--json").out.splitlines()]
-    assert lines == [*BUILD, {**daemon.tools["jq"], "image_id": "sha256:0"}]
+    assert lines == [*BUILD, {**daemon.tools["jq"], "project": None, "image_id": "sha256:0"}]
 
 
 def test_json_has_the_tool_and_its_image(dx: Dx, daemon: State) -> None:
     """Nothing else is on standard output."""
     done = dx("add", "jq", "jq", "--json")
-    assert json.loads(done.out) == {**daemon.tools["jq"], "image_id": "sha256:" + "0" * 64}
+    assert json.loads(done.out) == {**daemon.tools["jq"], "project": None, "image_id": "sha256:" + "0" * 64}
 
 
 def test_a_file_in_the_way_of_a_shim_is_told(dx: Dx, daemon: State) -> None:

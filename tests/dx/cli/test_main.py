@@ -52,7 +52,7 @@ def test_run_is_handed_to_the_launcher(dx: Dx) -> None:
     ("arguments", "line"),
     [
         (["sho"], "dx: there is no verb 'sho'; did you mean show or stop or push?"),
-        (["rnu"], "dx: there is no verb 'rnu'; did you mean run or prune?"),
+        (["rnu"], "dx: there is no verb 'rnu'; did you mean run or trust or prune?"),
         (["qqqqq"], "dx: there is no verb 'qqqqq'; see dx help"),
         (["a\x1b[31m"], "dx: there is no verb 'a\\x1b[31m'; see dx help"),
         (["ls", "--nmaes"], "dx: ls: unrecognized arguments: --nmaes; see: dx ls --help"),
@@ -96,7 +96,7 @@ def run(dx: Dx, redirections: str, *arguments: str) -> subprocess.CompletedProce
 @pytest.mark.parametrize("arguments", [["help"], ["ls"], ["ls", "--json"], ["completions", "bash"], ["add", "--help"]])
 def test_a_reader_that_has_gone_is_no_error(dx: Dx, daemon: State, arguments: list[str]) -> None:
     """141 and silence, as of any program."""
-    tool = {"name": "x", "commands": ["x" * 100], "image": "x", "network": "none"}
+    tool = {"name": "x", "commands": ["x" * 100], "image": "x", "network": "none", "project": None}
     daemon.tools = {str(number): tool for number in range(2000)}
     done = run(dx, "| true", *arguments)
     assert done.stderr == ""

@@ -98,7 +98,7 @@ def test_completion_in_bash(dx: Dx, daemon: State) -> None:
     assert complete_bash(dx, "dx", "run", "g") == ["gcc"]
     assert complete_bash(dx, "dx", "run", "--network", "none", "g") == ["gcc"]
     assert complete_bash(dx, "dx", "run", "gcc", "g") == []
-    assert complete_bash(dx, "dx", "ls", "--") == ["--help", "--names", "--commands", "--json"]
+    assert complete_bash(dx, "dx", "ls", "--") == ["--help", "--names", "--commands", "--all", "--json"]
     assert complete_bash(dx, "dx", "add", "x", "--network", "") == ["none", "bridge", "host"]
     assert complete_bash(dx, "dx", "add", "x", "--build", "da") == ["data"]
     assert complete_bash(dx, "dx", "daemon", "st") == ["start", "stop"]

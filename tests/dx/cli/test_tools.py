@@ -36,7 +36,8 @@ def test_ls_lines_up(dx: Dx, daemon: State) -> None:
 def test_ls_for_scripts(dx: Dx, daemon: State) -> None:
     """JSON as the API has it; names and commands one a line."""
     daemon.tools = {"jq": tool("jq", image="jq"), "gcc": tool("gcc", image="gcc", commands=["cc", "c++"])}
-    assert json.loads(dx("ls", "--json").out) == {"tools": [tool("jq", image="jq"), daemon.tools["gcc"]]}
+    expected = [{**each, "project": None} for each in daemon.tools.values()]
+    assert json.loads(dx("ls", "--json").out) == {"tools": expected}
     assert dx("ls", "--names").out == "jq\ngcc\n"
     assert dx("ls", "--commands").out == "jq\ncc\nc++\n"
 
@@ -115,7 +116,7 @@ def test_show_says_everything(dx: Dx, daemon: State) -> None:
         ["share", "ssh-agent"],
         ["gpus", "0 1"],
     ]
-    assert json.loads(dx("show", "x", "--json").out) == daemon.tools["x"]
+    assert json.loads(dx("show", "x", "--json").out) == {**daemon.tools["x"], "project": None}
 
 
 def test_an_error_of_the_daemon_is_one_line_and_125(dx: Dx, daemon: State) -> None:

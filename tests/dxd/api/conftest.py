@@ -51,6 +51,7 @@ async def edge(tmp_path: Path, limits: Limits) -> AsyncIterator[Edge]:
         await made.front.listen(sock)
         yield Edge(**vars(made), socket=tmp_path / "s", rooms=rooms)
         await made.front.close()
+        await made.database.close()
     me = asyncio.current_task()
     await until_turned(lambda: asyncio.all_tasks() - {me} <= before)
     await until_turned(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)

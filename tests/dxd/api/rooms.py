@@ -1,6 +1,7 @@
 """Stand-ins for the rooms below the edge, with no more in them than a test of the edge can see."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,10 +17,15 @@ from dxd.rebuild.locking import Complaint
 from dxd.rebuild.pushes import Pushed
 from dxd.rebuild.upgrades import Compared, Consent, Standing, Upgraded
 from dxd.runs.model import Grant, Lease, LeaseRequest, Run, RunId, RunState, StillAlive
+from dxd.store.consents import Consents
+from dxd.store.database import Database
 from dxd.store.model import BuildId, BuildView, Freed, Result
+from dxd.store.schema import MIGRATIONS
 from dxd.tools.catalogue import Catalogue
 from dxd.tools.model import Tool
 from dxd.tools.shims import reconcile
+from dxd.trust.projects import Projects
+from dxd.trust.tools import Tools
 from dxd.warm import ladder
 from dxd.warm.ladder import Step
 from dxd.warm.model import ContainerView, VolumeKind, VolumeUse
@@ -144,6 +150,7 @@ class Made:
     catalogue: Catalogue
     shims: Path
     front: HttpFront
+    database: Database
 
 
 @dataclass
@@ -309,14 +316,14 @@ class FakeLocking:
 
     rooms: Rooms
 
-    async def lock(self, upgrade: Sequence[str] | None, progress: Progress) -> list[Complaint]:
+    async def lock(self, _project: Path | None, upgrade: Sequence[str] | None, progress: Progress) -> list[Complaint]:
         self.rooms.locked.append(upgrade)
         if upgrade and upgrade[0] not in ("jq", "yq"):
             raise UnknownTool(f"there is no tool {upgrade[0]}")
         progress.note("pulled")
         return []
 
-    async def check(self, progress: Progress) -> list[Complaint]:
+    async def check(self, _project: Path | None, _progress: Progress) -> list[Complaint]:
         return [Complaint("jq", "is not locked")]
 
 
@@ -359,10 +366,13 @@ class FakeStatus:
 def make_app(rooms: Rooms, directory: Path, limits: Limits = DEFAULT_LIMITS) -> Made:
     """The real application over these rooms, with its definitions and shims in the directory."""
     hub, catalogue = Hub(), Catalogue(directory / "config" / "dx.toml")
+    database = Database(directory / "history.db", MIGRATIONS)
+    projects = Projects(consents=Consents(database), own=catalogue.file, uid=os.getuid())
     shims, launcher = directory / "shims", directory / "bin" / "dx"
     app = create_app(
         version="1.2.3",
-        catalogue=catalogue,
+        tools=Tools(user=catalogue, projects=projects),
+        projects=projects,
         images=FakeImages(rooms),
         runs=FakeRuns(rooms),
         containers=FakeContainers(rooms),
@@ -377,4 +387,4 @@ def make_app(rooms: Rooms, directory: Path, limits: Limits = DEFAULT_LIMITS) -> 
         shims=lambda: reconcile(shims, catalogue.commands(), launcher),
         limits=limits,
     )
-    return Made(hub, catalogue, shims, HttpFront(app, limits=limits))
+    return Made(hub, catalogue, shims, HttpFront(app, limits=limits), database)

@@ -14,6 +14,8 @@ from tests.dxd.api.conftest import Edge
 from tests.dxd.api.rooms import IMAGE
 from tests.fakes.daemon import TOOL_DEFAULTS
 
+DEFAULTS = {**TOOL_DEFAULTS, "project": None}
+
 
 class TestTools:
     """Definitions, in a real dx.toml."""
@@ -21,7 +23,7 @@ class TestTools:
     async def test_a_tool_is_put_shown_listed_and_deleted(self, edge: Edge) -> None:
         """Its shims come and go with it."""
         answer = await edge.call("PUT", "/v1/tools/jq", {"image": "team/jq:1.7", "network": "none"})
-        expected = {**TOOL_DEFAULTS, "name": "jq", "image": "team/jq:1.7", "network": "none"}
+        expected = {**DEFAULTS, "name": "jq", "image": "team/jq:1.7", "network": "none"}
         assert (answer.status, answer.json()) == (201, expected)
         assert (edge.shims / "jq").is_symlink()
         assert (await edge.call("GET", "/v1/tools/jq")).json() == expected
@@ -59,8 +61,13 @@ class TestTools:
         }
         answer = await edge.call("PUT", "/v1/tools/gcc", body)
         assert answer.status == 201
-        assert answer.json() == {**TOOL_DEFAULTS, **body, "name": "gcc"}
-        assert (await edge.call("GET", "/v1/tools/gcc")).json() == {**TOOL_DEFAULTS, **body, "name": "gcc"}
+        assert answer.json() == {**DEFAULTS, **body, "name": "gcc"}
+        assert (await edge.call("GET", "/v1/tools/gcc")).json() == {
+            **TOOL_DEFAULTS,
+            "project": None,
+            **body,
+            "name": "gcc",
+        }
 
     async def test_a_whole_number_is_one_however_it_is_written(self, edge: Edge) -> None:
         answer = await edge.call("PUT", "/v1/tools/jq", b'{"image": "a", "pids": 1e2}')

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dxd.rebuild.policy import Do, Picture, decide
+from dxd.rebuild.policy import LONGEST_PAUSE_S, Do, Picture, decide, pause_s
 
 NEW, OLD, OTHER = "1" * 64, "2" * 64, "3" * 64
 
@@ -35,3 +35,12 @@ def test_decisions(now: dict[str, Any], what: Do) -> None:
     decision = decide(Picture(wanted=NEW, **{"is_there": False, **now}))
     assert decision.do is what
     assert decision.reason
+
+
+def test_what_fails_for_a_passing_reason_is_tried_more_and_more_rarely() -> None:
+    """And takes no more than a tenth of the time, however long it takes."""
+    pauses = [pause_s(failures, 0.1) for failures in range(1, 20)]
+    assert pauses[0] < 5
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LONGEST_PAUSE_S
+    assert pause_s(1, 600) == pytest.approx(5400)

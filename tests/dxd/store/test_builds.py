@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from dxd.errors import NotFound
-from dxd.store.builds import LINE_CHARACTERS, MIGRATIONS, Builds
+from dxd.store.builds import LINE_CHARACTERS, Builds
 from dxd.store.database import Database
 from dxd.store.model import BuildId, Result
+from dxd.store.schema import MIGRATIONS
 
 DIGEST = "d" * 64
 IMAGE = "sha256:" + "1" * 64

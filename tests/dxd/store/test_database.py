@@ -163,6 +163,27 @@ async def test_a_file_that_is_of_no_use_is_set_aside(
     assert await reopened(file) == ["new"]
 
 
+async def test_no_single_byte_of_it_matters(file: Path) -> None:
+    """Whichever is another one, and with none at all: it is used or set aside, and takes what comes."""
+    database = Database(file, [FIRST])
+    await add(database, "one")
+    await database.close()
+    whole = file.read_bytes()
+    for at in [*range(100), *range(100, len(whole), 97), None]:  # the header is a hundred bytes
+        content = bytearray(whole if at is not None else b"")
+        if at is not None:
+            content[at] ^= 0xFF
+        file.write_bytes(content)
+        for suffix in ("-wal", "-shm"):
+            file.with_name(f"{file.name}{suffix}").unlink(missing_ok=True)
+        database = Database(file, [FIRST])
+        assert len(await words(database)) < 2
+        await add(database, "new")
+        assert (await words(database))[-1] == "new"
+        await database.close()
+        assert (await reopened(file))[-1] == "new"
+
+
 async def test_a_file_that_breaks_while_it_is_used_is_set_aside(database: Database, file: Path) -> None:
     """The question is asked again, of the new one."""
     for number in range(20):

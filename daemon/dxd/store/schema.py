@@ -1,0 +1,29 @@
+"""The schema of the SQLite file, version by version; one that was released is never changed."""
+
+MIGRATIONS = (
+    """
+    CREATE TABLE builds (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        tool TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        image_id TEXT,
+        began REAL NOT NULL,
+        seconds REAL,
+        result TEXT CHECK (result IN ('good', 'failed', 'cancelled')),
+        cause TEXT NOT NULL,
+        asked_by TEXT NOT NULL,
+        error TEXT NOT NULL DEFAULT '',
+        parts BLOB NOT NULL
+    );
+    CREATE INDEX builds_by_tool ON builds (tool, id)
+    """,
+    """
+    CREATE TABLE consents (
+        project BLOB NOT NULL,
+        ask BLOB NOT NULL,
+        allowed REAL NOT NULL,
+        PRIMARY KEY (project, ask)
+    )
+    """,
+)
+"""The first makes the tables, each later one leads from the version before it. Paths are bytes, of any kind."""
