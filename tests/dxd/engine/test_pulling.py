@@ -29,7 +29,8 @@ async def test_a_pull_tells_its_progress_and_ends_with_the_image(registry: Regis
     image = await engine.image(registry.ref)
     assert image is not None
     assert image.labels == {"pulled": "yes"}
-    assert re.fullmatch(f"pulling {registry.ref}: 100%, .* MB, 1 of 1 layers", listener.lines[-1])
+    # The engine does not tell the bytes of what is there in no time.
+    assert re.fullmatch(f"pulling {registry.ref}: (100%, .* MB, )?1 of 1 layers", listener.lines[-1])
     last = {step.kind: step for step in listener.steps}
     assert set(last) == {Kind.WORK, Kind.LAYER}
     assert all(step.took_s is not None and not step.error for step in last.values())
