@@ -16,6 +16,7 @@ from yarl import URL
 
 from dxd.engine import address as addresses
 from dxd.engine import exec as execs
+from dxd.engine import output as outputs
 from dxd.engine.answer import Answer, Records
 from dxd.errors import EngineDown, EngineError, EngineTimeout
 
@@ -113,6 +114,16 @@ class Connection:
                 made = json.loads(await response.read())["Id"]
             try:
                 await execs.begin(self._connect, f"/v{self.api_version}/exec/{made}/start", inner)
+            except OSError as error:
+                raise self._down(None) from error
+
+    async def output(self, container: str, params: Mapping[str, str], *, tty: bool) -> outputs.Output:
+        """What a container prints; the caller sets the deadline, and closes it."""
+        query = "&".join(f"{key}={value}" for key, value in params.items())
+        path = f"/v{self.api_version}/containers/{container}/logs?{query}"
+        with self._translated():
+            try:
+                return await outputs.begin(self._connect, path, tty=tty)
             except OSError as error:
                 raise self._down(None) from error
 

@@ -28,6 +28,7 @@ from dxd.engine.model import (
     HeldImage,
     Image,
     ImageId,
+    Printing,
     Volume,
 )
 from dxd.engine.reach import Reach
@@ -37,6 +38,8 @@ from dxd.kit.progress import Progress
 
 if TYPE_CHECKING:
     from aiodocker import Docker
+
+    from dxd.engine.output import Output
 
 DEADLINE_S = 10.0
 DF_DEADLINE_S = 120.0
@@ -326,6 +329,53 @@ class Engine:
                 raise Conflict(f"a container still has the volume {name}", hint) from None
             if answer.status != 404:
                 raise
+
+    async def printing(self, container: ContainerId) -> Printing | None:
+        """How its output is kept; None where it is gone."""
+
+        async def show(docker: "Docker") -> Printing:
+            return raw.printing(await docker.containers.container(container).show())
+
+        try:
+            return await self._reach.call(show)
+        except Answer as answer:
+            if answer.status == 404:
+                return None
+            raise
+
+    @asynccontextmanager
+    async def output(
+        self, container: ContainerId, *, since_ns: int, follow: bool, tty: bool
+    ) -> "AsyncIterator[Output]":
+        """What it printed from `since_ns` on, that moment included, and what it prints until it ends where `follow`.
+
+        Leaving the block cuts the connection. Raises `NotFound` where the container is gone, `EngineError` where the
+        engine does not keep its output.
+        """
+        seconds, nanoseconds = divmod(since_ns, 10**9)
+        params = {"stdout": "1", "stderr": "1", "timestamps": "1", "since": f"{seconds}.{nanoseconds:09}"}
+        if follow:
+            params["follow"] = "1"
+        async with self._reach.deadline():
+            connection = await self._reach.found()
+            try:
+                with self._reach.noting():
+                    output = await connection.output(container, params, tty=tty)
+            except Answer as answer:
+                if answer.status in (404, 409):
+                    raise NotFound(f"the container {container[:12]} is gone", "see: docker ps -a") from None
+                raise
+        try:
+            yield output
+        finally:
+            output.close()
+
+    async def ping(self) -> None:
+        """Raise `EngineTimeout` or `EngineDown` unless the engine answers now."""
+        async with self._reach.deadline():
+            connection = await self._reach.found()
+            with self._reach.noting():
+                await connection.ping()
 
     async def logs(self, container: ContainerId, lines: int = 20) -> str:
         """The last lines that it printed; empty where it is gone."""

@@ -153,6 +153,20 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
+class Printing:
+    """How a container's output is kept by the engine."""
+
+    running: bool
+    """Or paused, or about to be started again by the engine."""
+    tty: bool
+    """Its streams are one."""
+    driver: str
+    """`json-file`, `local`, `journald`, ..."""
+    kept_bytes: int | None
+    """After which the engine throws away what is older; None where it keeps all."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineEvent:
     """Something that happened in the engine."""
 

@@ -7,7 +7,18 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from dxd.engine.model import Container, ContainerId, ContainerSpec, HeldImage, Image, ImageId, Volume, VolumeSpec
+from dxd.engine.model import (
+    Container,
+    ContainerId,
+    ContainerSpec,
+    HeldImage,
+    Image,
+    ImageId,
+    Printing,
+    Volume,
+    VolumeSpec,
+)
+from dxd.kit.sizes import parse_size
 
 
 def image(raw: Mapping[str, Any]) -> Image:
@@ -51,6 +62,23 @@ def container(raw: Mapping[str, Any]) -> Container:
         running=raw["State"] == "running",
         image=ImageId(_with_algorithm(raw["ImageID"])),
         created_at=datetime.fromtimestamp(raw["Created"], UTC),
+    )
+
+
+def printing(raw: Mapping[str, Any]) -> Printing:
+    """Of `GET /containers/{id}/json`."""
+    state, log = raw["State"], raw["HostConfig"].get("LogConfig") or {}
+    driver, options = str(log.get("Type") or ""), log.get("Config") or {}
+    # What the driver `local` has where nothing is said.
+    size, files = options.get("max-size"), options.get("max-file")
+    kept: int | None = None
+    if driver == "local" or size:
+        kept = parse_size(str(size or "20m")) * int(files or (5 if driver == "local" else 1))
+    return Printing(
+        running=bool(state.get("Running") or state.get("Restarting")),
+        tty=bool(raw["Config"].get("Tty")),
+        driver=driver,
+        kept_bytes=kept,
     )
 
 
