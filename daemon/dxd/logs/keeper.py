@@ -7,7 +7,6 @@ leaves what is kept as it was before.
 
 import os
 import re
-import shutil
 import time
 import zlib
 from collections.abc import Callable
@@ -65,24 +64,28 @@ class Keeper:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for each in self.directory.glob(f"*{_UNFINISHED}"):
             each.unlink()
+        for number in self.segments():
+            path = path_of(self.directory, number)
+            if path.is_symlink() or path_of(self.directory, number, packed=True).exists():
+                path.unlink(missing_ok=True)  # not ours, or it was compressed and then came the crash
         numbers = self.segments()
-        for number in numbers:
-            if path_of(self.directory, number, packed=True).exists():
-                path_of(self.directory, number).unlink(missing_ok=True)  # it was packed, and then came the crash
         cut_bytes, begun = 0, False
         for number in reversed(numbers):
-            path = path_of(self.directory, number)
             found, whole_bytes = self._scan(number)
-            if path.exists() and (torn_bytes := path.stat().st_size - whole_bytes):
-                cut_bytes += torn_bytes
-                os.truncate(path, whole_bytes)
+            fd = -1
+            with suppress(FileNotFoundError):
+                fd = os.open(path_of(self.directory, number), os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                if torn_bytes := os.fstat(fd).st_size - whole_bytes:
+                    cut_bytes += torn_bytes
+                    os.ftruncate(fd, whole_bytes)
+            begun = found and fd >= 0 and number == numbers[-1] and whole_bytes < self._segment_bytes
+            if begun:
+                self._fd, self.end = fd, End(number, whole_bytes)
+            elif fd >= 0:
+                os.close(fd)
             if found:
-                begun = number == numbers[-1] and path.exists() and whole_bytes < self._segment_bytes
                 break
-        if begun:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            self.end = End(number, whole_bytes)
-        else:
+        if not begun:
             self._begin(numbers[-1] + 1 if numbers else 1)
         if cut_bytes:
             self.mark(Mark(MarkKind.TORN, f"{cut_bytes} bytes were half written when dx was ended", self._now()))
@@ -112,7 +115,7 @@ class Keeper:
         if known is None:
             known = _Known(self._next_number, instance, Progress())
             introduction = record.encode(record.Introduced(known.number, instance))
-        output = record.of_frames(known.number, frames, progress)
+        output = record.Output(known.number, progress, b"".join(frames))
         self._write(introduction + record.encode(output))
         known.progress = progress
         self._last = max(self._last, output.last)
@@ -149,13 +152,11 @@ class Keeper:
         return None
 
     def _rotate(self) -> None:
-        number, offset, fd, last = self.end.number, self.end.offset, self._fd, self._last
+        number, offset, fd = self.end.number, self.end.offset, self._fd
         self._begin(number + 1)
         with suppress(OSError):
             os.ftruncate(fd, offset)  # what a full disk left of a record, if it could not be cut then
         os.close(fd)
-        with suppress(OSError):  # its time is what readers go by when it is compressed
-            os.utime(path_of(self.directory, number), ns=(ns_of(last), ns_of(last)))
         self.tidy()
 
     def _begin(self, number: int) -> None:
@@ -287,6 +288,7 @@ def pack(directory: Path, number: int) -> None:
     path, target = path_of(directory, number), path_of(directory, number, packed=True)
     unfinished = target.with_name(target.name + _UNFINISHED)
     packer = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
+    last_ns = ns_of(_last_in(directory, number))
     try:
         with path.open("rb") as source, unfinished.open("wb") as file:
             unfinished.chmod(0o600)
@@ -295,11 +297,21 @@ def pack(directory: Path, number: int) -> None:
             file.write(packer.flush())
             file.flush()
             os.fsync(file.fileno())
-        shutil.copystat(path, unfinished)
+        os.utime(unfinished, ns=(last_ns, last_ns))  # what readers go by who want what is later
         unfinished.rename(target)
         path.unlink()
     except OSError:
         unfinished.unlink(missing_ok=True)
+
+
+def _last_in(directory: Path, number: int) -> Stamp:
+    """The latest timestamp in a segment."""
+    last = b""
+    with suppress(record.Torn), open_segment(directory, number) as file:
+        while each := record.read(file.read):
+            if isinstance(each, record.Output):
+                last = max(last, each.last)
+    return last
 
 
 def _write_all(fd: int, data: bytes, offset: int) -> None:

@@ -27,8 +27,10 @@ class _Stream:
 class Lines:
     """Joins the entries of one service."""
 
-    def __init__(self, service: ServiceId) -> None:
+    def __init__(self, service: ServiceId, *, levels: bool = False) -> None:
+        """`levels` says whether they are guessed, which takes as long as all the rest."""
         self._service = service
+        self._levels = levels
         self._streams: dict[tuple[ContainerId, bool], _Stream] = {}
 
     def feed(self, instance: Instance, output: record.Output) -> Iterator[Line]:
@@ -46,7 +48,7 @@ class Lines:
                     stream.pieces.append(data[:-1])
                     yield self._line(stream, whole=True)
                 else:
-                    stream.level = guessed = level.guess(data, stream.level)
+                    guessed = self._guess(stream, data) if self._levels else None
                     yield Line(stamp, self._service, instance, stderr, data[:-1], whole=True, level=guessed)
                 continue
             stream.stamp = stamp
@@ -68,5 +70,9 @@ class Lines:
         data = b"".join(stream.pieces)
         stream.pieces.clear()
         stream.pieces_bytes = 0
-        stream.level = guessed = level.guess(data, stream.level)
+        guessed = self._guess(stream, data) if self._levels else None
         return Line(stream.stamp, self._service, stream.instance, stream.stderr, data, whole, guessed)
+
+    def _guess(self, stream: _Stream, data: bytes) -> Level | None:
+        stream.level = level.guess(data, stream.level)
+        return stream.level

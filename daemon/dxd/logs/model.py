@@ -85,9 +85,10 @@ class Line(NamedTuple):
     stderr: bool
     data: bytes
     """Without its newline."""
-    whole: bool
+    whole: bool = True
     """Whether a newline ended it; if not it was the last before the container ended, or is very long."""
-    level: Level | None
+    level: Level | None = None
+    """None where it says nothing, and where nobody asked."""
 
 
 class Told(NamedTuple):

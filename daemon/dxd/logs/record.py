@@ -13,18 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from dxd.engine.model import ContainerId
-from dxd.engine.output import HEAD, STAMP
 from dxd.logs.model import Instance, Mark, MarkKind, Position, Progress, Stamp, ns_of, stamp_of
 
 MAX_RECORD_BYTES = 64 << 20
 """More than that is no record of ours; the largest entry of an engine that is taken is 16 MiB."""
 
-_RECORD = struct.Struct(">4sBxxxII")
+_RECORD = struct.Struct(">4sIII")
 RECORD_BYTES = _RECORD.size
 _MAGIC = b"DXL1"
 _OUTPUT, _INSTANCE, _MARK, _STATE = 1, 2, 3, 4
-_META = struct.Struct(">HQQQIQ?QIQ?")
-_STAMP = slice(HEAD.size, HEAD.size + STAMP)
+_META = struct.Struct(">HQIQ?QIQ?")
 
 
 class Torn(Exception):
@@ -37,11 +35,14 @@ class Output:
 
     instance: int
     """Its number in this segment."""
-    first: Stamp
-    """The earliest timestamp, and the latest."""
-    last: Stamp
     progress: Progress
     frames: bytes
+
+    @property
+    def last(self) -> Stamp:
+        """No entry in here is later."""
+        out, err = self.progress.stdout, self.progress.stderr
+        return max(out.stamp, out.ceiling, err.stamp, err.ceiling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +70,11 @@ class State:
 Record = Output | Introduced | Marked | State
 
 
-def of_frames(instance: int, frames: list[bytes], progress: Progress) -> Output:
-    """The record of these entries, of which there is at least one."""
-    stamps = [each[_STAMP] for each in frames]
-    return Output(instance, min(stamps), max(stamps), progress, b"".join(frames))
-
-
 def encode(record: Record) -> bytes:
     """The bytes of a record."""
     match record:
-        case Output(instance, first, last, progress, frames):
-            out, err = progress.stdout, progress.stderr
-            meta = _META.pack(instance, ns_of(first), ns_of(last), *_packed(out), *_packed(err))
+        case Output(number, progress, frames):
+            meta = _META.pack(number, *_packed(progress.stdout), *_packed(progress.stderr))
             return _framed(_OUTPUT, meta + frames)
         case Introduced(number, instance):
             return _framed(_INSTANCE, _json([number, instance.container, instance.name]))
@@ -126,9 +120,8 @@ def frames_of(data: bytes) -> Iterator[tuple[bool, Stamp, bytes]]:
 
 def _decode(kind: int, body: bytes) -> Record:
     if kind == _OUTPUT:
-        number, first, last, *rest = _META.unpack_from(body)
-        progress = Progress(_unpacked(rest[:4]), _unpacked(rest[4:]))
-        return Output(number, stamp_of(first), stamp_of(last), progress, body[_META.size :])
+        number, *rest = _META.unpack_from(body)
+        return Output(number, Progress(_unpacked(rest[:4]), _unpacked(rest[4:])), body[_META.size :])
     told: Any = json.loads(body)
     if kind == _INSTANCE:
         return Introduced(int(told[0]), _instance(told[1:]))

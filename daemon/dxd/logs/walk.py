@@ -83,9 +83,9 @@ class Walk:
                 self._instances[number] = instance
             case record.Marked(mark):
                 items.append(mark)
-            case record.Output(number, _, last, _, frames):
-                self._time = last
-                if last >= self._since and number in self._instances:
+            case record.Output(number, _, frames):
+                self._time = each.last
+                if self._time >= self._since and number in self._instances:
                     items.append((self._instances[number], each))
                     return len(frames)
         return 0

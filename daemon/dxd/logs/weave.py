@@ -41,7 +41,7 @@ class _Service:
         self.at_end = False
         self._query = query
         self._wanted = wanted(query)
-        self._lines = Lines(service)
+        self._lines = Lines(service, levels=query.level is not None)
         self._walk = Walk(keeper, number=_first(keeper, service, query), since=query.since)
         self._tailing = query.tail is not None
         if query.tail == 0:
@@ -189,7 +189,7 @@ def _first(keeper: Keeper, service: ServiceId, query: Query) -> int:
 
 def _count(keeper: Keeper, service: ServiceId, query: Query, number: int) -> int:
     """How many lines of a segment the query wants."""
-    lines, is_wanted, found = Lines(service), wanted(query), 0
+    lines, is_wanted, found = Lines(service, levels=query.level is not None), wanted(query), 0
     walk = Walk(keeper, number=number, last=number, since=query.since)
     try:
         while items := walk.take():
