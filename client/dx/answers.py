@@ -311,6 +311,23 @@ class WorkStep(TypedDict):
     """What it printed since it was told last."""
 
 
+class LogEntry(TypedDict):
+    """A line that a service printed, or a mark between the lines; which one the keys `line` and `mark` say."""
+
+    time: str
+    service: str
+    container: NotRequired[str]
+    """Its name."""
+    stream: NotRequired[Literal["stdout", "stderr"]]
+    line: NotRequired[str | dict[str, str]]
+    """Without its newline; bytes that are no UTF-8 are `{"base64": ...}`."""
+    level: NotRequired[str]
+    partial: NotRequired[bool]
+    """Whether no newline came after it."""
+    mark: NotRequired[str]
+    reason: NotRequired[str]
+
+
 class PrepareLine(TypedDict, total=False):
     """A line of progress: one of these."""
 

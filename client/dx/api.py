@@ -25,6 +25,7 @@ from dx.answers import (
     Event,
     Freed,
     LockLine,
+    LogEntry,
     PrepareLine,
     PushLine,
     Review,
@@ -217,6 +218,38 @@ class Client:
     def signal(self, run: int, signal: str, *, group: bool = False) -> None:
         """Send a signal to a run: TERM, INT, ..."""
         self._ask("POST", f"/v1/runs/{run}/signal", {"signal": signal, "group": group})
+
+    def logs(
+        self,
+        services: Sequence[str] = (),
+        *,
+        directory: str | None = None,
+        project: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        tail: int | None = None,
+        stream: Literal["stdout", "stderr"] | None = None,
+        level: Literal["debug", "info", "warn", "error"] | None = None,
+        follow: bool = False,
+    ) -> Iterator[LogEntry]:
+        """What services of a project printed, in the order of its times; with `follow` until the daemon ends.
+
+        The project is that of a `directory`, or the one of that name. `since` and `until` are RFC 3339, or a duration
+        before now like `10m`.
+        """
+        given = {
+            "directory": directory,
+            "project": project,
+            "services": ",".join(services) or None,
+            "since": since,
+            "until": until,
+            "tail": tail,
+            "stream": stream,
+            "level": level,
+            "follow": "true" if follow else None,
+        }
+        query = "&".join(f"{key}={quote(str(value))}" for key, value in given.items() if value is not None)
+        yield from self._stream("GET", f"/v1/logs?{query}")
 
     def events(self) -> Iterator[Event]:
         """What happens from now on; ends when the daemon does."""

@@ -25,6 +25,7 @@ from dxd.kit.hub import Hub
 from dxd.lifecycle.listener import Listener
 from dxd.lifecycle.notify import Notifier
 from dxd.lifecycle.stages import Stop, serve
+from dxd.logs.logs import Logs
 from dxd.rebuild.bases import Bases
 from dxd.rebuild.history import History
 from dxd.rebuild.locking import Locking
@@ -156,6 +157,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         private=private,
         force_bind=Rung.BIND in force,
     )
+    logs = Logs(engine=engine, directory=places.state_dir / "logs", max_bytes=settings.log_bytes)
     watch = EngineWatch(engine=engine, images=images, pool=pool, rebuilds=rebuilds, force=force)
     stop = Stop()
     app = create_app(
@@ -170,6 +172,8 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         upgrades=upgrades,
         locking=locking,
         pushes=pushes,
+        logs=logs,
+        log_services=logs.find,
         hub=hub,
         status=watch,
         stop=stop.ask,
@@ -191,6 +195,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
             drain_s=settings.drain_s,
         )
     finally:
+        await logs.close()
         await rebuilds.close()
         await pool.close()
         await images.close()

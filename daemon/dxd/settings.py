@@ -42,6 +42,10 @@ class Settings:
     keep_days: float = 14.0
     """Days after which a build that is not in use goes, though it is among the latest."""
 
+    log_bytes: int = 30_000_000
+    """Of what each service printed, on the disk, the latest is kept, compressed; a number or `30m`. That is some ten
+    times as much of text."""
+
     drain_s: float = 10.0
     """Seconds that a stopping daemon waits for leases being worked out. It does not wait for runs, they go on."""
 
@@ -54,8 +58,12 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "build_limit_s": (1, _WEEK_S),
     "keep_builds": (0, 1000),
     "keep_days": (0, 3650),
+    "log_bytes": (1 << 19, 1 << 40),
     "drain_s": (0, 3600),
 }
+
+
+_SIZES = ("scratch_bytes", "log_bytes")
 
 
 def load(file: Path) -> Settings:
@@ -90,7 +98,7 @@ def _read(value: object, spot: toml.Spot) -> Settings:
 
 def _number(key: str, value: object, default: float, spot: toml.Spot) -> float:
     low, high = _LIMITS[key]
-    if key == "scratch_bytes" and isinstance(value, str):
+    if key in _SIZES and isinstance(value, str):
         text = value
         try:
             value = parse_size(text)

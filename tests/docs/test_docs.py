@@ -55,7 +55,10 @@ def test_every_key_of_a_tool_is_in_the_reference(keys: tuple[str, ...]) -> None:
 
 def test_every_setting_is_in_the_reference_with_its_default() -> None:
     page = (REFERENCE / "dx-toml.md").read_text()
-    rows = [f"\n| `{each.name}` | {each.default:g} |" for each in fields(Settings)]
+    rows = [
+        f"\n| `{each.name}` | {each.default:g} |" if each.type is float else f"\n| `{each.name}` | {each.default} |"
+        for each in fields(Settings)
+    ]
     assert [row for row in rows if row not in page] == []
 
 

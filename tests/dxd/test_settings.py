@@ -20,9 +20,10 @@ def test_without_a_file_or_a_table_everything_is_the_default(tmp_path: Path) -> 
 def test_settings_are_read_with_the_type_of_their_default(tmp_path: Path) -> None:
     """Seconds may be written as whole numbers, bytes as sizes."""
     file = tmp_path / "dx.toml"
-    file.write_text("[daemon]\nidle_s = 5\nmax_warm = 3\nscratch_bytes = '64m'\n")
+    file.write_text("[daemon]\nidle_s = 5\nmax_warm = 3\nscratch_bytes = '64m'\nlog_bytes = '10m'\n")
     settings = load(file)
     assert (settings.idle_s, settings.max_warm, settings.scratch_bytes) == (5.0, 3, 64 << 20)
+    assert settings.log_bytes == 10 << 20
     assert isinstance(settings.idle_s, float)
 
 

@@ -70,6 +70,9 @@ class State:
     compared: list[dict[str, Any]] = field(default_factory=list)
     freed: dict[str, int] = field(default_factory=lambda: {"images": 0, "bytes": 0})
     runs: list[dict[str, Any]] = field(default_factory=list)
+    logs: list[list[dict[str, Any]]] = field(default_factory=lambda: [[]])
+    """The lines of each answer about logs, one after the other; the last is given again and again. One with an empty
+    line in it is cut there."""
     prepare: list[dict[str, Any]] = field(default_factory=lambda: [{"image": "sha256:" + "0" * 64}])
     """The lines of the next preparation; one that is empty cuts the connection."""
     pushed: list[dict[str, Any]] = field(default_factory=list)
@@ -138,6 +141,8 @@ class Handler(BaseHTTPRequestHandler):
                 for name in json.loads(body)["tools"]:
                     need(state, name)
                 return self._stream(state.prepare)
+            if parts == ["logs"]:
+                return self._stream(state.logs.pop(0) if len(state.logs) > 1 else state.logs[0])
             if parts[:1] == ["builds"] and parts[2:] == ["log"]:
                 need_build(state, parts[1])
                 return self._send(200, state.build_log)

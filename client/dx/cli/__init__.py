@@ -30,6 +30,7 @@ MODULES = {
     "trust": "trust",
     "ps": "containers",
     "stop": "containers",
+    "logs": "logs",
     "cache": "caches",
     "reset": "caches",
     "status": "daemon",

@@ -12,7 +12,7 @@ GROUPS = (
     ("Tools", ("add", "rm", "ls", "show", "edit", "import", "export", "push")),
     ("Builds", ("builds", "rollback", "unpin", "prune", "outdated", "upgrade", "lock")),
     ("Projects", ("trust",)),
-    ("What is going on", ("ps", "stop", "cache", "reset", "status", "daemon", "doctor")),
+    ("What is going on", ("ps", "stop", "logs", "cache", "reset", "status", "daemon", "doctor")),
     ("Your shell", ("activate", "reshim", "completions")),
     ("About dx", ("version", "help")),
 )

@@ -20,11 +20,14 @@ from dxd.api.daemon import DaemonRoutes
 from dxd.api.descriptions import DescriptionRoutes
 from dxd.api.door import DEFAULT_LIMITS, Connection, Door, Limits
 from dxd.api.lease import LeaseHandler
+from dxd.api.logs import LogRoutes
 from dxd.api.ports import (
     Builds,
     Containers,
     Images,
     Locking,
+    Logs,
+    LogServices,
     Projects,
     Pushes,
     Runs,
@@ -78,6 +81,8 @@ def create_app(
     upgrades: Upgrades,
     locking: Locking,
     pushes: Pushes,
+    logs: Logs,
+    log_services: LogServices,
     hub: Hub,
     status: Status,
     stop: Stop,
@@ -100,6 +105,7 @@ def create_app(
         *TrustRoutes(projects=projects, shims=shims).routes(),
         *UpgradeRoutes(upgrades=upgrades, locking=locking).routes(),
         *PushRoutes(pushes=pushes).routes(),
+        *LogRoutes(logs=logs, services=log_services, ending=daemon_routes.ending).routes(),
     )
     daemon_routes.document = msgspec.json.encode(openapi.document(routes, version))
     flight = Flight(run_routes.lease, daemon_routes)

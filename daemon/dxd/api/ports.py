@@ -4,12 +4,14 @@ All methods may raise `DxError`; nothing here knows of HTTP.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from dxd.engine.model import ContainerId, EngineStatus, Image
 from dxd.kit.progress import Progress
+from dxd.logs.model import Query, ServiceId
+from dxd.logs.weave import Entry
 from dxd.rebuild.locking import Complaint
 from dxd.rebuild.pushes import Pushed
 from dxd.rebuild.upgrades import Compared, Consent, Upgraded
@@ -141,6 +143,18 @@ class Projects(Protocol):
 
     async def forget(self, directory: Path) -> None:
         """Allow nothing any more; raises `NotFound`."""
+
+
+class Logs(Protocol):
+    """What services printed, and print."""
+
+    async def read(self, query: Query) -> AsyncGenerator[list[Entry], None]:
+        """Lines and marks in the order of their times; the caller closes it. Raises `NotFound` before the first."""
+
+
+LogServices = Callable[[str, str, Sequence[str]], Awaitable[Sequence[ServiceId]]]
+"""The services that are meant by a directory or a project's name, of which one is empty, and by their own names, where
+none means all. Raises `NotFound`, `BadName`."""
 
 
 class Images(Protocol):

@@ -2,7 +2,7 @@
 
     logs = Logs(engine=engine, directory=state_dir / "logs", max_bytes=settings.log_bytes)
     logs.follow(ServiceId("shop", "web"), Instance(container_id, "shop-web-1"))    # whenever one is seen or started
-    async for entries in logs.read(Query((ServiceId("shop", "web"),), follow=True)): ...
+    async for entries in await logs.read(Query((ServiceId("shop", "web"),), follow=True)): ...
 
 Files are written in one thread, and read in others. A full disk holds up who is followed, nobody else: the engine has
 the rest in its own files meanwhile. Nothing here raises because of the disk but `read`, and `NotFound`.
@@ -11,7 +11,7 @@ the rest in its own files meanwhile. Nothing here raises because of the disk but
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +21,7 @@ from typing import TypeVar
 from dxd.engine.docker import Engine
 from dxd.engine.model import ContainerId
 from dxd.errors import NotFound
+from dxd.kit.nearest import did_you_mean
 from dxd.kit.tasks import Tasks
 from dxd.logs.capture import Capture, Into
 from dxd.logs.keeper import Keeper, numbers_in
@@ -107,11 +108,27 @@ class Logs:
         except FileNotFoundError:
             return []
 
+    async def find(self, directory: str, project: str, services: Sequence[str]) -> list[ServiceId]:
+        """These services of a project, or all that something is kept of; raises `NotFound`, and for a directory."""
+        if directory:
+            raise NotFound("no project is known by its directory", "give its name: --project NAME")
+        known = await asyncio.to_thread(self.kept, ServiceId(project, "_").check().project)
+        names = [each.service for each in known]
+        if not known:
+            raise NotFound(f"nothing is kept of a project {project}", did_you_mean(project, self.projects()))
+        for each in services:
+            if each not in names:
+                raise NotFound(
+                    f"nothing is kept of a service {each} of {project}",
+                    did_you_mean(each, names) or f"there are {', '.join(names)}",
+                )
+        return [each for each in known if not services or each.service in services]
+
     async def read(self, query: Query) -> AsyncGenerator[list[Entry], None]:
         """The lines and marks that the query asks for, in the order of their times; to be closed by the caller.
 
         A reader that is slow slows nobody: it reads what is on the disk, and where that was removed meanwhile it gets a
-        mark of it. Raises `NotFound` for a service of which nothing is kept.
+        mark of it. Raises `NotFound` for a service of which nothing is kept, and before the first line.
         """
         keepers: dict[ServiceId, Keeper] = {}
         for service in query.services:
@@ -120,6 +137,9 @@ class Logs:
                     f"nothing is kept of the service {service.service} of {service.project}", "was it started by dx?"
                 )
             keepers[service] = (await self._opened(service)).keeper
+        return self._read(query, keepers)
+
+    async def _read(self, query: Query, keepers: dict[ServiceId, Keeper]) -> AsyncGenerator[list[Entry], None]:
         rung = asyncio.Event()
         for service in query.services:
             self._services[service].readers.add(rung)

@@ -52,6 +52,7 @@ async def edge(tmp_path: Path, limits: Limits) -> AsyncIterator[Edge]:
         yield Edge(**vars(made), socket=tmp_path / "s", rooms=rooms)
         await made.front.close()
         await made.database.close()
+        await made.logs.close()
     me = asyncio.current_task()
     await until_turned(lambda: asyncio.all_tasks() - {me} <= before)
     await until_turned(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)

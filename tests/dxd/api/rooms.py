@@ -9,10 +9,12 @@ from pathlib import Path
 
 from dxd.api.door import DEFAULT_LIMITS, Limits
 from dxd.api.front import HttpFront, create_app
+from dxd.engine.docker import Engine
 from dxd.engine.model import ContainerId, EngineState, EngineStatus, Image, ImageId
 from dxd.errors import Conflict, EngineDown, NotFound, UnknownTool
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress
+from dxd.logs.logs import Logs
 from dxd.rebuild.locking import Complaint
 from dxd.rebuild.pushes import Pushed
 from dxd.rebuild.upgrades import Compared, Consent, Standing, Upgraded
@@ -149,6 +151,7 @@ class Made:
     hub: Hub
     catalogue: Catalogue
     shims: Path
+    logs: Logs
     front: HttpFront
     database: Database
 
@@ -369,6 +372,8 @@ def make_app(rooms: Rooms, directory: Path, limits: Limits = DEFAULT_LIMITS) -> 
     database = Database(directory / "history.db", MIGRATIONS)
     projects = Projects(consents=Consents(database), own=catalogue.file, uid=os.getuid())
     shims, launcher = directory / "shims", directory / "bin" / "dx"
+    # The room itself, which needs no engine to be read.
+    logs = Logs(engine=Engine("unix:///nowhere"), directory=directory / "logs", max_bytes=1 << 20)
     app = create_app(
         version="1.2.3",
         tools=Tools(user=catalogue, projects=projects),
@@ -381,10 +386,12 @@ def make_app(rooms: Rooms, directory: Path, limits: Limits = DEFAULT_LIMITS) -> 
         upgrades=FakeUpgrades(rooms),
         pushes=FakePushes(rooms),
         locking=FakeLocking(rooms),
+        logs=logs,
+        log_services=logs.find,
         hub=hub,
         status=FakeStatus(rooms),
         stop=rooms.stops.append,
         shims=lambda: reconcile(shims, catalogue.commands(), launcher),
         limits=limits,
     )
-    return Made(hub, catalogue, shims, HttpFront(app, limits=limits), database)
+    return Made(hub, catalogue, shims, logs, HttpFront(app, limits=limits), database)
