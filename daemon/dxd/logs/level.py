@@ -14,6 +14,7 @@ _WORDS = {
     b"trace": Level.DEBUG,
     b"verbose": Level.DEBUG,
     b"debug": Level.DEBUG,
+    b"dbug": Level.DEBUG,
     b"info": Level.INFO,
     b"information": Level.INFO,
     b"notice": Level.INFO,
@@ -25,6 +26,7 @@ _WORDS = {
     b"warning": Level.WARN,
     b"err": Level.ERROR,
     b"error": Level.ERROR,
+    b"eror": Level.ERROR,
     b"severe": Level.ERROR,
     b"fatal": Level.ERROR,
     b"panic": Level.ERROR,
@@ -52,6 +54,7 @@ _LEADING = re.compile(rb"(debug|info|notice|warn|warning|error|fatal|panic|criti
 _POSTGRES = re.compile(rb"(?:^|\s)(DEBUG[1-5]|LOG|STATEMENT|DETAIL|HINT):  ")
 _GLOG = re.compile(rb"([DIWEF])\d{4} \d\d:\d\d:\d\d")
 _REDIS = re.compile(rb"\d+:[A-Z] \d\d \w{3} \d{4} [\d:.]+ ([.\-*#]) ")
+_COLOUR = re.compile(rb"\x1b\[[0-9;:]*m")
 _PYTHON = b"Traceback (most recent call last)"
 
 _BY_LETTER = {
@@ -70,6 +73,8 @@ _BY_LETTER = {
 def guess(line: bytes, before: Level | None = None) -> Level | None:
     """The level of a line; `before` is that of the one before it."""
     head = line[:LOOKED_AT]
+    if b"\x1b" in head:
+        head = _COLOUR.sub(b"", head)
     if head[:1] in {b" ", b"\t"} and before is not None:
         return before
     if match := _KEY.search(head):

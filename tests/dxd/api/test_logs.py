@@ -142,8 +142,8 @@ async def test_what_is_followed_goes_on_until_the_daemon_stops(shop: Edge) -> No
     """Its own connection is done with then."""
     async with asyncio.timeout(DEADLINE_S):
         reader, writer = await asyncio.open_unix_connection(str(shop.socket))
-        writer.write(b"GET /v1/logs?project=shop&follow=true&tail=1 HTTP/1.1\r\nHost: dx\r\n\r\n")
-        for expected in (b"half", b"five"):
+        writer.write(b"GET /v1/logs?project=shop&services=web&follow=true&tail=2 HTTP/1.1\r\nHost: dx\r\n\r\n")
+        for expected in (b"three", b"five"):
             while expected not in await reader.readline():
                 pass
         await print_(shop, WEB, entry(6, b"six\n"))

@@ -1,0 +1,303 @@
+"""Following real containers, over all that can end a connection: no byte is lost, none is there twice."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dxd.engine.docker import Engine
+from dxd.engine.model import ContainerId
+from dxd.logs.logs import Logs
+from dxd.logs.model import Instance, Line, Query, Told
+from dxd.logs.weave import Entry
+from tests.dxd.logs.made import ALL, WEB
+from tests.fakes.private_engine import PrivateEngine
+from tests.fakes.proxy import Proxy
+from tests.fakes.real_engine import EngineMaker, Workshop
+from tests.waiting import until_turned
+
+COUNT = "i=0; while [ $i -lt %d ]; do echo line $i; i=$((i+1)); done"
+SLOWLY = (
+    "i=0; while [ $i -lt %d ]; do echo line $i; [ $((i%%2)) = 0 ] || echo err $i >&2; i=$((i+1)); usleep 3000; done"
+)
+
+
+def instance(container: ContainerId) -> Instance:
+    return Instance(container, f"shop-web-{container[:3]}")
+
+
+@asynccontextmanager
+async def logs_in(engine: Engine, directory: Path, max_bytes: int = ALL) -> AsyncIterator[Logs]:
+    logs = Logs(engine=engine, directory=directory, max_bytes=max_bytes)
+    try:
+        yield logs
+    finally:
+        await logs.close()
+
+
+async def entries(logs: Logs, **more: Any) -> list[Entry]:
+    """All that is kept of the service."""
+    return [each async for some in await logs.read(Query((WEB,), **more)) for each in some]
+
+
+def printed(told: list[Entry], *, stderr: bool = False) -> bytes:
+    """The bytes of one stream."""
+    lines = (each for each in told if isinstance(each, Line) and each.stderr is stderr)
+    return b"".join(each.data + b"\n" * each.whole for each in lines)
+
+
+def kinds(told: list[Entry]) -> list[str]:
+    return [each.mark.kind.value for each in told if isinstance(each, Told)]
+
+
+async def container_of(workshop: Workshop, script: str, engine: Engine | None = None) -> ContainerId:
+    """A started container that runs this script."""
+    image = await workshop.image()
+    engine = engine or workshop.engine
+    container = await engine.create(workshop.spec(image, "/bin/busybox", "sh", "-c", script))
+    await engine.start(container)
+    return container
+
+
+def counted(word: str, numbers: range) -> bytes:
+    return b"".join(b"%s %d\n" % (word.encode(), number) for number in numbers)
+
+
+async def has(logs: Logs, wanted: Callable[[bytes], bool]) -> bool:
+    return wanted(printed(await entries(logs)))
+
+
+async def test_both_streams_are_kept_byte_for_byte(workshop: Workshop, tmp_path: Path) -> None:
+    """Binary, a line of many pieces, no newline at the end."""
+    script = r"printf 'a\n\377\000\n'; printf 'b\r\n' >&2; head -c 100000 /dev/zero | tr '\0' x; echo; printf end"
+    container = await container_of(workshop, script)
+    async with logs_in(workshop.engine, tmp_path) as logs:
+        logs.follow(WEB, instance(container))
+        await until_turned(lambda: not logs.followed())
+        told = await entries(logs)
+        assert printed(told) == b"a\n\xff\x00\n" + b"x" * 100000 + b"\nend"
+        assert printed(told, stderr=True) == b"b\r\n"
+        assert kinds(told) == ["ended"]
+
+
+async def test_random_bytes(workshop: Workshop, tmp_path: Path) -> None:
+    """A megabyte of them, of which the test knows the digest."""
+    script = "head -c 1000000 /dev/urandom > /r; md5sum < /r >&2; cat /r"
+    container = await container_of(workshop, script)
+    async with logs_in(workshop.engine, tmp_path) as logs:
+        logs.follow(WEB, instance(container))
+        await until_turned(lambda: not logs.followed(), deadline_s=60)
+        told = await entries(logs)
+        data = printed(told)
+        if len(data) < 1000000:
+            pytest.skip("the engine has thrown away a part: its own limit is 1 MiB here")
+        done = subprocess.run(["md5sum"], input=data, capture_output=True, check=True)
+        assert done.stdout == printed(told, stderr=True)
+
+
+async def test_connections_that_are_cut_lose_and_double_nothing(
+    workshop: Workshop, proxy: Proxy, make_engine: EngineMaker, tmp_path: Path
+) -> None:
+    """Twenty times, in the middle of what is printed."""
+    container = await container_of(workshop, SLOWLY % 1000)
+    proxy.piece_bytes = 300
+    async with logs_in(make_engine(proxy.address), tmp_path) as logs:
+        logs.follow(WEB, instance(container))
+        for _ in range(20):
+            seen = len(proxy.requests)
+            await until_turned(lambda seen=seen: len(proxy.requests) > seen + 1)  # type: ignore[misc]
+            await proxy.cut()
+        proxy.piece_bytes = 65536
+        await until_turned(lambda: not logs.followed(), deadline_s=60)
+        told = await entries(logs)
+        assert printed(told) == counted("line", range(1000))
+        assert printed(told, stderr=True) == counted("err", range(1, 1000, 2))
+        assert kinds(told) == ["ended"]
+
+
+async def test_a_follower_that_is_killed_goes_on_where_it_was(workshop: Workshop, tmp_path: Path) -> None:
+    """A process of its own, with SIGKILL, again and again."""
+    container = await container_of(workshop, SLOWLY % 1500)
+    program = Path(__file__).with_name("follower.py")
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
+    for _ in range(6):
+        async with logs_in(workshop.engine, tmp_path) as logs:
+            before = len(await entries(logs)) if logs.kept("shop") else 0
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, program, tmp_path, container, stdout=asyncio.subprocess.PIPE, env=environ
+        )
+        assert process.stdout is not None
+        while int((await process.stdout.readline()) or b"-1") < before + 40:
+            assert process.returncode is None
+        process.kill()
+        await process.wait()
+    async with logs_in(workshop.engine, tmp_path) as logs:
+        logs.follow(WEB, instance(container))
+        await until_turned(lambda: not logs.followed(), deadline_s=60)
+        told = await entries(logs)
+        assert printed(told) == counted("line", range(1500))
+        assert printed(told, stderr=True) == counted("err", range(1, 1500, 2))
+        assert set(kinds(told)) <= {"ended", "torn"}
+
+
+async def test_following_goes_over_a_container_that_is_made_anew(workshop: Workshop, tmp_path: Path) -> None:
+    """A reader that follows the service sees the lines of both, once, in their order."""
+    first = await container_of(workshop, COUNT % 200 + "; sleep 60")
+    async with logs_in(workshop.engine, tmp_path) as logs:
+        logs.follow(WEB, instance(first))
+        seen: list[Entry] = []
+
+        async def read() -> None:
+            async for some in await logs.read(Query((WEB,), follow=True)):
+                seen.extend(some)
+
+        reader = asyncio.create_task(read())
+        await until_turned(lambda: printed(seen) == counted("line", range(200)))
+        await workshop.engine.remove(first)
+        await until_turned(lambda: not logs.followed())
+        second = await container_of(workshop, COUNT % 100)
+        logs.follow(WEB, instance(second))
+        await until_turned(lambda: not logs.followed())
+        await until_turned(lambda: len(printed(seen)) >= len(counted("line", range(200)) + counted("line", range(100))))
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+        assert printed(seen) == counted("line", range(200)) + counted("line", range(100))
+        names = {each.instance.name for each in seen if isinstance(each, Line)}
+        assert names == {instance(first).name, instance(second).name}
+
+
+async def test_a_container_that_is_started_again_goes_on(workshop: Workshop, tmp_path: Path) -> None:
+    container = await container_of(workshop, "echo again")
+    async with logs_in(workshop.engine, tmp_path) as logs:
+        for number in range(1, 4):
+            logs.follow(WEB, instance(container))
+            logs.follow(WEB, instance(container))
+            await until_turned(lambda: not logs.followed())
+            assert printed(await entries(logs)) == b"again\n" * number
+            await workshop.engine.start(container)
+            await workshop.docker.containers.container(container).wait()
+
+
+async def test_a_flood_is_bounded_and_holds_up_nobody(workshop: Workshop, tmp_path: Path) -> None:
+    """On the disk, and in memory; the loop goes on turning."""
+    container = await container_of(
+        workshop, "yes 'INFO a line as services print them, of some length' | head -c 60000000"
+    )
+    async with logs_in(workshop.engine, tmp_path, 4_000_000) as logs:
+        logs.follow(WEB, instance(container))
+        longest, loop = 0.0, asyncio.get_running_loop()
+        peak = 0
+        while logs.followed():
+            before = loop.time()
+            await asyncio.sleep(0.005)
+            longest = max(longest, loop.time() - before)
+            peak = max(peak, sum(each.stat().st_size for each in tmp_path.rglob("*.log*") if each.exists()))
+        assert longest < 0.5
+        assert peak < 5_500_000
+        told = await entries(logs, tail=5)
+        assert [each.data for each in told if isinstance(each, Line)][-1].startswith(b"INFO a line")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Path:
+    """A file system of three megabytes."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", place], check=True)
+    return place
+
+
+async def test_a_full_disk_is_waited_for(workshop: Workshop, small_disk: Path) -> None:
+    """What is printed meanwhile is with the engine, and is there afterwards; one reader and the daemon go on."""
+    try:
+        (small_disk / "other").write_bytes(bytes(2_800_000))
+        container = await container_of(workshop, COUNT % 60000)
+        async with logs_in(workshop.engine, small_disk / "logs", 30_000_000) as logs:
+            logs.follow(WEB, instance(container))
+            await until_turned(lambda: logs._services[WEB].full)
+            assert logs.followed()
+            assert printed(await entries(logs)).startswith(b"line 0\nline 1\n")
+            (small_disk / "other").unlink()
+            await until_turned(lambda: not logs.followed(), deadline_s=60)
+            told = await entries(logs)
+            if "gap" not in kinds(told):
+                assert printed(told) == counted("line", range(60000))
+            else:  # the engine keeps 1 MiB here
+                assert printed(told).endswith(b"line 59999\n")
+    finally:
+        subprocess.run(["umount", small_disk], check=True)
+
+
+async def test_what_the_engine_threw_away_is_marked(workshop: Workshop, tmp_path: Path) -> None:
+    """It keeps a megabyte here, and twenty were printed while nobody read."""
+    script = COUNT % 10 + "; sleep 1; head -c 20000000 /dev/zero | tr '\\0' '\\n'; echo end"
+    container = await container_of(workshop, script)
+    async with logs_in(workshop.engine, tmp_path) as logs:
+        logs.follow(WEB, instance(container))
+        await until_turned(lambda: has(logs, lambda data: b"line 9\n" in data) if logs.kept("shop") else False)
+    await workshop.docker.containers.container(container).wait()
+    async with logs_in(workshop.engine, tmp_path) as logs:
+        logs.follow(WEB, instance(container))
+        await until_turned(lambda: not logs.followed(), deadline_s=60)
+        told = await entries(logs)
+        assert printed(told).startswith(counted("line", range(10)))
+        assert printed(told).endswith(b"\nend\n")
+        assert kinds(told)[0] == "gap"
+
+
+async def test_a_container_that_is_removed_while_the_engine_is_away_is_a_gap(
+    workshop: Workshop, proxy: Proxy, make_engine: EngineMaker, tmp_path: Path
+) -> None:
+    container = await container_of(workshop, "echo one; sleep 60")
+    async with logs_in(make_engine(proxy.address), tmp_path) as logs:
+        logs.follow(WEB, instance(container))
+        await until_turned(lambda: has(logs, lambda data: data == b"one\n") if logs.kept("shop") else False)
+        await proxy.stop()
+        await workshop.engine.remove(container)
+        await proxy.start()
+        await until_turned(lambda: not logs.followed())
+        assert kinds(await entries(logs)) == ["gap"]
+
+
+async def test_what_is_kept_of_a_project_is_forgotten(workshop: Workshop, tmp_path: Path) -> None:
+    container = await container_of(workshop, "echo one; sleep 60")
+    async with logs_in(workshop.engine, tmp_path) as logs:
+        logs.follow(WEB, instance(container))
+        await until_turned(lambda: has(logs, bool) if logs.kept("shop") else False)
+        await logs.forget("shop")
+        assert not logs.followed()
+        assert logs.projects() == []
+        logs.follow(WEB, instance(container))
+        await until_turned(lambda: has(logs, bool) if logs.kept("shop") else False)
+        assert printed(await entries(logs)) == b"one\n"
+
+
+async def test_an_engine_that_starts_again(workshop: Workshop, make_engine: EngineMaker, tmp_path: Path) -> None:
+    """Its containers live on, and print while it is away."""
+    await workshop.image()
+    with PrivateEngine() as private:
+        private.load(workshop.name())
+        script = SLOWLY % 2000
+        options = ["--detach", "--network", "none", workshop.name(), "/bin/busybox", "sh", "-c", script]
+        container = ContainerId(private.docker("run", *options))
+        async with logs_in(make_engine(private.address), tmp_path) as logs:
+            logs.follow(WEB, instance(container))
+            for number in (100, 400):
+                await until_turned(
+                    lambda number=number: has(logs, lambda data: b"line %d\n" % number in data)  # type: ignore[misc]
+                )
+                await asyncio.to_thread(private.stop)
+                await asyncio.to_thread(private.start)
+            await until_turned(lambda: not logs.followed(), deadline_s=60)
+            told = await entries(logs)
+            assert printed(told) == counted("line", range(2000))
+            assert printed(told, stderr=True) == counted("err", range(1, 2000, 2))
