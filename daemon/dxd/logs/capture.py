@@ -45,6 +45,7 @@ class Capture:
         self._instance = instance
         self._into = into
         self._poked = False
+        self._pause_s = FIRST_PAUSE_S
         self._fresh = False
         """Whether something came since the last mark of an end."""
         self._broken = False
@@ -58,35 +59,40 @@ class Capture:
 
     async def run(self) -> bool:
         """Follow it to its end; whether the container is still there, stopped, and could be started again."""
-        pause_s, told = FIRST_PAUSE_S, ""
+        told, whole = "", False
         while True:
             self._poked = False
             try:
                 printing = await self._engine.printing(self._instance.container)
                 if printing is None:
                     return await self._is_gone()
-                fresh = await self._connect(printing)
+                fresh = False
+                # What was followed to its end need not be asked for again: the engine would go through all of its file.
+                if printing.running or not whole:
+                    fresh = await self._connect(printing)
+                    whole = not self._behind
                 told = ""
-                if not printing.running:
+                if not printing.running and whole:
                     if self._fresh:
                         await self._mark(MarkKind.ENDED, "the container has stopped")
                     self._fresh = False
                     if not self._poked:
                         return True
                 elif not fresh:  # as of one that waits for being started again by the engine
-                    await asyncio.sleep(pause_s)
-                    pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-                    continue
-                pause_s = FIRST_PAUSE_S
+                    await self._pause()
             except NotFound:
                 return await self._is_gone()
             except EngineTrouble as error:
-                self._broken = True
+                self._broken, whole = True, False
                 if error.line() != told:
                     told = error.line()
                     log.warning("output is not read for now", container=self._instance.name, reason=told)
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                await self._pause()
+
+    async def _pause(self) -> None:
+        """Longer each time, until something comes again."""
+        await asyncio.sleep(self._pause_s)
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
 
     async def _connect(self, printing: Printing) -> bool:
         """One connection, to its end; where the container does not run, all that there is. Whether any was new."""
@@ -105,6 +111,7 @@ class Capture:
                     await self._mark(MarkKind.GAP, self._why_lost())
                 self._broken = False
                 self._fresh = fresh = True
+                self._pause_s = FIRST_PAUSE_S
                 if not await self._into.append(self._instance, new, sieve.progress()):
                     # What came meanwhile waits at the engine, if its files are large enough: look from where we were.
                     self._behind = True

@@ -7,7 +7,7 @@ kept, and what is kept already is known by its time, and by how many entries had
 from dxd.engine.output import DATA, HEAD, STAMP, STDERR
 from dxd.logs.model import Position, Progress, Stamp, ns_of, stamp_of
 
-MARGIN_NS = 10 * 10**9
+MARGIN_NS = 2 * 10**9
 """The two streams are put in the engine's file one beside the other: how much later than the newest entry of the one
 an older one of the other can come."""
 
