@@ -1,7 +1,8 @@
 """What capturing a flood costs, beside `docker logs -f > file`, turn by turn; and reading it back.
 
-`python -m tests.bench.logs [MEGABYTES]` prints the figures. Each turn has a container of its own that prints lines of
-100 bytes as fast as it can, followed by one of the two from its beginning to its end; each is a process of its own.
+`python -m tests.bench.logs [MEGABYTES [BYTES]]` prints the figures. Each turn has a container of its own that prints
+lines of 100, or of BYTES, as fast as it can. One of the two follows it from its beginning to its end, as a process of
+its own.
 """
 
 import asyncio
@@ -22,14 +23,15 @@ from tests.fakes.proxy import ENGINE
 from tests.house import image
 
 TURNS = 3
-TEXT = "2026-11-24 10:00:00 INFO a line of a hundred bytes, as services print them all day and all night long"
+TEXT = "2026-11-24 10:00:00 INFO a line as services print them, all day and all night long. "
 MAX_BYTES = 30_000_000
 SERVICE = ServiceId("bench", "flood")
 
 
-def flood(of: str, megabytes: int) -> str:
+def flood(of: str, megabytes: int, line: int) -> str:
     """A container that prints so much."""
-    script = f"yes '{TEXT}' | head -c {megabytes}000000"
+    text = (TEXT * (line // len(TEXT) + 1))[: line - 1]
+    script = f"yes '{text}' | head -c {megabytes}000000"
     command = ["docker", "run", "-d", "--network", "none", "--label", "dx.bench=logs", of, "/bin/busybox", "sh", "-c"]
     return subprocess.run([*command, script], check=True, capture_output=True, text=True).stdout.strip()
 
@@ -85,14 +87,14 @@ def theirs(container: str, file: Path) -> list[float]:
     return [time.perf_counter() - began, used.ru_utime + used.ru_stime, float(used.ru_maxrss)]
 
 
-def compare(of: str, megabytes: int, top: Path) -> None:
+def compare(of: str, megabytes: int, line: int, top: Path) -> None:
     """Print it all."""
     mine: list[list[float]] = []
     docker: list[list[float]] = []
     reads: list[list[float]] = []
     for turn in range(TURNS):
         for which in ("ours", "theirs") if turn % 2 else ("theirs", "ours"):
-            container = flood(of, megabytes)
+            container = flood(of, megabytes, line)
             try:
                 if which == "ours":
                     directory = top / f"turn{turn}"
@@ -103,7 +105,7 @@ def compare(of: str, megabytes: int, top: Path) -> None:
                     assert (top / "docker.txt").stat().st_size == megabytes * 1_000_000
             finally:
                 subprocess.run(["docker", "rm", "-f", container], check=True, capture_output=True)
-    print(f"{megabytes} MB in lines of {len(TEXT) + 1} bytes, medians of {TURNS} turns")
+    print(f"{megabytes} MB in lines of {line} bytes, medians of {TURNS} turns")
     for name, rows in (("dx", mine), ("docker logs -f", docker)):
         seconds, cpu, peak = (median(row[column] for row in rows) for column in range(3))
         print(f"{name:16}{megabytes / seconds:7.1f} MB/s, CPU {cpu / seconds * 100:4.0f} % of a core, ", end="")
@@ -123,7 +125,7 @@ def main() -> None:
             asyncio.run(read(Path(directory)))
         case given:
             with image() as of, tempfile.TemporaryDirectory() as top:
-                compare(of, int(given[0]) if given else 50, Path(top))
+                compare(of, int(given[0]) if given else 50, int(given[1]) if given[1:] else 100, Path(top))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 A segment is a row of records and begins with a `State`, which says how far every container was kept when it was begun.
 An `Output` holds entries of one container, frames as `engine.output` gives them, and how far it is kept with these; so
-what is kept and how far can never disagree, however a write was cut. docs/decisions/0023-logs.md has the layout.
+what is kept and how far can never disagree, however a write was cut. docs/decisions/0024-kept-output.md has the layout.
 """
 
 import json
