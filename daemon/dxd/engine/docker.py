@@ -345,15 +345,20 @@ class Engine:
 
     @asynccontextmanager
     async def output(
-        self, container: ContainerId, *, since_ns: int, follow: bool, tty: bool
+        self, container: ContainerId, *, since_ns: int = 0, tail: int | None = None, follow: bool, tty: bool
     ) -> "AsyncIterator[Output]":
         """What it printed from `since_ns` on, that moment included, and what it prints until it ends where `follow`.
+
+        `tail` entries of that at most, the latest; without it the engine goes through all that it has. Engine 20.10 may
+        end what is followed before the last entries, when the container ends.
 
         Leaving the block cuts the connection. Raises `NotFound` where the container is gone, `EngineError` where the
         engine does not keep its output.
         """
         seconds, nanoseconds = divmod(since_ns, 10**9)
         params = {"stdout": "1", "stderr": "1", "timestamps": "1", "since": f"{seconds}.{nanoseconds:09}"}
+        if tail is not None:
+            params["tail"] = str(tail)
         if follow:
             params["follow"] = "1"
         async with self._reach.deadline():

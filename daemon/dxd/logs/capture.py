@@ -14,7 +14,7 @@ from dxd.engine.docker import Engine
 from dxd.engine.model import ContainerId, Printing
 from dxd.engine.output import HEAD, STAMP, Output
 from dxd.errors import EngineTimeout, EngineTrouble, NotFound
-from dxd.logs.cursor import MARGIN_NS, Sieve, since_ns
+from dxd.logs.cursor import MARGIN_NS, Sieve, new_in_tail, since_ns
 from dxd.logs.model import Instance, Mark, MarkKind, Progress, ns_of, stamp_of
 from dxd.telemetry import get_logger
 
@@ -22,6 +22,8 @@ GATHER_S = 0.02
 """After each write, so that a program which prints line by line costs fifty writes a second at most."""
 QUIET_S = 20.0
 """After so long without output the engine is asked whether it is there, and the clock is looked at."""
+TAIL = 500
+"""Entries in which the end of what was followed is looked for; an engine 20.10 leaves out some ten at most."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 log = get_logger("logs")
@@ -59,7 +61,7 @@ class Capture:
 
     async def run(self) -> bool:
         """Follow it to its end; whether the container is still there, stopped, and could be started again."""
-        told, whole = "", False
+        told, followed = "", False
         while True:
             self._poked = False
             try:
@@ -67,12 +69,10 @@ class Capture:
                 if printing is None:
                     return await self._is_gone()
                 fresh = False
-                # What was followed to its end need not be asked for again: the engine would go through all of its file.
-                if printing.running or not whole:
+                if printing.running or not (followed and await self._complete(printing)):
                     fresh = await self._connect(printing)
-                    whole = not self._behind
-                told = ""
-                if not printing.running and whole:
+                followed, told = not self._behind, ""
+                if not printing.running and followed:
                     if self._fresh:
                         await self._mark(MarkKind.ENDED, "the container has stopped")
                     self._fresh = False
@@ -83,11 +83,29 @@ class Capture:
             except NotFound:
                 return await self._is_gone()
             except EngineTrouble as error:
-                self._broken, whole = True, False
+                self._broken, followed = True, False
                 if error.line() != told:
                     told = error.line()
                     log.warning("output is not read for now", container=self._instance.name, reason=told)
                 await self._pause()
+
+    async def _complete(self, printing: Printing) -> bool:
+        """Keep what came after that which was followed to its end; whether that could be told from the last entries.
+
+        To ask for all since then would let the engine go through its whole file, which takes a minute for 300 MB.
+        """
+        container = self._instance.container
+        frames: list[bytes] = []
+        async with self._engine.output(container, tail=TAIL, follow=False, tty=printing.tty) as output:
+            while some := await self._read(output, 0):
+                frames += some
+        kept = self._into.progress(container) or Progress()
+        new = new_in_tail(frames, kept, whole=len(frames) < TAIL)
+        if new:
+            sieve = Sieve.after(kept)
+            self._fresh = True
+            await self._into.append(self._instance, sieve.pass_new(new), sieve.progress())
+        return new is not None
 
     async def _pause(self) -> None:
         """Longer each time, until something comes again."""

@@ -11,6 +11,7 @@ MARGIN_NS = 2 * 10**9
 """The two streams are put in the engine's file one beside the other: how much later than the newest entry of the one
 an older one of the other can come."""
 
+_NEVER_NS = 1 << 62
 _NEWLINE = 10
 _STAMP = slice(HEAD.size, HEAD.size + STAMP)
 
@@ -47,6 +48,11 @@ class Sieve:
         """Whether entries are missing before the first that passed."""
         return any(each.lost for each in self._streams)
 
+    @classmethod
+    def after(cls, progress: Progress) -> "Sieve":
+        """For entries that are new, all of them."""
+        return cls(progress, _NEVER_NS)
+
     def found(self) -> None:
         """That is known now."""
         for each in self._streams:
@@ -61,6 +67,36 @@ class Sieve:
         """How far it has come."""
         stdout, stderr = self._streams
         return Progress(stdout.position(), stderr.position())
+
+
+def new_in_tail(frames: list[bytes], progress: Progress, *, whole: bool) -> list[bytes] | None:
+    """Of the last entries that the engine has, those that are not kept; None where they are too few to say.
+
+    `whole` says that these are all. What is kept has to be a beginning of what the engine has, in its order, as it is
+    when it was followed; so where the last that is kept is among these, all before these are kept.
+    """
+    found = whole
+    new: list[bytes] = []
+    left: dict[bool, int] = {}
+    for is_stderr, kept in ((False, progress.stdout), (True, progress.stderr)):
+        stamps = [each[_STAMP] for each in frames if (each[0] == STDERR) is is_stderr]
+        same = stamps.count(kept.stamp)
+        # Of entries with the same time, some may lie before these.
+        cut = not whole and not any(each < kept.stamp for each in stamps)
+        if kept.ceiling or (same and (cut or same < kept.count)):
+            return None
+        found = found or same > 0
+        left[is_stderr] = kept.count if same else 0
+    if not found:
+        return None
+    for frame in frames:
+        is_stderr = frame[0] == STDERR
+        stamp, kept = frame[_STAMP], progress.stderr if is_stderr else progress.stdout
+        if stamp == kept.stamp and left[is_stderr]:
+            left[is_stderr] -= 1
+        elif stamp >= kept.stamp:
+            new.append(frame)
+    return new
 
 
 class _Stream:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dxd.engine.output import HEAD, STAMP
-from dxd.logs.cursor import MARGIN_NS, Sieve, since_ns
+from dxd.logs.cursor import MARGIN_NS, Sieve, new_in_tail, since_ns
 from dxd.logs.model import Position, Progress, ns_of, stamp_of
 from tests.dxd.logs.made import T0_S, at, entry
 
@@ -115,3 +115,26 @@ def test_a_clock_that_was_set_back_while_nobody_followed() -> None:
     now_ns = (T0_S + 60) * 10**9
     assert since_ns(sieve.progress(), now_ns) == 0
     assert replay(frames, sieve.progress(), now_ns)[0] == frames[2:]
+
+
+@given(printed(), st.integers(0, 50), st.integers(0, 50))
+def test_the_last_entries_say_what_was_left_out_or_that_they_are_too_few(
+    frames: list[bytes], count: int, tail: int
+) -> None:
+    """Never anything wrong."""
+    sieve = Sieve(Progress(), 0)
+    kept = sieve.pass_new(frames[:count])
+    last = frames[max(0, len(frames) - tail) :]
+    new = new_in_tail(last, sieve.progress(), whole=tail > len(frames))
+    assert new is None or kept + new == frames
+    if tail > len(frames):
+        assert new is not None
+
+
+def test_a_tail_is_enough_as_a_rule() -> None:
+    """Where the last that is kept is in it, and one before that."""
+    frames = [entry(number, b"%d\n" % number) for number in range(100)]
+    sieve = Sieve(Progress(), 0)
+    sieve.pass_new(frames[:97])
+    assert new_in_tail(frames[-10:], sieve.progress(), whole=False) == frames[97:]
+    assert new_in_tail(frames[-3:], sieve.progress(), whole=False) is None
