@@ -24,9 +24,10 @@ from dxd.errors import NotFound
 from dxd.kit.nearest import did_you_mean
 from dxd.kit.tasks import Tasks
 from dxd.logs.capture import Capture, Into
-from dxd.logs.keeper import Keeper, numbers_in
+from dxd.logs.keeper import Keeper
 from dxd.logs.model import Instance, Mark, Progress, Query, ServiceId, stamp_of
 from dxd.logs.policy import COMPRESS_AFTER_S
+from dxd.logs.segment import numbers_in
 from dxd.logs.weave import Entry, Weave
 from dxd.telemetry import get_logger
 
@@ -141,8 +142,9 @@ class Logs:
 
     async def _read(self, query: Query, keepers: dict[ServiceId, Keeper]) -> AsyncGenerator[list[Entry], None]:
         rung = asyncio.Event()
-        for service in query.services:
-            self._services[service].readers.add(rung)
+        services = {service: self._services[service] for service in query.services}
+        for of in services.values():
+            of.readers.add(rung)
         weave: Weave | None = None
         try:
             weave = await _in_thread(partial(Weave, keepers, query, clock_ns=self._clock_ns))
@@ -156,11 +158,12 @@ class Logs:
                 if wait_s is None and self._is_over(query):
                     return
                 await self._wait(rung, query, wait_s)
+                if any(self._services.get(service) is not of for service, of in services.items()):
+                    return  # the project was forgotten
                 weave.again()
         finally:
-            for service in query.services:
-                if each := self._services.get(service):
-                    each.readers.discard(rung)
+            for of in services.values():
+                of.readers.discard(rung)
             if weave:
                 weave.close()
 
@@ -176,6 +179,8 @@ class Logs:
             if of.tidying:
                 of.tidying.cancel()
             await self._run(of.keeper.close)
+            for reader in of.readers:
+                reader.set()
         await self._run(partial(shutil.rmtree, self._path(ServiceId(project, "_")).parent, ignore_errors=True))
 
     async def close(self) -> None:

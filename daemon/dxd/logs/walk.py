@@ -8,8 +8,9 @@ import zlib
 from functools import partial
 
 from dxd.logs import record
-from dxd.logs.keeper import Keeper, Segmented, open_segment, path_of
+from dxd.logs.keeper import Keeper
 from dxd.logs.model import Instance, Mark, MarkKind, Stamp, ns_of
+from dxd.logs.segment import Segment, open_segment, path_of
 
 BATCH_BYTES = 1 << 18
 """What is read at once: a thousandth of a second of a flood."""
@@ -27,7 +28,7 @@ class Walk:
         self._number = number
         self._last = last
         self._first = True
-        self._file: Segmented | None = None
+        self._file: Segment | None = None
         self._instances: dict[int, Instance] = {}
         self._time: Stamp = since
         """Of what was read last, for marks."""

@@ -1,6 +1,7 @@
 """The files of one service: whole after any crash, bounded, compressed."""
 
 import os
+import shutil
 import stat
 import time
 import zlib
@@ -11,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dxd.engine.model import ContainerId
-from dxd.logs.keeper import Keeper, pack, path_of
+from dxd.logs.keeper import Keeper
 from dxd.logs.model import Instance, Mark, MarkKind
+from dxd.logs.segment import pack, path_of
 from tests.dxd.logs.made import ALL, ONE, TWO, WEB, at, entry, keep, lines, marks, opened, read
 
 
@@ -192,6 +194,17 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
     keep(keeper, [entry(1, b"a\n")])
     keeper.close()
     assert (tmp_path / "victim").read_text() == "mine"
+
+
+def test_a_directory_that_somebody_removed(tmp_path: Path) -> None:
+    """What was in it is gone; from the next segment on it is there again."""
+    keeper = opened(tmp_path / "web", 1 << 19)
+    keep(keeper, [entry(1, b"a\n")])
+    shutil.rmtree(tmp_path / "web")
+    for number in range(2, 6):
+        keep(keeper, [entry(number, b"%d%s\n" % (number, b"x" * 50_000))])
+    assert lines(read({WEB: keeper}))[-1].startswith(b"5x")
+    keeper.close()
 
 
 def test_a_container_that_is_gone_is_forgotten_and_many_are_bounded(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dxd.logs.keeper import Keeper, path_of
+from dxd.logs.keeper import Keeper
 from dxd.logs.model import Level, Line, Query, ServiceId
+from dxd.logs.segment import path_of
 from dxd.logs.weave import HOLD_NS, Weave
 from tests.dxd.logs.made import DB, ONE, T0_S, TWO, WEB, at, entry, keep, lines, marks, opened, read
 
