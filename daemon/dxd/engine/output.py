@@ -13,7 +13,6 @@ import re
 import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import cast
 
 from dxd.engine.answer import Answer
 from dxd.errors import EngineDown, EngineError
@@ -26,8 +25,10 @@ STAMP = 30
 DATA = HEAD.size + STAMP + 1
 """Where an entry's data begins."""
 
-BUFFER_BYTES = 1 << 19
-"""What waits to be read; at twice as much nothing more is taken from the engine, which has it in a file."""
+BUFFER_BYTES = 1 << 20
+"""What waits to be read; beyond that nothing more is taken from the engine, which has it in a file."""
+REST_S = 0.001
+"""A socket takes some 270 lines before the engine has to wait."""
 _MAX_ENTRY = 16 << 20
 _MAX_HEAD = 65536
 _SYSTEM = 3
@@ -36,14 +37,71 @@ _TIME = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\
 _NOT_UNDERSTOOD = "the engine sends output that dx does not understand"
 
 
+class Arrivals(asyncio.Protocol):
+    """What comes by a connection, taken up every `REST_S` and not for each of the engine's writes, a line each."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._held = False
+        """Whether nothing is taken up until something was read."""
+        self._over = False
+        self._news = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the loop."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Take it, and rest."""
+        self._buffer += data
+        self._news.set()
+        if self._transport:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(REST_S, self._go_on)
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """The end."""
+        self._transport, self._over = None, True
+        self._news.set()
+
+    async def read(self) -> bytes:
+        """All that came since the last time; nothing at the end."""
+        while not self._buffer and not self._over:
+            self._news.clear()
+            await self._news.wait()
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        if self._held:
+            self._held = False
+            self._go_on()
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Send this."""
+        if self._transport:
+            self._transport.write(data)
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        if self._transport:
+            self._transport.abort()
+
+    def _go_on(self) -> None:
+        self._held = len(self._buffer) > BUFFER_BYTES
+        if self._transport and not self._held:
+            self._transport.resume_reading()
+
+
 class Output:
     """The entries of one container, from one connection; `close` cuts it."""
 
-    def __init__(self, reader: asyncio.StreamReader, transport: asyncio.Transport, *, tty: bool) -> None:
-        self._reader = reader
-        self._transport = transport
+    def __init__(self, arrivals: Arrivals, rest: bytes, *, tty: bool) -> None:
+        """`rest` is what came with the head of the answer."""
+        self._arrivals = arrivals
         self._entries = Terminal() if tty else Frames()
-        self._buffer = b""
+        self._buffer = rest
         self._over = False
 
     async def read(self) -> list[bytes]:
@@ -56,7 +114,7 @@ class Output:
             entries = self._dechunk()
             if entries or self._over:
                 return entries
-            data = await self._reader.read(2 * BUFFER_BYTES)
+            data = await self._arrivals.read()
             if not data:
                 raise EngineDown("the engine closed the connection that its logs came by", "is it being restarted?")
             self._buffer += data
@@ -64,7 +122,7 @@ class Output:
 
     def close(self) -> None:
         """Cut the connection."""
-        self._transport.abort()
+        self._arrivals.abort()
 
     def _dechunk(self) -> list[bytes]:
         buffer, at = self._buffer, 0
@@ -162,26 +220,36 @@ async def begin(
     connect: Callable[[Callable[[], asyncio.Protocol]], "asyncio.Future[object]"], path: str, *, tty: bool
 ) -> Output:
     """Ask for the entries at `path`; raises `Answer`, `EngineDown`, `EngineError` or `OSError`."""
-    reader = asyncio.StreamReader(limit=BUFFER_BYTES)
-    made = await connect(lambda: asyncio.StreamReaderProtocol(reader))
-    transport, _ = cast("tuple[asyncio.Transport, asyncio.Protocol]", made)
+    arrivals = Arrivals()
+    await connect(lambda: arrivals)
     try:
-        transport.write(f"GET {path} HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n\r\n".encode())
-        head = await reader.readuntil(b"\r\n\r\n")
+        arrivals.write(f"GET {path} HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n\r\n".encode())
+        head, rest = await _head(arrivals)
         words = head.split(b"\r\n", 1)[0].split(b" ", 2)
         status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
         if status != 200:
-            said = await reader.read(_MAX_HEAD)
-            raise Answer(status, _reason(said))
+            while len(rest) < _MAX_HEAD and (more := await arrivals.read()):
+                rest += more
+            raise Answer(status, _reason(rest))
         if b"\r\ntransfer-encoding: chunked\r\n" not in head.lower():
             raise EngineError(_NOT_UNDERSTOOD, "does a proxy before it change what it sends?")
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-        transport.abort()
-        raise EngineDown("the engine closed the connection", "is it being restarted?") from None
     except BaseException:
-        transport.abort()
+        arrivals.abort()
         raise
-    return Output(reader, transport, tty=tty)
+    return Output(arrivals, rest, tty=tty)
+
+
+async def _head(arrivals: Arrivals) -> tuple[bytes, bytes]:
+    """The head of an answer, and what came with it."""
+    said = b""
+    while (end := said.find(b"\r\n\r\n")) < 0:
+        more = await arrivals.read()
+        if not more:
+            raise EngineDown("the engine closed the connection", "is it being restarted?")
+        said += more
+        if len(said) > _MAX_HEAD and b"\r\n\r\n" not in said[:_MAX_HEAD]:
+            raise EngineError(_NOT_UNDERSTOOD, "is it a container engine?")
+    return said[: end + 4], said[end + 4 :]
 
 
 def _reason(said: bytes) -> str:
