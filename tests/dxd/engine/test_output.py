@@ -12,6 +12,7 @@ from dxd.engine.output import DATA, frame
 from dxd.errors import EngineDown, EngineError, NotFound
 from tests.fakes.proxy import Proxy
 from tests.fakes.real_engine import EngineMaker, Workshop
+from tests.waiting import until_turned
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 STAMP = b"2026-11-24T10:00:00.123456789Z"
@@ -76,6 +77,37 @@ async def test_with_a_terminal_a_chunk_is_an_entry(tmp_path: Path, step: int) ->
 )
 def test_timestamps_have_one_shape(stamp: bytes, expected: bytes) -> None:
     assert frame(1, stamp + b" data")[8:] == expected + b" data"
+
+
+async def test_what_nobody_reads_stays_with_the_engine(tmp_path: Path) -> None:
+    """A bounded part of it is taken up; when it is read, all of it is there."""
+    line = chunk(frame(1, STAMP + b" " + b"x" * 1000 + b"\n"))
+    sent = [0]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD)
+        while sent[0] < 20_000:
+            sent[0] += 1
+            writer.write(line)
+            await writer.drain()
+        writer.write(chunk(b""))
+        writer.close()
+
+    path = str(tmp_path / "s")
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(60), await asyncio.start_unix_server(serve, path):
+        opened = await output.begin(
+            lambda make: asyncio.ensure_future(loop.create_unix_connection(make, path)), "/logs", tty=False
+        )
+        await until_turned(lambda: opened._arrivals._held)
+        assert len(opened._arrivals._buffer) < 2 * output.BUFFER_BYTES
+        assert sent[0] < 5_000
+        count = 0
+        while more := await opened.read():
+            count += len(more)
+        assert count == 20_000
+        opened.close()
 
 
 async def test_a_connection_that_is_cut_is_no_end(tmp_path: Path) -> None:
