@@ -162,8 +162,10 @@ async def test_what_the_engine_has(workshop: Workshop) -> None:
     script = r"printf 'one\n'; printf 'two\000\n' >&2; head -c 20000 /dev/zero"
     container = await workshop.engine.create(workshop.spec(image, "/bin/busybox", "sh", "-c", script))
     await workshop.engine.start(container)
+    # Engine 20.10 may end what is followed before the last entries.
+    await workshop.docker.containers.container(container).wait()
     entries: list[bytes] = []
-    async with workshop.engine.output(container, since_ns=0, follow=True, tty=False) as opened:
+    async with workshop.engine.output(container, since_ns=0, follow=False, tty=False) as opened:
         while more := await opened.read():
             entries += more
     by_stream = {stream: b"".join(each[DATA:] for each in entries if each[0] == stream) for stream in (1, 2)}
