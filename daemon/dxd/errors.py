@@ -9,7 +9,7 @@
     ├── EngineTrouble    the engine has to be started or mended
     │   └── EngineDown · EngineTimeout · EngineError · EngineFull
     └── Internal         dx has to be mended, or is about to stop
-        └── AgentFailed · Stopping
+        └── AgentFailed · ProxyFailed · Stopping
 
 `code` is stable and goes over the API; `message` is one line without a full stop; `hint` says what to do.
 HTTP statuses and exit codes are chosen in `api`, nowhere else. An error is raised or logged, never both.
@@ -147,6 +147,10 @@ class Internal(DxError):
 
 class AgentFailed(Internal):
     code = "agent-failed"
+
+
+class ProxyFailed(Internal):
+    code = "proxy-failed"
 
 
 class Stopping(Internal):
