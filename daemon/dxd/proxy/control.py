@@ -162,8 +162,7 @@ class Control:
             names=bool(message["names"]),
         )
         door.waking = bool(door.waiting) and door.target is None
-        port = door.sock.getsockname()[1] if door.sock is not None else 0
-        return {"waiting": door.waking, "port": port}
+        return {"waiting": door.waking}
 
     def _shut(self, message: Mapping[str, Any]) -> dict[str, Any]:
         self.serving.shut(str(message["door"]))

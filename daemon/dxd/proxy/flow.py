@@ -12,7 +12,8 @@ import socket
 import struct
 from contextlib import suppress
 
-SMALL_BYTES = 16384
+SMALL_BYTES = 1 << 14
+"""What is copied rather than spliced: up to here the copy costs less than the detour by a pipe."""
 PIPE_BYTES = 1 << 18
 """Of a pipe: what one system call moves at most."""
 MAX_SPARE = 32
@@ -46,6 +47,8 @@ class Pipes:
 
     def __init__(self) -> None:
         self._spare: list[Pipe] = []
+        self.buffer = memoryview(bytearray(SMALL_BYTES))
+        """For whoever moves something small: nothing is in it from one call to the next."""
 
     def take(self) -> Pipe | None:
         """One that is empty; None where there are no descriptors left."""
@@ -134,20 +137,35 @@ class Flow:
                 assert self.pipe is not None
                 got = os.splice(self.source.sock.fileno(), self.pipe.write, PIPE_BYTES, flags=_SPLICE)
                 self.in_pipe = got
+                self.bulk = got >= SMALL_BYTES  # the next will be like this one
             else:
-                self.left = self.source.sock.recv(SMALL_BYTES)
-                got = len(self.left)
+                got = self.source.sock.recv_into(self.pipes.buffer)
                 self.bulk = got == SMALL_BYTES
                 if 0 < got < SMALL_BYTES and not self.source.fin:
                     self.source.readable = False  # that was all; more is a new edge, epoll(7)
+                self._send(self.pipes.buffer[:got])
         except BlockingIOError:
-            self.source.readable = self.bulk = False  # the pipe was empty, so it is the socket that has nothing
+            self.source.readable = False  # the pipe was empty, so it is the socket that has nothing
             return
         except OSError:
             self.ended = self.reset = True
             return
         self.moved += got
-        self.ended = not got
+        self.ended |= not got
+
+    def _send(self, data: memoryview) -> None:
+        """Send what is not this flow's to keep, and keep what the sink does not take."""
+        sent = 0
+        if self.sink.writable:
+            try:
+                sent = self.sink.sock.send(data)
+            except BlockingIOError:
+                self.sink.writable = False
+            except OSError:
+                self._broken()
+                return
+        if sent < len(data):
+            self.left = bytes(data[sent:])
 
     def _write(self) -> bool:
         if not self.sink.writable:
@@ -162,9 +180,13 @@ class Flow:
             self.sink.writable = False
             return False
         except OSError:
-            self.close()
-            self.reset = True
+            self._broken()
         return True
+
+    def _broken(self) -> None:
+        """The sink takes no more; what was for it is lost, as it would be without us."""
+        self.close()
+        self.reset = True
 
     def _end(self) -> None:
         self.done = True

@@ -11,7 +11,6 @@ class Place:
     host: str
     """A number: 127.0.0.1, 0.0.0.0, ::1."""
     port: int
-    """To listen at 0 is to have any that is free."""
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

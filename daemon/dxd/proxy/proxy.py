@@ -47,25 +47,25 @@ class Proxy:
 
     async def listen(
         self, service: str, at: Place, wake: Wake, *, deadline_s: float = DEADLINE_S, max_held: int = MAX_HELD
-    ) -> int:
-        """Listen there for a service; the port. One that is listened at already stays, with its connections.
+    ) -> None:
+        """Listen there for a service. A port that is listened at already stays, with its connections.
 
         Raises `PortTaken`, `Refused`, `ProxyFailed`.
         """
-        return await self._open(Door(f"port:{at}", service, at, wake, deadline_s, max_held))
+        await self._open(Door(f"port:{at}", service, at, wake, deadline_s, max_held))
 
     async def name(self, service: str, host: str, wake: Wake, *, deadline_s: float = DEADLINE_S) -> None:
         """Lead HTTP requests for a host, `SERVICE.PROJECT.localhost`, to a service. Raises `ProxyFailed`."""
         await self._open(Door(f"name:{host.lower()}", service, None, wake, deadline_s, MAX_HELD))
 
-    async def listen_for_names(self, at: Place) -> int:
-        """Take HTTP requests for the names there, on the loopback interface only; the port.
+    async def listen_for_names(self, at: Place) -> None:
+        """Take HTTP requests for the names there, on the loopback interface only.
 
         Raises `PortTaken`, `Refused`, `ProxyFailed`.
         """
         if at.host not in {"127.0.0.1", "::1"}:
             raise Refused(f"names are not served at {at}", "take 127.0.0.1: others must not reach every service")
-        return await self._open(Door(f"names:{at}", "", at, _nobody, DEADLINE_S, MAX_HELD, names=True))
+        await self._open(Door(f"names:{at}", "", at, _nobody, DEADLINE_S, MAX_HELD, names=True))
 
     async def shut(self, service: str) -> None:
         """Listen for it no longer; connections that are open stay."""
@@ -125,7 +125,7 @@ class Proxy:
         if self._link is not None:
             self._link.close()
 
-    async def _open(self, door: Door) -> int:
+    async def _open(self, door: Door) -> None:
         had = self._doors.get(door.key)
         self._doors[door.key] = door
         self._wanted.set()
@@ -143,7 +143,6 @@ class Proxy:
         self._uses.setdefault(door.service, asyncio.get_running_loop().time())
         if said["waiting"]:
             self._waken(door.key)
-        return int(said["port"])
 
     async def _reach(self) -> Link | None:
         """A link to a process of our version, which has said what it has; None where none is there, nor wanted."""

@@ -5,7 +5,7 @@ connections waiting and nowhere to lead them), `use` (a service came into use, o
 for the log). A daemon of another `VERSION` says only `retire`, which is for ever understood.
 
     hello   version               -> version, pid, doors: [...], uses: [{service, open, since}]
-    open    door, service, deadline_s, max_held, listen: [host, port] or null, names: bool -> waiting, port
+    open    door, service, deadline_s, max_held, listen: [host, port] or null, names: bool -> waiting
     shut    door                  its connections stay
     lead    door, to: [host, port] or null
     fail    door, reason          what waits is closed
