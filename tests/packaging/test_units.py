@@ -35,5 +35,5 @@ def test_systemd_accepts_the_units(units: Path) -> None:
 
 def test_systemd_would_say_what_is_wrong(units: Path) -> None:
     service = units / "dx.service"
-    service.write_text(service.read_text().replace("KillMode=mixed", "KillMod=mixed"))
+    service.write_text(service.read_text().replace("KillMode=process", "KillMod=process"))
     assert "KillMod" in verify(service)

@@ -29,6 +29,7 @@ from dxd.engine.model import (
     Image,
     ImageId,
     Printing,
+    Published,
     Volume,
 )
 from dxd.engine.reach import Reach
@@ -69,6 +70,11 @@ class Engine:
     def status(self) -> EngineStatus:
         """What the last call found; asks nobody."""
         return self._reach.status()
+
+    @property
+    def reach(self) -> Reach:
+        """For this room only."""
+        return self._reach
 
     async def close(self) -> None:
         """Cut every connection; calls that are under way fail."""
@@ -306,6 +312,15 @@ class Engine:
         async def find(docker: "Docker") -> list[Container]:
             found = await docker.containers.list(all=True, filters={"label": wanted})
             return [raw.container({key: each[key] for key in raw.CONTAINER_KEYS}) for each in found]
+
+        return await self._reach.call(find)
+
+    async def published(self) -> list[Published]:
+        """Every port of this machine that leads into a running container."""
+
+        async def find(docker: "Docker") -> list[Published]:
+            found = await docker.containers.list()
+            return [port for each in found for port in raw.published({key: each[key] for key in raw.PUBLISHED_KEYS})]
 
         return await self._reach.call(find)
 

@@ -110,6 +110,19 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """A port of this machine that leads into a running container."""
+
+    address: str
+    """Empty where the engine does not say."""
+    port: int
+    protocol: str
+    container: ContainerId
+    name: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSpec:
     """A container to create. It runs as root, without a command's arguments, and stays until it is removed."""
 

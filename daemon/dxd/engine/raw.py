@@ -19,6 +19,7 @@ from dxd.engine.model import (
     VolumeSpec,
 )
 from dxd.kit.sizes import parse_size
+    Published,
 
 
 def image(raw: Mapping[str, Any]) -> Image:
@@ -80,6 +81,23 @@ def printing(raw: Mapping[str, Any]) -> Printing:
         driver=driver,
         kept_bytes=kept,
     )
+PUBLISHED_KEYS = ("Id", "Names", "Labels", "Ports")
+
+
+def published(raw: Mapping[str, Any]) -> list[Published]:
+    """The ports in an entry of `GET /containers/json`."""
+    return [
+        Published(
+            address=str(port.get("IP") or ""),
+            port=int(port["PublicPort"]),
+            protocol=str(port["Type"]),
+            container=ContainerId(raw["Id"]),
+            name=str((raw.get("Names") or ["/"])[0]).removeprefix("/"),
+            labels=dict(raw.get("Labels") or {}),
+        )
+        for port in raw.get("Ports") or ()
+        if port.get("PublicPort")
+    ]
 
 
 def volume(raw: Mapping[str, Any]) -> Volume:

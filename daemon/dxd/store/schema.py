@@ -25,5 +25,17 @@ MIGRATIONS = (
         PRIMARY KEY (project, ask)
     )
     """,
+    """
+    CREATE TABLE ports (
+        project TEXT NOT NULL,
+        root TEXT NOT NULL,
+        service TEXT NOT NULL,
+        target INTEGER NOT NULL,
+        protocol TEXT NOT NULL,
+        port INTEGER NOT NULL,
+        PRIMARY KEY (project, root, service, target, protocol),
+        UNIQUE (protocol, port)
+    )
+    """,
 )
 """The first makes the tables, each later one leads from the version before it. Paths are bytes, of any kind."""

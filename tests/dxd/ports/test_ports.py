@@ -1,0 +1,164 @@
+"""Ports of this machine: real sockets, real containers, a real file."""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from dxd.engine.docker import Engine
+from dxd.engine.model import Publication
+from dxd.ports import table
+from dxd.ports.model import Bound, Owner
+from dxd.ports.policy import RANGE
+from dxd.ports.ports import Ports
+from dxd.proxy.model import Place
+from dxd.store.database import Database
+from dxd.store.ports import PortRows
+from dxd.store.schema import MIGRATIONS
+from tests.dxd.proxy.conftest import Service, running
+from tests.fakes.real_engine import EngineMaker, Workshop
+
+LINES = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1538 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4711 1 0 100 0 0 10 0
+   1: 0100007F:1538 0100007F:D431 01 00000000:00000000 00:00000000 00000000  1000        0 4712 1 0 20 4 30 10 -1
+"""
+LINES_6 = """\
+  sl  local_address remote_address st tx_queue rx_queue tr tm->when retrnsmt uid timeout inode
+   0: 00000000000000000000000000000000:0016 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 99 1 0 100 0 0 10 0
+   1: 0000000000000000FFFF00000100007F:0050 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 98 1 0 100 0 0 10 0
+"""
+
+
+def test_the_kernels_table_is_read() -> None:
+    assert list(table.parse(LINES, "tcp")) == [Bound("127.0.0.1", 5432, 4711, 1000)]
+    assert [(each.address, each.port) for each in table.parse(LINES_6, "tcp")] == [("::", 22), ("127.0.0.1", 80)]
+    assert list(table.parse("", "udp")) == []
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(tmp_path / "history.db", MIGRATIONS)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def ports(engine: Engine, database: Database) -> Ports:
+    return Ports(engine=engine, rows=PortRows(database))
+
+
+def owner(root: Path, name: str = "db") -> Owner:
+    root.mkdir(exist_ok=True)
+    return Owner("shop", str(root), name, 5432)
+
+
+def held(address: str = "127.0.0.1") -> socket.socket:
+    """A port that this process has."""
+    return socket.create_server((address, 0))
+
+
+async def test_a_port_that_a_process_has_is_told_with_its_name(ports: Ports, tmp_path: Path) -> None:
+    with held() as other:
+        wanted = other.getsockname()[1]
+        given = await ports.take(owner(tmp_path / "a"), wanted)
+    assert given.port in RANGE
+    comm = Path("/proc/self/comm").read_text().strip()
+    assert given.why == f"port {wanted} is of {comm}, process {os.getpid()}, so it is {given.port}"
+    assert (await ports.take(owner(tmp_path / "a"), wanted)).port == wanted
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::"])
+async def test_a_port_is_taken_at_whatever_address_is_in_the_way(ports: Ports, tmp_path: Path, address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, 0), family=family) as other:
+        wanted = other.getsockname()[1]
+        assert not table.free("", wanted, "tcp")
+        assert (await ports.take(owner(tmp_path / "a"), wanted)).port != wanted
+    assert table.free("", wanted, "tcp")
+
+
+async def test_two_worktrees_have_different_ports_and_keep_them(
+    ports: Ports, database: Database, engine: Engine, tmp_path: Path
+) -> None:
+    """Through a restart of the daemon, too, and though nobody listens."""
+    with held() as other:
+        wanted = other.getsockname()[1]
+    first = await ports.take(owner(tmp_path / "a"), wanted)
+    second = await ports.take(owner(tmp_path / "b"), wanted)
+    assert (first.port, first.why) == (wanted, "")
+    assert second.why == f"port {wanted} is of the service db of shop in {tmp_path}/a, so it is {second.port}"
+    again = Ports(engine=engine, rows=PortRows(database))
+    assert (await again.take(owner(tmp_path / "b"), wanted)).port == second.port
+    assert (await again.take(owner(tmp_path / "a"), wanted)).port == first.port
+    assert await again.all(str(tmp_path / "b")) == [(owner(tmp_path / "b"), second.port)]
+
+
+async def test_what_a_worktree_had_is_free_when_it_is_gone_or_forgotten(ports: Ports, tmp_path: Path) -> None:
+    with held() as other:
+        wanted = other.getsockname()[1]
+    await ports.take(owner(tmp_path / "a"), wanted)
+    (tmp_path / "a").rmdir()
+    assert (await ports.take(owner(tmp_path / "b"), wanted)).port == wanted
+    await ports.forget(str(tmp_path / "b"))
+    assert (await ports.take(owner(tmp_path / "c"), wanted)).port == wanted
+
+
+async def test_a_port_that_it_has_already_it_keeps(ports: Ports, tmp_path: Path) -> None:
+    """Its own listener is not in its way."""
+    with held() as other:
+        wanted = other.getsockname()[1]
+    await ports.take(owner(tmp_path / "a"), wanted)
+    with socket.create_server(("127.0.0.1", wanted)):
+        assert (await ports.take(owner(tmp_path / "a"), wanted, has=wanted)).port == wanted
+
+
+async def test_a_udp_port_is_another_than_the_tcp_port(ports: Ports, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        wanted = other.getsockname()[1]
+        tcp = owner(tmp_path / "a")
+        udp = Owner(tcp.project, tcp.root, tcp.service, tcp.target, "udp")
+        assert (await ports.take(udp, wanted)).port != wanted
+        assert (await ports.take(tcp, wanted)).port == wanted
+
+
+async def test_a_container_is_told_by_its_name_and_service(ports: Ports, workshop: Workshop, tmp_path: Path) -> None:
+    with held() as other:
+        wanted = other.getsockname()[1]
+    spec = workshop.spec(
+        await workshop.image(),
+        network="bridge",
+        name=workshop.word,
+        ports=(Publication("127.0.0.1", wanted, 80, "tcp"),),
+        labels={
+            "dx.test": workshop.word,
+            "com.docker.compose.project": "shop",
+            "com.docker.compose.service": "web",
+        },
+    )
+    await workshop.engine.start(await workshop.engine.create(spec))
+    given = await ports.take(owner(tmp_path / "a"), wanted)
+    assert given.why == f"port {wanted} is of the container {workshop.word}, web of shop, so it is {given.port}"
+
+
+async def test_a_port_at_the_proxy_is_told_by_its_service(
+    ports: Ports, tmp_path: Path, directory: Path, service: Service
+) -> None:
+    with held() as other:
+        wanted = other.getsockname()[1]
+    await ports.take(owner(tmp_path / "a"), wanted)
+    async with running(directory) as proxy:
+        await proxy.listen("db", Place("127.0.0.1", wanted), service.wake)
+        assert await ports.holder(wanted) == f"the service db of shop in {tmp_path}/a"
+
+
+async def test_without_an_engine_the_kernel_knows_enough(
+    make_engine: EngineMaker, database: Database, tmp_path: Path
+) -> None:
+    ports = Ports(engine=make_engine(f"unix://{tmp_path}/nowhere"), rows=PortRows(database))
+    with held() as other:
+        wanted = other.getsockname()[1]
+        assert (await ports.take(owner(tmp_path / "a"), wanted)).port != wanted
