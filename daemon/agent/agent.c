@@ -361,6 +361,8 @@ int main(int argc, char **argv) {
         return link_daemon();
     if (strcmp(use, "attach") == 0)
         return attach_launcher();
+    if (argc > 1 && strcmp(argv[1], "volumes") == 0)
+        return volumes_main(argc - 2, argv + 2);
     if (getpid() != 1) {
         fputs("dx agent: this program is PID 1 of dx's containers and of no use elsewhere\n", stderr);
         return 125;

@@ -14,6 +14,8 @@
  *   notes.c    why a run failed, where only its container knows
  *   link.c     in the daemon's place, where the agent's sockets are out of reach
  *   attach.c   in a launcher's place there
+ *   volumes.c  in a container of its own: volumes copied, and put in the place of others
+ *   tree.c     how
  *   command.c  from the monitor to the command: identity, descriptors, exec
  */
 #ifndef DX_AGENT_H
@@ -129,9 +131,10 @@ struct setup {
 /* Connect to the daemon, prepare the container; does not return unless all of it worked. */
 void set_up(struct setup *setup);
 
-/* link.c and attach.c: whole programs of their own; the exit status. */
+/* link.c, attach.c and volumes.c: whole programs of their own; the exit status. */
 int link_daemon(void);
 int attach_launcher(void);
+int volumes_main(int argc, char **argv);
 /* Connect to one of the agent's own sockets; -1 and errno. */
 int agent_reach(const char *path);
 

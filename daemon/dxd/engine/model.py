@@ -88,6 +88,7 @@ class VolumeSpec:
     name: str
     target: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,18 @@ class Volume:
     """A volume that the engine holds."""
 
     name: str
+    labels: Mapping[str, str]
+    created: str = ""
+    """By the engine's clock, in its own words; tells one volume from another that had its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeUser:
+    """A container that has a volume."""
+
+    name: str
+    state: str
+    """In the engine's words: `running`, `paused`, `exited`, `created`, ..."""
     labels: Mapping[str, str]
 
 

@@ -17,6 +17,7 @@ from dxd.engine.model import (
     Printing,
     Volume,
     VolumeSpec,
+    VolumeUser,
 )
 from dxd.kit.sizes import parse_size
     Published,
@@ -102,7 +103,16 @@ def published(raw: Mapping[str, Any]) -> list[Published]:
 
 def volume(raw: Mapping[str, Any]) -> Volume:
     """An entry of `GET /volumes`."""
-    return Volume(name=str(raw["Name"]), labels=dict(raw.get("Labels") or {}))
+    return Volume(name=str(raw["Name"]), labels=dict(raw.get("Labels") or {}), created=str(raw.get("CreatedAt") or ""))
+
+
+def volume_user(raw: Mapping[str, Any]) -> VolumeUser:
+    """An entry of `GET /containers/json`."""
+    return VolumeUser(
+        name=str((raw.get("Names") or ["/"])[0]).removeprefix("/"),
+        state=str(raw["State"]),
+        labels=dict(raw.get("Labels") or {}),
+    )
 
 
 def container_config(spec: ContainerSpec, *, json_file: bool) -> dict[str, Any]:
@@ -167,7 +177,8 @@ def container_config(spec: ContainerSpec, *, json_file: bool) -> dict[str, Any]:
 
 def _volume_mount(spec: VolumeSpec) -> dict[str, Any]:
     options = {"NoCopy": True, "Labels": dict(spec.labels)}
-    return {"Type": "volume", "Source": spec.name, "Target": spec.target, "VolumeOptions": options}
+    mount = {"Type": "volume", "Source": spec.name, "Target": spec.target, "VolumeOptions": options}
+    return mount | ({"ReadOnly": True} if spec.read_only else {})
 
 
 def _words(value: Any) -> tuple[str, ...]:
