@@ -128,7 +128,7 @@ def test_a_restore_that_is_killed_leaves_the_one_or_the_other(root: Root) -> Non
     while not ended:
         process = root.begin("restore")
         time.sleep(wait_s)
-        wait_s += 0.004
+        wait_s += 0.01
         ended = process.poll() is not None
         if not ended:
             os.killpg(process.pid, signal.SIGKILL)

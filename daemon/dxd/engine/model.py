@@ -97,8 +97,6 @@ class Volume:
 
     name: str
     labels: Mapping[str, str]
-    created: str = ""
-    """By the engine's clock, in its own words; tells one volume from another that had its name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ def published(raw: Mapping[str, Any]) -> list[Published]:
 
 def volume(raw: Mapping[str, Any]) -> Volume:
     """An entry of `GET /volumes`."""
-    return Volume(name=str(raw["Name"]), labels=dict(raw.get("Labels") or {}), created=str(raw.get("CreatedAt") or ""))
+    return Volume(name=str(raw["Name"]), labels=dict(raw.get("Labels") or {}))
 
 
 def volume_user(raw: Mapping[str, Any]) -> VolumeUser:

@@ -11,7 +11,7 @@ from dxd.engine import raw
 from dxd.engine.answer import Answer
 from dxd.engine.docker import Engine
 from dxd.engine.model import ContainerId, Volume, VolumeUser
-from dxd.errors import EngineDown
+from dxd.errors import EngineDown, NotFound
 
 if TYPE_CHECKING:
     from aiodocker import Docker
@@ -35,6 +35,12 @@ class Storage:
             return [raw.volume(each) for each in found.get("Volumes") or () if each["Name"] == name]
 
         return next(iter(await self._reach.call(find)), None)  # the filter takes a part of a name, too
+
+    async def need_volume(self, name: str) -> Volume:
+        """The same; raises `NotFound` where there is none."""
+        if found := await self.volume(name):
+            return found
+        raise NotFound(f"there is no volume {name}", "see: docker volume ls")
 
     async def make_volume(self, name: str, labels: Mapping[str, str]) -> None:
         """Make a volume where the engine keeps them by default; one that is there stays as it is."""

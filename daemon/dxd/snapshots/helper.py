@@ -14,7 +14,7 @@ from pathlib import Path
 from dxd.engine.docker import Engine
 from dxd.engine.model import ContainerId, ContainerSpec, ImageId, VolumeSpec
 from dxd.engine.storage import Storage
-from dxd.errors import EngineError
+from dxd.errors import EngineError, NotFound
 from dxd.kit.progress import Silent
 
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP")
@@ -38,7 +38,7 @@ class Helper:
     async def run(self, verb: str, pairs: Sequence[Pair]) -> tuple[int, int]:
         """Do it with each pair, in this order: files and bytes that were copied.
 
-        Raises `EngineError` with the agent's words where it fails. Cancelling it ends it, where it is.
+        Raises `NotFound`, and `EngineError` with the agent's words where it fails. Cancelling it ends it, where it is.
         """
         status, said = await self._run(verb, pairs)
         if status:
@@ -47,7 +47,7 @@ class Helper:
         return files, size
 
     async def is_empty(self, volume: str) -> bool:
-        """Whether nothing is in it."""
+        """Whether nothing is in it; raises `NotFound`, `EngineError`."""
         status, said = await self._run("empty", [(None, volume)])
         if status > 1 or (status and said):
             raise EngineError(said or f"the volumes' helper ended with status {status}", "see: docker volume ls")
@@ -74,10 +74,15 @@ class Helper:
             volumes=tuple(volumes),
             capabilities=CAPABILITIES,
         )
+        names = [each.name for each in volumes]
+        had = [await self._storage.need_volume(each) for each in names]
         container: ContainerId | None = None
         making = asyncio.ensure_future(self._engine.create(spec))
         try:
             container = await asyncio.shield(making)
+            # One that was removed meanwhile the engine has made again, empty; from here on none can be.
+            if had != [await self._storage.volume(each) for each in names]:
+                raise NotFound("a volume was removed at this moment", "see: docker volume ls")
             await self._engine.start(container)
             status = await self._storage.ended(container)
             return status, await self._storage.logs(container)

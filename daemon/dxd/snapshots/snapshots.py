@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dxd.engine.docker import Engine
-from dxd.engine.model import Volume
 from dxd.engine.storage import Storage
 from dxd.errors import Conflict, DxError, EngineTrouble, NotFound
 from dxd.kit.progress import Progress
@@ -60,7 +59,7 @@ class Snapshots:
         policy.check(name)
         began = time.monotonic()
         async with self._busy:
-            sources = [await self._volume(each) for each in volumes]
+            sources = [await self._storage.need_volume(each) for each in volumes]
             for each in sources:
                 await self._must_rest(each.name, but={"paused"})
             snapshot = secrets.token_hex(8)
@@ -91,9 +90,11 @@ class Snapshots:
             snapshot = await self.get(project, name)
             copies = [each for each in snapshot.copies if volumes is None or each.of in volumes]
             for each in copies:
+                await self._storage.need_volume(each.volume)
+                await self._must_rest(each.of)
+            for each in copies:
                 if await self._storage.volume(each.of) is None:
                     await self._storage.make_volume(each.of, each.labels)
-                await self._must_rest(each.of)
             progress.progress(f"restoring {', '.join(each.of for each in copies)}")
             async with self._replacing([each.of for each in copies]):
                 await self._helper.run("restore", [(each.volume, each.of) for each in copies])
@@ -104,7 +105,6 @@ class Snapshots:
         """Empty these volumes; their services must be stopped. Raises `NotFound`, `Conflict`, `EngineTrouble`."""
         async with self._busy:
             for each in volumes:
-                await self._volume(each)
                 await self._must_rest(each)
             async with self._replacing(volumes):
                 await self._helper.run("reset", [(None, each) for each in volumes])
@@ -120,12 +120,7 @@ class Snapshots:
 
     async def is_empty(self, volume: str) -> bool:
         """Whether nothing is in a volume; raises `NotFound`, `EngineTrouble`."""
-        await self._volume(volume)
         return await self._helper.is_empty(volume)
-
-    async def created(self, volume: str) -> str:
-        """What tells a volume from others that had its name; raises `NotFound`, `EngineTrouble`."""
-        return (await self._volume(volume)).created
 
     async def sweep(self) -> None:
         """Bring to an end what a daemon that died was at; raises `EngineTrouble`, and is to be tried again then."""
@@ -170,12 +165,6 @@ class Snapshots:
                     await self._engine.remove_volume(name)
                 except Conflict as error:
                     log.warning("a volume is left over", volume=name, reason=error.line())
-
-    async def _volume(self, name: str) -> Volume:
-        found = await self._storage.volume(name)
-        if found is None:
-            raise NotFound(f"there is no volume {name}", "see: docker volume ls")
-        return found
 
     async def _must_rest(self, volume: str, *, but: Collection[str] = ()) -> None:
         for user in await self._storage.users(volume):

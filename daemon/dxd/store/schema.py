@@ -35,6 +35,10 @@ MIGRATIONS = (
         port INTEGER NOT NULL,
         PRIMARY KEY (project, root, service, target, protocol),
         UNIQUE (protocol, port)
+    );
+    CREATE TABLE seeds (
+        volume TEXT PRIMARY KEY,
+        done INTEGER NOT NULL
     )
     """,
 )
