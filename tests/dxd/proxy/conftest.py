@@ -13,7 +13,10 @@ import pytest
 from dxd.errors import DxError
 from dxd.proxy.model import Place
 from dxd.proxy.proxy import Proxy
+from tests.fakes.real_engine import engine, make_engine, workshop
 from tests.waiting import until_turned
+
+__all__ = ["engine", "make_engine", "workshop"]
 
 HOST = "127.0.0.1"
 

@@ -188,7 +188,9 @@ async def test_a_restore_whose_daemon_dies_is_brought_to_an_end_by_the_next(benc
     (place / ".dx-ready" / "x").write_text("then")
     (place / ".dx-old").mkdir()
     (place / "data").rename(place / ".dx-old" / "data")
-    await bench.storage.make_volume(f"dx-restore-{bench.workshop.word}", labels.of_restore(bench.workshop.word, [db, "gone"]))
+    await bench.storage.make_volume(
+        f"dx-restore-{bench.workshop.word}", labels.of_restore(bench.workshop.word, [db, "gone"])
+    )
     await bench.daemon().sweep()
     assert sorted(each.name for each in place.iterdir()) == ["sub", "x"]
     assert await bench.ours() == []
