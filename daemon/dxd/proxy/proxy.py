@@ -72,6 +72,9 @@ class Proxy:
         for each in [each for each in self._doors.values() if each.service == service]:
             del self._doors[each.key]
             await self._tell("shut", door=each.key)
+        if not self._doors and self._link is not None:
+            self._linked.clear()
+            self._link.close()  # the process ends with its last connection
 
     async def keep(self) -> None:
         """Shut what the daemon before this one had, and nobody has asked for since."""
@@ -100,13 +103,17 @@ class Proxy:
         """An eternal job: have the link, as long as anybody wants a door."""
         if not self._path.exists():
             await self._wanted.wait()
+        said = ""
         while True:
             try:
                 link = await self._reach()
             except ProxyFailed as error:
-                log.warning("no proxy", reason=error.line())
+                if error.line() != said:  # once, not at each try
+                    said = error.line()
+                    log.warning("no proxy", reason=said)
                 await asyncio.sleep(RETRY_S)
                 continue
+            said = ""
             if link is not None:
                 try:
                     await self._follow(link)
@@ -114,7 +121,6 @@ class Proxy:
                     self._linked.clear()
                     link.close()
                     self._link = None
-                log.warning("the proxy has ended, its connections with it", doors=len(self._doors))
             if not self._doors:
                 self._wanted.clear()
                 await self._wanted.wait()
@@ -170,6 +176,7 @@ class Proxy:
             self._link = link
             self._linked.set()
             await following
+            log.warning("the link to the proxy is lost", doors=len(self._doors))
         except (ProxyFailed, OSError, LookupError) as error:
             log.warning("the proxy is lost", reason=str(error))
         finally:

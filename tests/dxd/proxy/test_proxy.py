@@ -8,16 +8,18 @@ import socket
 import struct
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dxd.errors import EngineError, PortTaken, Refused
+from dxd.proxy import process, wire
 from dxd.proxy.model import Place
 from dxd.proxy.proxy import Proxy
 from tests.dxd.proxy.conftest import HOST, Client, Service, connect, plain, process_of, running
-from tests.waiting import until, until_turned
+from tests.waiting import until_turned
 
 
 def free() -> Place:
@@ -112,7 +114,8 @@ async def test_a_reset_stays_a_reset_in_both_directions(proxy: Proxy, service: S
     """And what was sent before it arrives."""
     errors: list[type[Exception] | None] = []
 
-    async def hear(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
         try:
             while await reader.read(100):
                 pass
@@ -123,8 +126,7 @@ async def test_a_reset_stays_a_reset_in_both_directions(proxy: Proxy, service: S
     service.serve = hear
     port = await listen(proxy, service)
     with await asyncio.to_thread(plain, port) as client:
-        client.sendall(b"x")
-        await until_turned(lambda: proxy.idle_since("db") is None)
+        assert await asyncio.to_thread(client.recv, 5) == b"hello"
         linger(client)
     await until_turned(lambda: errors)
     assert errors == [ConnectionResetError]
@@ -342,6 +344,45 @@ async def test_a_new_daemon_finds_doors_and_connections_as_they_were(directory: 
         writer.close()
 
 
+async def test_a_daemon_of_another_version_retires_the_process_and_its_connections_go_on(
+    directory: Path, service: Service
+) -> None:
+    async with running(directory) as old:
+        port = await listen(old, service)
+        client = await connect(port)
+        client[1].write(b"a")
+        assert await client[0].readexactly(1) == b"a"
+    link = await process.find(directory / wire.SOCKET_NAME)
+    assert link is not None
+    following = asyncio.create_task(link.follow(lambda _: None))
+    assert (await link.ask("hello", version=wire.VERSION + 1))["version"] == wire.VERSION
+    await link.ask("retire")
+    link.close()
+    await following
+    pid = process_of(directory)
+    async with running(directory) as new:
+        await new.listen("db", Place(HOST, port), service.wake)
+        assert await ask(await connect(port), b"new") == b"new"
+        assert await ask(client, b"old") == b"old"
+        assert pid is not None
+        await until_turned(lambda: not Path(f"/proc/{pid}").exists())
+
+
+async def test_one_that_sends_the_process_rubbish_is_cut_off(proxy: Proxy, service: Service, directory: Path) -> None:
+    """And the daemon finds its way back to it, with all that is open."""
+    port = await listen(proxy, service)
+    client = await connect(port)
+    for rubbish in (b"\0\xff\n", b"[]\n", b'{"do": "nothing"}\n', b'{"do": "open"}\n', b"x" * (2 << 20)):
+        reader, writer = await asyncio.open_unix_connection(directory / wire.SOCKET_NAME)
+        writer.write(rubbish)
+        with suppress(ConnectionError):
+            assert await reader.read(-1) == b""
+        writer.close()
+    await until_turned(lambda: proxy.rest("db") if proxy.idle_since("db") else True)
+    assert await ask(client, b"x") == b"x"
+    assert await ask(await connect(port), b"y") == b"y"
+
+
 DAEMON = """
 import asyncio, sys
 from pathlib import Path
@@ -402,10 +443,12 @@ async def test_the_process_ends_when_nothing_is_left_for_it(directory: Path, ser
         client = await connect(port)
         await until_turned(lambda: proxy.idle_since("db") is None)
         await proxy.shut("db")
-    assert process_of(directory)
-    assert await ask(client, b"the last one") == b"the last one"
-    await asyncio.to_thread(until, lambda: process_of(directory) is None, "the proxy process has ended")
-    assert not (directory / "proxy.sock").exists()
+        assert process_of(directory)
+        assert await ask(client, b"the last one") == b"the last one"
+        await until_turned(lambda: process_of(directory) is None)
+        assert not (directory / "proxy.sock").exists()
+        port = await listen(proxy, service)
+        assert await ask(await connect(port), b"anew") == b"anew"
 
 
 async def test_names_lead_to_their_services(proxy: Proxy, service: Service) -> None:
