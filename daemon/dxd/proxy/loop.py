@@ -63,6 +63,12 @@ class Loop:
             self._epoll.unregister(sock)
         self._closing.append(sock)
 
+    def close_listener(self, sock: socket.socket) -> None:
+        """The same at once, so that the port is free: whoever gets its number may be told of data that is not there."""
+        del self._handlers[sock.fileno()]
+        self._epoll.unregister(sock)
+        sock.close()
+
     def at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Call it at that time of the monotonic clock."""
         timer = Timer(callback)

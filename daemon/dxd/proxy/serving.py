@@ -76,7 +76,7 @@ class Serving:
             return
         self._paused.discard(door)
         if door.sock is not None:
-            self.loop.close(door.sock)
+            self.loop.close_listener(door.sock)
         if door.timer:
             door.timer.cancel()
         for pair in list(door.waiting):

@@ -1,8 +1,9 @@
 """The table of ports: which one each service of a worktree had last."""
 
+import os
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from dxd.store.database import Database
 
@@ -30,7 +31,7 @@ class PortRows:
     async def all(self) -> Sequence[PortRow]:
         """Every one."""
         query = f"SELECT {_COLUMNS} FROM ports ORDER BY project, root, service, target"  # noqa: S608 - all ours
-        return await self._database.read(lambda connection: [PortRow(*row) for row in connection.execute(query)])
+        return await self._database.read(lambda connection: [_port(*row) for row in connection.execute(query)])
 
     async def keep(self, row: PortRow) -> None:
         """Remember one in place of what its owner had, and of who had that port."""
@@ -44,5 +45,10 @@ class PortRows:
         )
 
 
+def _port(project: str, root: bytes, service: str, target: int, protocol: str, port: int) -> PortRow:
+    return PortRow(project, os.fsdecode(root), service, target, protocol, port)
+
+
 def _keep(connection: sqlite3.Connection, row: PortRow) -> None:
-    connection.execute(f"INSERT OR REPLACE INTO ports ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", astuple(row))  # noqa: S608 - all ours
+    values = (row.project, os.fsencode(row.root), row.service, row.target, row.protocol, row.port)
+    connection.execute(f"INSERT OR REPLACE INTO ports ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)  # noqa: S608 - all ours

@@ -28,7 +28,7 @@ MIGRATIONS = (
     """
     CREATE TABLE ports (
         project TEXT NOT NULL,
-        root TEXT NOT NULL,
+        root BLOB NOT NULL,
         service TEXT NOT NULL,
         target INTEGER NOT NULL,
         protocol TEXT NOT NULL,

@@ -96,6 +96,12 @@ async def test_two_worktrees_have_different_ports_and_keep_them(
     assert await again.all(str(tmp_path / "b")) == [(owner(tmp_path / "b"), second.port)]
 
 
+async def test_a_worktree_may_have_a_name_that_is_no_utf_8(ports: Ports, tmp_path: Path) -> None:
+    root = tmp_path / os.fsdecode(b"\xff")
+    given = await ports.take(owner(root), None)
+    assert await ports.all(str(root)) == [(owner(root), given.port)]
+
+
 async def test_what_a_worktree_had_is_free_when_it_is_gone_or_forgotten(ports: Ports, tmp_path: Path) -> None:
     with held() as other:
         wanted = other.getsockname()[1]
