@@ -51,7 +51,7 @@ def serve(loop: Loop, control: Control) -> None:
         if not control.lonely and not control.retired:
             met = now
         elif not control.serving.pairs and (
-            not control.serving.doors or now - max(met, control.serving.changed) > ORPHAN_S
+            not control.serving.doors or now - max(met, control.serving.uses.changed) > ORPHAN_S
         ):
             break
     control.close()

@@ -139,16 +139,11 @@ class Control:
 
     def _hello(self, message: Mapping[str, Any]) -> dict[str, Any]:
         self._greeted = message["version"] == wire.VERSION
-        serving = self.serving
-        for use in serving.uses.values():
-            use.told = bool(use.open)
         return {
             "version": wire.VERSION,
             "pid": os.getpid(),
-            "doors": list(serving.doors),
-            "uses": [
-                {"service": service, "open": use.open, "since": use.since} for service, use in serving.uses.items()
-            ],
+            "doors": list(self.serving.doors),
+            "uses": self.serving.uses.report(),
         }
 
     def _open(self, message: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""What the proxy process has: doors, connections on their way through them, and who uses what. Owned by `serving`."""
+"""What the proxy process has: doors, and connections on their way through them. Owned by `serving`."""
 
 import errno
 import socket
-import time
 from contextlib import suppress
 from enum import Enum
 
@@ -27,21 +26,6 @@ class Stage(Enum):
     CONNECTING = "to its service"
     OPEN = "bytes pass"
     FAREWELL = "it was told why not"
-
-
-class Use:
-    """Of one service, whichever door leads to it."""
-
-    __slots__ = ("open", "since", "timer", "told", "told_at")
-
-    def __init__(self) -> None:
-        self.open = 0
-        self.since = time.monotonic()
-        """When it last changed between used and unused."""
-        self.told = False
-        """What the daemon believes: in use or not."""
-        self.told_at = 0.0
-        self.timer: Timer | None = None
 
 
 class Door:

@@ -5,18 +5,20 @@ daemon as long as no service has to be woken. A target that does not answer is f
 slowly, within the deadline of those who wait.
 """
 
+import resource
 import select
 import socket
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from dxd.proxy import head
-from dxd.proxy.door import SCARCE, Door, Pair, Place, Stage, Use, connect, listen
+from dxd.proxy.door import SCARCE, Door, Pair, Place, Stage, connect, listen
 from dxd.proxy.flow import End, Flow, Pipes, reset
 from dxd.proxy.loop import BROKEN, EDGES, Loop
+from dxd.proxy.uses import Uses
+from dxd.proxy.wire import Tell
 
 ACCEPTS = 64
 """Of one door, before the others have their turn."""
@@ -24,13 +26,10 @@ CONNECT_S = 5.0
 """A machine beside us answers within milliseconds; its network may take some, after a start."""
 RETRY_S, MAX_RETRY_S = 0.05, 1.0
 SCARCE_S = 0.1
+MARGIN = 24
+"""Descriptors of the process itself, and some for pipes: without one a connection copies."""
 HEAD_S = 10.0
 FAREWELL_S = 1.0
-TELL_S = 1.0
-"""How often the daemon is told whether one service is in use, at most."""
-
-Tell = Callable[..., None]
-"""Sends the daemon a message, if there is one: `tell("wake", door=...)`."""
 
 
 class Serving:
@@ -39,13 +38,13 @@ class Serving:
     def __init__(self, loop: Loop, tell: Tell) -> None:
         self.loop = loop
         self.doors: dict[str, Door] = {}
-        self.uses: dict[str, Use] = {}
+        self.uses = Uses(loop, tell)
         self.pairs: set[Pair] = set()
-        self.changed = time.monotonic()
-        """When the last connection came or went."""
         self._tell = tell
         self._pipes = Pipes()
         self._paused: set[Door] = set()
+        self._scarce_until = 0.0
+        """Until then it is the same want of descriptors, which was told."""
 
     # Doors
 
@@ -65,7 +64,7 @@ class Serving:
                     door.sock.close()
                     raise
             self.doors[key] = door
-            self.uses.setdefault(service, Use())
+            self.uses.know(service)
         door.deadline_s, door.max_held = more["deadline_s"], more["max_held"]
         return door
 
@@ -81,9 +80,8 @@ class Serving:
             door.timer.cancel()
         for pair in list(door.waiting):
             self._refuse(pair, "the service has gone")
-        used = any(each.service == door.service for each in self.doors.values())
-        if not used and not self.uses[door.service].open:
-            del self.uses[door.service]
+        if not any(each.service == door.service for each in self.doors.values()):
+            self.uses.forget(door.service)
 
     def lead(self, key: str, target: Place | None) -> None:
         """Let connections through to there; None takes the way back, for those to come."""
@@ -107,7 +105,7 @@ class Serving:
 
     def rest(self, service: str) -> bool:
         """Let connections to come wait, if none is there."""
-        if (use := self.uses.get(service)) and use.open:
+        if self.uses.open(service):
             return False
         for door in self.doors.values():
             if door.service == service:
@@ -124,6 +122,10 @@ class Serving:
     def _accept(self, door: Door) -> None:
         for _ in range(ACCEPTS):
             assert door.sock is not None
+            # One that is accepted needs another descriptor, to its service: without that all would wait for each other.
+            if 2 * len(self.pairs) + len(self.doors) + MARGIN > resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
+                self._pause(door)
+                return
             try:
                 sock, _ = door.sock.accept()
             except BlockingIOError:
@@ -139,7 +141,7 @@ class Serving:
     def _begin(self, door: Door, sock: socket.socket) -> None:
         pair = Pair(door, End(sock))
         self.pairs.add(pair)
-        self._count(door.service, 1)
+        self.uses.count(door.service, 1)
         try:
             self.loop.watch(sock, EDGES, partial(self._near, pair))
         except OSError:
@@ -308,7 +310,7 @@ class Serving:
                 flow.close()
         self._part(pair)
         self.loop.close(pair.client.sock)
-        self._count(pair.door.service, -1)
+        self.uses.count(pair.door.service, -1)
         if self._paused:
             self.loop.soon(self._resume)
 
@@ -338,8 +340,8 @@ class Serving:
             self._rename(pair, door)
 
     def _rename(self, pair: Pair, door: Door) -> None:
-        self._count(door.service, 1)
-        self._count(pair.door.service, -1)
+        self.uses.count(door.service, 1)
+        self.uses.count(pair.door.service, -1)
         pair.door.waiting.pop(pair, None)
         if pair.timer is not None:
             pair.timer.cancel()
@@ -378,8 +380,9 @@ class Serving:
 
     def _pause(self, door: Door) -> None:
         self._pipes.drop()
-        if not self._paused:
+        if not self._paused and time.monotonic() > self._scarce_until:
             self._note(f"no descriptors are left with {len(self.pairs)} connections, new ones wait for others to end")
+        self._scarce_until = time.monotonic() + SCARCE_S * 10
         if not door.paused:
             door.paused = True
             self._paused.add(door)
@@ -393,23 +396,6 @@ class Serving:
             if door.sock is not None and door.sock.fileno() >= 0:
                 self.loop.change(door.sock, select.EPOLLIN)
         self._paused.clear()
-
-    # Who uses what
-
-    def _count(self, service: str, by: int) -> None:
-        use = self.uses.setdefault(service, Use())
-        use.open += by
-        self.changed = now = time.monotonic()
-        if use.open == max(by, 0):
-            use.since = now
-            if bool(use.open) != use.told and use.timer is None:
-                use.timer = self.loop.at(max(now, use.told_at + TELL_S), lambda: self._tell_use(service, use))
-
-    def _tell_use(self, service: str, use: Use) -> None:
-        use.timer = None
-        if bool(use.open) != use.told:
-            use.told, use.told_at = bool(use.open), time.monotonic()
-            self._tell("use", service=service, open=use.open, since=use.since)
 
     def _note(self, text: str) -> None:
         self._tell("note", text=text)

@@ -14,11 +14,15 @@ for the log). A daemon of another `VERSION` says only `retire`, which is for eve
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 VERSION = 1
 SOCKET_NAME = "proxy.sock"
 MAX_LINE_BYTES = 1 << 20
+
+Tell = Callable[..., None]
+"""Sends the daemon a message, if there is one: `tell("wake", door=...)`."""
 
 
 class Broken(Exception):
