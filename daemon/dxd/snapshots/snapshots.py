@@ -58,7 +58,7 @@ class Snapshots:
         """
         policy.check(name)
         began = time.monotonic()
-        async with self._busy:
+        async with self._alone():
             sources = [await self._storage.need_volume(each) for each in volumes]
             for each in sources:
                 await self._must_rest(each.name, but={"paused"})
@@ -86,7 +86,7 @@ class Snapshots:
         Their services must be stopped. Raises `NotFound`, `Conflict`, `EngineTrouble`.
         """
         began = time.monotonic()
-        async with self._busy:
+        async with self._alone():
             snapshot = await self.get(project, name)
             copies = [each for each in snapshot.copies if volumes is None or each.of in volumes]
             for each in copies:
@@ -103,7 +103,7 @@ class Snapshots:
 
     async def reset(self, volumes: Sequence[str], progress: Progress) -> None:
         """Empty these volumes; their services must be stopped. Raises `NotFound`, `Conflict`, `EngineTrouble`."""
-        async with self._busy:
+        async with self._alone():
             for each in volumes:
                 await self._must_rest(each)
             async with self._replacing(volumes):
@@ -112,7 +112,7 @@ class Snapshots:
 
     async def remove(self, project: str, name: str) -> Snapshot:
         """Remove a snapshot; raises `NotFound`, `EngineTrouble`."""
-        async with self._busy:
+        async with self._alone():
             snapshot = await self.get(project, name)
             await self._engine.remove_volume(f"dx-snapshot-{snapshot.id}")  # first: without it there is no snapshot
             await self._remove_left()
@@ -120,12 +120,12 @@ class Snapshots:
 
     async def is_empty(self, volume: str) -> bool:
         """Whether nothing is in a volume; raises `NotFound`, `EngineTrouble`."""
-        return await self._helper.is_empty(volume)
+        async with self._alone():
+            return await self._helper.is_empty(volume)
 
     async def sweep(self) -> None:
         """Bring to an end what a daemon that died was at; raises `EngineTrouble`, and is to be tried again then."""
-        async with self._busy:
-            await self._helper.sweep()
+        async with self._alone():
             for each in (await self._found()).restores:
                 targets = [name for name in each.targets if await self._storage.volume(name) is not None]
                 if targets:
@@ -133,6 +133,13 @@ class Snapshots:
                 await self._engine.remove_volume(each.volume)
                 log.warning("a restore that was cut short is brought to an end", volumes=targets)
             await self._remove_left()
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """One thing at a time, and no helper of a daemon before: what it had asked the engine for may have come late."""
+        async with self._busy:
+            await self._helper.sweep()
+            yield
 
     @asynccontextmanager
     async def _replacing(self, targets: Sequence[str]) -> AsyncIterator[None]:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from dxd.store.database import Database
 from dxd.store.schema import MIGRATIONS
 from dxd.store.seeds import SeedRows
 from tests.agent.trees import fill, seen
+from tests.fakes.proxy import ENGINE
 from tests.fakes.real_engine import Listener, Workshop
 from tests.waiting import until_turned
 
@@ -63,6 +65,11 @@ class Bench:
 
     async def helpers_are_gone(self) -> bool:
         return not await self.helpers()
+
+    async def swept(self) -> bool:
+        """What the engine was asked for by a daemon that was killed may come after the first sweep."""
+        await self.daemon().sweep()
+        return await self.helpers_are_gone()
 
     async def clean(self) -> None:
         for container in await self.engine.containers({HELPER_LABEL: self.workshop.word}):
@@ -204,6 +211,60 @@ async def test_a_save_whose_daemon_died_is_swept_away(bench: Bench) -> None:
     await bench.daemon().sweep()
     assert await bench.ours() == ["copy", "record"]
     assert await bench.snapshots.all() == [saved]
+
+
+DAEMON = """
+import asyncio, sys
+from pathlib import Path
+from dxd.engine.docker import Engine
+from dxd.kit.progress import Silent
+from dxd.snapshots.snapshots import Snapshots
+
+async def main():
+    address, agent, owner, what, *volumes = sys.argv[1:]
+    snapshots = Snapshots(engine=Engine(address), agent=Path(agent), agent_version="test", owner=owner)
+    await snapshots.all()  # what is slow at the first call is over
+    print("begins", flush=True)
+    if what == "save":
+        await snapshots.save("shop", "b", volumes, Silent())
+    else:
+        await snapshots.restore("shop", "a", Silent())
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("what", ["save", "restore"])
+async def test_whenever_a_daemon_is_killed_a_volume_has_the_one_or_the_other(bench: Bench, what: str) -> None:
+    """Ever later, until one comes to its end; what it was at is brought to an end by the next daemon."""
+    db = await bench.volume("db")
+    place = bench.place(db)
+    for number in range(300):
+        (place / f"{number}").write_text("then")
+    await bench.snapshots.save("shop", "a", [db], Silent())
+    command = [sys.executable, "-c", DAEMON, f"unix://{ENGINE}", str(find_agent({}) / "agent"), bench.workshop.word]
+    wait_s, ended = 0.0, False
+    while not ended:
+        for each in place.iterdir():
+            each.write_text("now")
+        daemon = subprocess.Popen([*command, what, db], stdout=subprocess.PIPE)
+        assert daemon.stdout is not None
+        assert await asyncio.to_thread(daemon.stdout.readline) == b"begins\n"
+        with suppress(subprocess.TimeoutExpired):
+            await asyncio.to_thread(daemon.wait, wait_s)
+        ended = daemon.poll() is not None
+        daemon.kill()
+        daemon.communicate()
+        wait_s += 0.15
+        await until_turned(bench.swept)
+        names = sorted(each.name for each in place.iterdir())
+        found = {each.read_text() for each in place.iterdir()}
+        assert names == sorted(map(str, range(300)))
+        assert found == {"then"} if what == "restore" and ended else len(found) == 1
+        saved = [each.name for each in await bench.daemon().all("shop")]
+        assert sorted(saved) == (["a", "b"] if what == "save" and "b" in saved else ["a"])
+        assert await bench.ours() == sorted(["copy", "record"] * len(saved))
+    assert daemon.returncode == 0
 
 
 async def test_a_restore_of_a_copy_that_was_removed_leaves_what_was_there(bench: Bench) -> None:
