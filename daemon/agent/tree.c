@@ -34,7 +34,7 @@ struct copy {
     int to;               /* the root of the copy, for links */
     unsigned part, parts; /* which files are this process's */
     struct tally *tally;
-    struct known *known; /* files with several names, the first of each */
+    struct known *known; /* a hash table of files with several names, the first of each */
     size_t count, room;
     bool no_clone, no_range;
     int depth;
@@ -183,36 +183,36 @@ static bool copy_special(int from_dir, int to_dir, const char *name, const struc
            copy_xattrs(-1, -1, from_path, to_path) && utimensat(to_dir, name, times, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-static const char *first_name(const struct copy *c, ino_t inode) {
-    size_t low = 0;
-    for (size_t high = c->count; low < high;) {
-        size_t middle = (low + high) / 2;
-        if (c->known[middle].inode < inode)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < c->count && c->known[low].inode == inode ? c->known[low].path : NULL;
+/* Where a file with that inode is in the table, or would be. */
+static struct known *slot(struct known *known, size_t room, ino_t inode) {
+    size_t at = (size_t)(inode * 0x9e3779b97f4a7c15ULL >> 20) & (room - 1);
+    while (known[at].path && known[at].inode != inode)
+        at = (at + 1) & (room - 1);
+    return &known[at];
 }
 
-/* Sorted by inode; files of one directory have inodes that rise, as a rule, so the end is where a new one belongs. */
+static const char *first_name(const struct copy *c, ino_t inode) {
+    return c->room ? slot(c->known, c->room, inode)->path : NULL;
+}
+
+/* At most half of the table is in use. */
 static bool remember(struct copy *c, ino_t inode) {
-    if (c->count == c->room) {
+    if (c->count * 2 >= c->room) {
         size_t room = c->room ? c->room * 2 : 1024;
-        struct known *more = realloc(c->known, room * sizeof *more);
+        struct known *more = calloc(room, sizeof *more);
         if (!more)
             return false;
+        for (size_t i = 0; i < c->room; i++)
+            if (c->known[i].path)
+                *slot(more, room, c->known[i].inode) = c->known[i];
+        free(c->known);
         c->known = more;
         c->room = room;
     }
     char *path = strdup(c->path);
     if (!path)
         return false;
-    size_t at = c->count;
-    while (at && c->known[at - 1].inode > inode)
-        at--;
-    memmove(&c->known[at + 1], &c->known[at], (c->count - at) * sizeof *c->known);
-    c->known[at] = (struct known){inode, path};
+    *slot(c->known, c->room, inode) = (struct known){inode, path};
     c->count++;
     return true;
 }

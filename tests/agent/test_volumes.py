@@ -66,6 +66,18 @@ def test_a_copy_is_as_what_it_was_made_of(root: Root) -> None:
     assert seen(root.source) == before
 
 
+def test_many_files_with_many_names_stay_what_they_are(root: Root) -> None:
+    for number in range(3000):
+        (root.source / f"{number}").write_text(f"{number}")
+    for name in ("a", "b"):
+        (root.source / name).mkdir()
+        for number in range(3000):
+            os.link(root.source / f"{number}", root.source / name / f"{number * 7 % 3000}")
+    before = seen(root.source)
+    assert root.run("copy")[0] == 0
+    assert seen(root.target) == before
+
+
 def test_a_copy_goes_to_an_empty_directory_only(root: Root) -> None:
     fill(root.source, "new")
     (root.target / "precious").write_text("old")

@@ -136,7 +136,7 @@ class Snapshots:
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
-        """One thing at a time, and no helper of a daemon before: what it had asked the engine for may have come late."""
+        """One thing at a time, and no helper of a daemon before, whose last request may have been carried out late."""
         async with self._busy:
             await self._helper.sweep()
             yield
