@@ -60,7 +60,8 @@ class Control:
             self._send(wire.line(tell=kind, **fields))
 
     def close(self) -> None:
-        """Take the socket away, if it is still ours."""
+        """Listen no longer, and take the socket's file away, if it is still ours."""
+        self._socket.close()
         with suppress(OSError):
             if os.path.samestat(self._path.lstat(), self._file):
                 self._path.unlink()

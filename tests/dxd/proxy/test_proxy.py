@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from typing import Any
 import pytest
 
 from dxd.errors import EngineError, PortTaken, Refused
+from dxd.proxy import __main__ as program
 from dxd.proxy import process, wire
+from dxd.proxy.control import Control
+from dxd.proxy.loop import Loop
 from dxd.proxy.model import Place
 from dxd.proxy.proxy import Proxy
 from tests.dxd.proxy.conftest import HOST, Client, Service, connect, plain, process_of, running
@@ -458,6 +462,47 @@ async def test_the_process_ends_when_nothing_is_left_for_it(directory: Path, ser
         assert not (directory / "proxy.sock").exists()
         port = await listen(proxy, service)
         assert await ask(await connect(port), b"anew") == b"anew"
+
+
+async def test_without_daemon_and_connection_the_process_ends_after_a_while(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it has a door."""
+    monkeypatch.setattr(program, "ORPHAN_S", 0.2)
+    monkeypatch.setattr(program, "LOOK_S", 0.05)
+    loop = Loop()
+    control = Control(loop, directory / wire.SOCKET_NAME)
+    place = free()
+    control.serving.open("d", "db", (place.host, place.port), deadline_s=1.0, max_held=1, names=False)
+    began = time.monotonic()
+    await asyncio.wait_for(asyncio.to_thread(program.serve, loop, control), 10)
+    assert time.monotonic() - began > 0.2
+    assert not (directory / wire.SOCKET_NAME).exists()
+    control.serving.shut("d")
+
+
+async def test_a_door_may_be_an_ipv6_address(proxy: Proxy, service: Service) -> None:
+    """Beside one of the same number for IPv4."""
+    place = free()
+    await proxy.listen("db", place, service.wake)
+    await proxy.listen("db", Place("::1", place.port), service.wake)
+    for host in (HOST, "::1"):
+        reader, writer = await asyncio.open_connection(host, place.port)
+        writer.write(b"x")
+        writer.write_eof()
+        assert await reader.read(-1) == b"x"
+        writer.close()
+
+
+async def test_heads_that_never_end_are_in_nobodys_way(proxy: Proxy, service: Service) -> None:
+    port = await names(proxy)
+    await proxy.name("web", "web.shop.localhost", service.wake)
+    for _ in range(200):
+        _, writer = await connect(port)
+        writer.write(b"GET / HTTP/1.1\r\nX")
+    request = b"GET / HTTP/1.1\r\nHost: web.shop.localhost\r\n\r\n"
+    assert await ask(await connect(port), request) == request
+    assert await proxy.rest("web")
 
 
 async def test_names_lead_to_their_services(proxy: Proxy, service: Service) -> None:
