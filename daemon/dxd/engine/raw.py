@@ -15,12 +15,12 @@ from dxd.engine.model import (
     Image,
     ImageId,
     Printing,
+    Published,
     Volume,
     VolumeSpec,
     VolumeUser,
 )
 from dxd.kit.sizes import parse_size
-    Published,
 
 
 def image(raw: Mapping[str, Any]) -> Image:
@@ -82,6 +82,8 @@ def printing(raw: Mapping[str, Any]) -> Printing:
         driver=driver,
         kept_bytes=kept,
     )
+
+
 PUBLISHED_KEYS = ("Id", "Names", "Labels", "Ports")
 
 
