@@ -8,7 +8,7 @@ from dxd.api import errors, reading, types
 from dxd.api.ports import Volumes
 from dxd.api.route import Answer, Parameter, Route
 from dxd.errors import BadName, BadRequest, Conflict, EngineTrouble, NotFound
-from dxd.tools.names import check_tool
+from dxd.tools.names import TOOL_PATTERN, check_tool
 from dxd.warm.model import VolumeKind
 from dxd.warm.volumes import VolumeView
 
@@ -42,7 +42,7 @@ class CacheRoutes:
                 tag="caches",
                 answers=(Answer(200, "Those that were removed", types.CachesDropped),),
                 query=(
-                    Parameter("tool", "Whose", {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$"}),
+                    Parameter("tool", "Whose", {"type": "string", "pattern": TOOL_PATTERN}),
                     Parameter("path", "Only the one at this path", {"type": "string", "pattern": r"^/[^\u0000]*$"}),
                 ),
                 errors=(BadName, Conflict, NotFound, EngineTrouble),
@@ -56,9 +56,7 @@ class CacheRoutes:
                 description="Its warm container goes with it; where a run is in it it is a conflict.",
                 tag="caches",
                 answers=(Answer(200, "How many layers were removed", types.RootsDropped),),
-                path_parameters=(
-                    Parameter("name", "The tool", {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$"}),
-                ),
+                path_parameters=(Parameter("name", "The tool", {"type": "string", "pattern": TOOL_PATTERN}),),
                 errors=(BadName, Conflict, EngineTrouble),
             ),
         )

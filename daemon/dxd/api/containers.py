@@ -7,7 +7,7 @@ from dxd.api.ports import Containers
 from dxd.api.route import Answer, Parameter, Route
 from dxd.engine.model import ContainerId
 from dxd.errors import BadName, EngineTrouble, NotFound
-from dxd.tools.names import check_tool
+from dxd.tools.names import TOOL_PATTERN, check_tool
 from dxd.warm.model import ContainerView
 
 
@@ -42,7 +42,7 @@ class ContainerRoutes:
                     Parameter(
                         "tool",
                         "Only those that take runs of this tool",
-                        {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$"},
+                        {"type": "string", "pattern": TOOL_PATTERN},
                     ),
                 ),
                 errors=(BadName, EngineTrouble),

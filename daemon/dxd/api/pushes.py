@@ -11,7 +11,7 @@ from dxd.api.ports import Pushes
 from dxd.api.route import NDJSON, Answer, Parameter, Route
 from dxd.api.stream import Lines, told
 from dxd.errors import BadDefinition, EngineTrouble, ImageTrouble, Refused, UnknownTool
-from dxd.tools.names import TOOL_PATTERN
+from dxd.tools.names import TOOL_PATTERN, check_tool
 
 
 class PushBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,7 +70,7 @@ class PushRoutes:
     async def _push(self, request: web.Request) -> web.StreamResponse:
         reading.read_query(request)
         body = await reading.read_json(request, _BODY)
-        name = reading.path_value(request, "name")
+        name = check_tool(reading.path_value(request, "name"))
 
         async def work(lines: Lines) -> Struct:
             pushed = await self._pushes.push(name, body.to, body.labels, lines)
