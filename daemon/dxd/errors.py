@@ -3,7 +3,10 @@
     DxError
     ├── Refused          the request or the definition has to change
     │   ├── BadRequest · TooLarge · NotFound · UnknownTool · NotHere · BadName · BadDefinition
-    │   └── CannotGrant · NoCommand · NotTrusted · Conflict · PortTaken
+    │   ├── CannotGrant · NoCommand · NotTrusted · Conflict · PortTaken
+    │   └── BadCompose · ComposeMissing · UnknownProject · UnknownService
+    ├── ServiceTrouble   a service of a project has to change
+    │   └── ComposeFailed · ServiceFailed
     ├── ImageTrouble     the image has to change, or be there
     │   └── ImageMissing · WrongArchitecture · BuildFailed · PushFailed
     ├── EngineTrouble    the engine has to be started or mended
@@ -99,6 +102,34 @@ class Conflict(Refused):
 
 class PortTaken(Conflict):
     code = "port-taken"
+
+
+class BadCompose(BadDefinition):
+    code = "bad-compose"
+
+
+class ComposeMissing(Refused):
+    code = "compose-missing"
+
+
+class UnknownProject(NotFound):
+    code = "unknown-project"
+
+
+class UnknownService(NotFound):
+    code = "unknown-service"
+
+
+class ServiceTrouble(DxError):
+    code = "service"
+
+
+class ComposeFailed(ServiceTrouble):
+    code = "compose-failed"
+
+
+class ServiceFailed(ServiceTrouble):
+    code = "service-failed"
 
 
 class ImageTrouble(DxError):

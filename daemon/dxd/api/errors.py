@@ -21,6 +21,7 @@ from dxd.errors import (
     NotHere,
     NotTrusted,
     Refused,
+    ServiceTrouble,
     Stopping,
     TooLarge,
 )
@@ -67,6 +68,7 @@ STATUSES: dict[type[DxError], int] = {
     UnsupportedMediaType: 415,
     Refused: 422,
     ImageTrouble: 424,
+    ServiceTrouble: 424,
     Internal: 500,
     Stopping: 503,
     EngineTrouble: 503,

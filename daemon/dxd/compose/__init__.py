@@ -1,0 +1,1 @@
+"""Docker Compose: the one door to it, and projects as it understands their files."""

@@ -1,0 +1,203 @@
+"""A project as Compose resolves it: frozen values.
+
+What dx acts on has a field; of everything else Compose itself takes care, and `Service.raw` shows it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import NewType
+
+ProjectName = NewType("ProjectName", str)
+"""As Compose allows it: lowercase letters, digits, `-` and `_`."""
+
+ServiceName = NewType("ServiceName", str)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a project is read from, and with what. `environ` may hold secrets: it is shown nowhere."""
+
+    directory: Path
+    """In which Compose is called."""
+    files: tuple[str, ...] = ()
+    """As after `-f`; empty where Compose looks for itself."""
+    name: str | None = None
+    """As after `-p`; None where Compose finds the name."""
+    profiles: tuple[str, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class Condition(StrEnum):
+    """What a dependency has to be before the dependant starts."""
+
+    STARTED = "service_started"
+    HEALTHY = "service_healthy"
+    COMPLETED = "service_completed_successfully"
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """One entry of `depends_on`."""
+
+    service: ServiceName
+    condition: Condition = Condition.STARTED
+    required: bool = True
+    """False: one that is not wanted, or has failed, is not waited for."""
+    restart: bool = False
+    """A restart of the dependency that somebody asks for restarts the dependant, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Healthcheck:
+    """`healthcheck` of the file; None for what the image says instead."""
+
+    test: tuple[str, ...] | None = None
+    """`("CMD", ...)`, `("CMD-SHELL", text)`, or `("NONE",)` where it is disabled."""
+    interval_s: float | None = None
+    timeout_s: float | None = None
+
+
+class RestartKind(StrEnum):
+    """What a service's end leads to."""
+
+    UNSET = ""
+    """The file does not say."""
+    NO = "no"
+    ALWAYS = "always"
+    UNLESS_STOPPED = "unless-stopped"
+    ON_FAILURE = "on-failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """`restart`, or `deploy.restart_policy`."""
+
+    kind: RestartKind = RestartKind.UNSET
+    attempts: int | None = None
+    """How often at most; None without a limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One entry of `ports`."""
+
+    target: int
+    published: str = ""
+    """A port or a range; empty where the engine chooses."""
+    host_ip: str = ""
+    protocol: str = "tcp"
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One rule of `develop.watch`."""
+
+    path: str
+    action: str
+    target: str = ""
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """`x-dx` of a service: what is dx's own."""
+
+    idle_s: float | None = None
+    """Stopped after so long without use; None never."""
+    lazy: bool = False
+    """Started by the first connection to its port."""
+    ready: tuple[str, ...] | None = None
+    """A test like a health check's, which has to succeed once after each start."""
+    restart_unhealthy: bool = True
+    seed: tuple[str, ...] | None = None
+    """A command like a health check's, to be run once on an empty volume."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service of a project."""
+
+    name: ServiceName
+    image: str | None = None
+    build: Mapping[str, object] | None = None
+    command: tuple[str, ...] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    depends_on: tuple[Dependency, ...] = ()
+    healthcheck: Healthcheck | None = None
+    restart: Restart = Restart()
+    ports: tuple[Port, ...] = ()
+    networks: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    """Those that have names."""
+    profiles: tuple[str, ...] = ()
+    stop_grace_s: float = 10.0
+    stop_signal: str | None = None
+    replicas: int = 1
+    watch: tuple[Watch, ...] = ()
+    provider: str | None = None
+    by_compose: bool = False
+    """Compose itself has to start and stop it: it has hooks, or files that Compose puts into it at its start."""
+    extras: Extras = Extras()
+    raw: Mapping[str, object] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project: its services as they are wanted now."""
+
+    name: ProjectName
+    services: Mapping[ServiceName, Service]
+    """Those of active profiles."""
+    inactive: Mapping[ServiceName, tuple[str, ...]] = field(default_factory=dict)
+    """Those of other profiles, with theirs."""
+    needs: frozenset[str] = frozenset()
+    """Variables that the files refer to."""
+
+
+def order(services: Mapping[ServiceName, Service]) -> list[ServiceName]:
+    """The services so that each comes after those it depends on; Compose has refused cycles before."""
+    found: dict[ServiceName, None] = {}
+    pending = [*services]
+    while pending:
+        later = []
+        for name in pending:
+            if all(each.service in found or each.service not in services for each in services[name].depends_on):
+                found[name] = None
+            else:
+                later.append(name)
+        if len(later) == len(pending):
+            raise ValueError(f"dependencies in a circle: {', '.join(later)}")
+        pending = later
+    return [*found]
+
+
+def with_dependencies(
+    services: Mapping[ServiceName, Service], names: tuple[ServiceName, ...]
+) -> frozenset[ServiceName]:
+    """These services and all that they depend on; every one where no name is given."""
+    if not names:
+        return frozenset(services)
+    found: set[ServiceName] = set()
+    pending = [*names]
+    while pending:
+        name = pending.pop()
+        if name in services and name not in found:
+            found.add(name)
+            pending += [each.service for each in services[name].depends_on]
+    return frozenset(found)
+
+
+def dependants(services: Mapping[ServiceName, Service], names: frozenset[ServiceName]) -> frozenset[ServiceName]:
+    """The services that depend on one of these, directly or not, themselves not among them."""
+    found = set(names)
+    while True:
+        more = {
+            name
+            for name, service in services.items()
+            if name not in found and any(each.service in found for each in service.depends_on)
+        }
+        if not more:
+            return frozenset(found - names)
+        found |= more
