@@ -102,6 +102,51 @@ class Connection:
                     raise Answer(response.status, await _message(response))
                 return json.loads(await response.read())
 
+    async def tell(self, path: str, body: object) -> Any:
+        """Post JSON, and get the JSON that comes back, None for nothing; the caller sets the deadline."""
+        with self._translated():
+            async with self._session.post(f"{self._base}/v{self.api_version}/{path}", json=body) as response:
+                if response.status == 304:
+                    raise Answer(409, "it is not running")
+                if response.status >= 400:
+                    raise Answer(response.status, await _message(response))
+                data = await response.read()
+                return json.loads(data) if data.strip() else None
+
+    async def run(self, container: str, argv: Sequence[str], *, limit_bytes: int) -> tuple[int, bytes]:
+        """Run a program beside a container's own, as its user, to the end: status, and the first of what it prints.
+
+        The caller sets the deadline; a program that outlasts it goes on.
+        """
+        config = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(argv)}
+        made = (await self.tell(f"containers/{container}/exec", config))["Id"]
+        printed = bytearray()
+        with self._translated():
+            url = f"{self._base}/v{self.api_version}/exec/{made}/start"
+            async with self._session.post(url, json={"Detach": False, "Tty": False}) as response:
+                if response.status >= 400:
+                    raise Answer(response.status, await _message(response))
+                while data := await response.content.readany():
+                    printed += data[: limit_bytes - len(printed)]
+        status = (await self.get(f"exec/{made}/json", {})).get("ExitCode")
+        return (int(status) if status is not None else -1), execs.unframed(bytes(printed))
+
+    async def answers_anew(self) -> bool:
+        """Whether it takes new connections, as one that is about to stop does not; the caller sets the deadline."""
+        match self._at:
+            case addresses.UnixAddress(path):
+                connector: aiohttp.BaseConnector = aiohttp.UnixConnector(path)
+            case addresses.TcpAddress():
+                connector = aiohttp.TCPConnector()
+        try:
+            async with (
+                aiohttp.ClientSession(connector=connector) as session,
+                session.get(f"{self._base}/_ping") as response,
+            ):
+                return response.status == 200
+        except aiohttp.ClientError:
+            return False
+
     async def execute(self, container: str, argv: Sequence[str], inner: asyncio.Protocol) -> None:
         """Begin a program in a container, as root; `inner` gets the connection. The caller sets the deadline."""
         config = {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Cmd": list(argv), "User": "0:0"}

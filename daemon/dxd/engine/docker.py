@@ -71,6 +71,11 @@ class Engine:
         """What the last call found; asks nobody."""
         return self._reach.status()
 
+    async def address(self) -> str:
+        """Where the engine is, as DOCKER_HOST has it; looks for it where it was not found yet."""
+        async with self._reach.deadline():
+            return (await self._reach.found()).address
+
     @property
     def reach(self) -> Reach:
         """For this room only."""

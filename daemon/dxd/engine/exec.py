@@ -102,6 +102,18 @@ class Exec(asyncio.Protocol):
             self._transport.abort()
 
 
+def unframed(data: bytes) -> bytes:
+    """What a program printed, both streams in order, without the heads; a last piece may be cut short."""
+    printed = bytearray()
+    at = 0
+    while len(data) - at >= _HEAD.size:
+        _, length = _HEAD.unpack_from(data, at)
+        at += _HEAD.size
+        printed += data[at : at + length]
+        at += length
+    return bytes(printed)
+
+
 async def begin(
     connect: Callable[[Callable[[], asyncio.Protocol]], "asyncio.Future[object]"], path: str, inner: asyncio.Protocol
 ) -> None:

@@ -176,6 +176,74 @@ class Container:
     """In UTC."""
 
 
+class ContainerStatus(StrEnum):
+    """What a container does, in the engine's words."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    REMOVING = "removing"
+    EXITED = "exited"
+    DEAD = "dead"
+
+
+class Health(StrEnum):
+    """What the engine's own health check of a container has found."""
+
+    NONE = "none"
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A container's health check: a test, as `("CMD", ...)` or `("CMD-SHELL", text)`, and its times."""
+
+    test: tuple[str, ...]
+    interval_s: float
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class BoundPort:
+    """A port of a container that this machine has taken."""
+
+    target: int
+    protocol: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """A container in detail."""
+
+    id: ContainerId
+    name: str
+    image: str
+    """As it was named when the container was made."""
+    labels: Mapping[str, str]
+    status: ContainerStatus
+    exit_code: int
+    error: str
+    """Why the engine could not start it."""
+    oom_killed: bool
+    started_at: str
+    """By the engine's clock, and empty before the first start; tells one start of it from another."""
+    health: Health
+    health_output: str
+    """What its last health check printed; empty where it passed, or there is none."""
+    check: Check | None
+    restart: str
+    """The engine's own policy: no, always, unless-stopped or on-failure."""
+    ports: tuple[BoundPort, ...]
+    env: tuple[str, ...] = field(repr=False)
+    """`K=V` each."""
+    shell: tuple[str, ...] = ("/bin/sh", "-c")
+
+
 @dataclass(frozen=True, slots=True)
 class Printing:
     """How a container's output is kept by the engine."""

@@ -8,12 +8,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dxd.engine.model import (
+    BoundPort,
+    Check,
     Container,
     ContainerId,
     ContainerSpec,
+    ContainerStatus,
+    Health,
     HeldImage,
     Image,
     ImageId,
+    Inspected,
     Printing,
     Published,
     Volume,
@@ -101,6 +106,54 @@ def published(raw: Mapping[str, Any]) -> list[Published]:
         for port in raw.get("Ports") or ()
         if port.get("PublicPort")
     ]
+
+
+NEVER = "0001-01-01T00:00:00Z"
+"""What Go has for no time at all."""
+CHECK_S = 30.0
+"""The engine's own interval and timeout of a health check."""
+
+
+def inspected(raw: Mapping[str, Any]) -> Inspected:
+    """`GET /containers/{id}/json`."""
+    state, config, host = raw["State"], raw.get("Config") or {}, raw.get("HostConfig") or {}
+    health = state.get("Health") or {}
+    last = (health.get("Log") or [{}])[-1]
+    started = str(state.get("StartedAt") or "")
+    return Inspected(
+        id=ContainerId(raw["Id"]),
+        name=str(raw.get("Name") or "").removeprefix("/"),
+        image=str(config.get("Image") or ""),
+        labels=dict(config.get("Labels") or {}),
+        status=ContainerStatus(state["Status"]),
+        exit_code=int(state.get("ExitCode") or 0),
+        error=str(state.get("Error") or ""),
+        oom_killed=bool(state.get("OOMKilled")),
+        started_at="" if started == NEVER else started,
+        health=Health(health.get("Status") or Health.NONE),
+        health_output=str(last.get("Output") or "").strip() if last.get("ExitCode") else "",
+        check=_check(config.get("Healthcheck") or {}),
+        restart=str((host.get("RestartPolicy") or {}).get("Name") or "no"),
+        ports=_bound((raw.get("NetworkSettings") or {}).get("Ports") or {}),
+        env=_words(config.get("Env")),
+        shell=_words(config.get("Shell")) or ("/bin/sh", "-c"),
+    )
+
+
+def _check(raw: Mapping[str, Any]) -> Check | None:
+    test = _words(raw.get("Test"))
+    if len(test) < 2 or test[0] == "NONE":
+        return None
+    return Check(test, int(raw.get("Interval") or 0) / 1e9 or CHECK_S, int(raw.get("Timeout") or 0) / 1e9 or CHECK_S)
+
+
+def _bound(raw: Mapping[str, Any]) -> tuple[BoundPort, ...]:
+    found = []
+    for key, bindings in raw.items():
+        target, _, protocol = key.partition("/")
+        for each in bindings or ():
+            found.append(BoundPort(int(target), protocol or "tcp", str(each["HostIp"]), int(each["HostPort"])))
+    return tuple(found)
 
 
 def volume(raw: Mapping[str, Any]) -> Volume:

@@ -1,0 +1,114 @@
+"""Containers that somebody else made and dx looks after: seen in detail, stopped in their own time, tested.
+
+Used by `services`. Holds nothing: the engine's state is in the engine. Raises what `Engine` raises; a container that is
+gone is None, or `NotFound` where something was to be done with it.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from dxd.engine import raw
+from dxd.engine.answer import Answer
+from dxd.engine.docker import Engine
+from dxd.engine.model import ContainerId, Inspected
+from dxd.errors import EngineTrouble, NotFound
+
+if TYPE_CHECKING:
+    from dxd.engine.connection import Connection
+
+ANEW_S = 2.0
+"""An engine that takes longer to answer a new connection is about to stop."""
+MAX_PRINTED_BYTES = 4096
+TIMED_OUT = -1
+"""The status of a test that did not end in time."""
+
+
+class Supervised:
+    """What supervision needs of the engine, besides what `Engine` has for everybody."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._reach = engine.reach
+
+    async def ids(self, labels: Mapping[str, str]) -> list[ContainerId]:
+        """Every container, running or not, that has all these labels; an empty value stands for any."""
+        return [each.id for each in await self._engine.containers(labels)]
+
+    async def inspect(self, container: ContainerId) -> Inspected | None:
+        """One container; None where there is none."""
+        try:
+            async with self._reach.deadline():
+                connection = await self._reach.found()
+                with self._reach.noting():
+                    return raw.inspected(await connection.get(f"containers/{container}/json", {}))
+        except Answer as answer:
+            if answer.status == 404:
+                return None
+            raise
+
+    async def start(self, container: ContainerId) -> None:
+        """Start it, as `Engine.start` does."""
+        await self._engine.start(container)
+
+    async def stop(self, container: ContainerId, *, grace_s: float) -> bool:
+        """Stop it by its own signal; after its own time, which is `grace_s`, the engine kills it. False if it did not
+        run.
+        """
+        async with self._reach.deadline(grace_s + 30):
+            connection = await self._reach.found()
+            with self._reach.noting():
+                return await self._told(f"containers/{container}/stop", None, connection)
+
+    async def leave_to_dx(self, container: ContainerId) -> None:
+        """Have the engine not start it by itself any more."""
+        await self.set_restart(container, "no", None)
+
+    async def set_restart(self, container: ContainerId, kind: str, attempts: int | None) -> None:
+        """The engine's own policy for a container: what its labels, and the hash in them, do not show."""
+        policy = {"Name": kind, "MaximumRetryCount": attempts or 0}
+        async with self._reach.deadline():
+            connection = await self._reach.found()
+            with self._reach.noting():
+                await self._told(f"containers/{container}/update", {"RestartPolicy": policy}, connection)
+
+    async def test(self, container: Inspected, test: Sequence[str], *, deadline_s: float) -> tuple[int, str]:
+        """Run a health check's test in it: status, 0 for good, and what it printed first."""
+        kind, *words = test
+        argv = [*container.shell, *words] if kind == "CMD-SHELL" else words
+        async with self._reach.deadline():
+            connection = await self._reach.found()
+        try:
+            async with asyncio.timeout(deadline_s):  # the test's own: the engine is not to blame
+                status, printed = await connection.run(container.id, argv, limit_bytes=MAX_PRINTED_BYTES)
+        except TimeoutError:
+            return TIMED_OUT, f"did not end within {deadline_s:g} s"
+        except Answer as answer:
+            if answer.status in (404, 409):
+                raise NotFound(f"the container {container.name} is gone", "try again") from None
+            raise
+        return status, printed.decode(errors="replace").strip()
+
+    async def logs(self, container: ContainerId, lines: int) -> str:
+        """The last lines that it printed; empty where it is gone."""
+        return await self._engine.logs(container, lines)
+
+    async def goes_on(self) -> bool:
+        """Whether the engine is not about to stop."""
+        try:
+            async with asyncio.timeout(ANEW_S):
+                return await (await self._reach.found()).answers_anew()
+        except (EngineTrouble, TimeoutError):
+            return False
+
+    async def _told(self, path: str, body: object, connection: "Connection") -> bool:
+        """Whether there was anything to do."""
+        try:
+            await connection.tell(path, body)
+        except Answer as answer:
+            if answer.status == 404:
+                raise NotFound("the container is gone", "try again") from None
+            if answer.status == 409 and "is not running" in answer.reason:
+                return False
+            raise
+        return True

@@ -1,0 +1,86 @@
+import asyncio
+
+import pytest
+
+from dxd.engine.docker import Engine
+from dxd.engine.model import ContainerId, ContainerStatus, Health
+from dxd.engine.supervised import TIMED_OUT, Supervised
+from dxd.errors import NotFound
+from tests.fakes.proxy import Proxy
+from tests.fakes.real_engine import EngineMaker, Workshop
+
+
+async def test_a_container_is_seen_in_detail(workshop: Workshop, engine: Engine) -> None:
+    image = await workshop.image('ENV A=b\nHEALTHCHECK --interval=3s --timeout=2s CMD ["/bin/busybox", "true"]')
+    containers = Supervised(engine)
+    container = await engine.create(workshop.spec(image))
+    seen = await containers.inspect(container)
+    assert seen is not None
+    assert (seen.status, seen.started_at, seen.restart) == (ContainerStatus.CREATED, "", "no")
+    assert "A=b" in seen.env
+    assert "A=b" not in repr(seen)
+    await containers.start(container)
+    running = await containers.inspect(container)
+    assert running is not None
+    assert (running.status, running.exit_code) == (ContainerStatus.RUNNING, 0)
+    assert running.started_at
+    assert running.health is Health.NONE  # what dx makes itself has no check
+    assert await containers.ids({"dx.test": workshop.word}) == [container]
+    assert await containers.inspect(ContainerId("0" * 64)) is None
+
+
+async def test_a_stop_says_whether_there_was_anything_to_stop(workshop: Workshop, engine: Engine) -> None:
+    containers = Supervised(engine)
+    image = await workshop.image()
+    container = await engine.create(
+        workshop.spec(image, "/bin/busybox", "sh", "-c", "trap 'exit 3' TERM; sleep 60 & wait")
+    )
+    await containers.start(container)
+    assert await containers.stop(container, grace_s=10)
+    seen = await containers.inspect(container)
+    assert seen is not None
+    assert (seen.status, seen.exit_code) == (ContainerStatus.EXITED, 3)
+    assert not await containers.stop(container, grace_s=10)
+    with pytest.raises(NotFound):
+        await containers.stop(ContainerId("0" * 64), grace_s=10)
+
+
+async def test_the_engines_own_restarts_are_turned_off_and_on(workshop: Workshop, engine: Engine) -> None:
+    containers = Supervised(engine)
+    container = await engine.create(workshop.spec(await workshop.image()))
+
+    async def policy() -> str:
+        seen = await containers.inspect(container)
+        assert seen is not None
+        return seen.restart
+
+    await containers.set_restart(container, "on-failure", 3)
+    assert await policy() == "on-failure"
+    await containers.leave_to_dx(container)
+    assert await policy() == "no"
+
+
+async def test_a_test_is_run_as_a_health_check_is(workshop: Workshop, engine: Engine) -> None:
+    containers = Supervised(engine)
+    image = await workshop.image('RUN ["/bin/busybox", "ln", "-s", "busybox", "/bin/sh"]')
+    container = await engine.create(workshop.spec(image))
+    await containers.start(container)
+    seen = await containers.inspect(container)
+    assert seen is not None
+    assert await containers.test(seen, ("CMD", "/bin/busybox", "true"), deadline_s=10) == (0, "")
+    status, printed = await containers.test(seen, ("CMD-SHELL", "echo out; echo err >&2; exit 4"), deadline_s=10)
+    assert (status, sorted(printed.split())) == (4, ["err", "out"])
+    status, _ = await containers.test(seen, ("CMD", "/bin/busybox", "sleep", "60"), deadline_s=0.2)
+    assert status == TIMED_OUT
+    assert engine.status().reason is None, "the engine is blamed for a test that takes long"
+    await containers.stop(container, grace_s=1)
+    with pytest.raises(NotFound):
+        await containers.test(seen, ("CMD", "/bin/busybox", "true"), deadline_s=10)
+
+
+async def test_an_engine_that_takes_no_new_connections_does_not_go_on(proxy: Proxy, make_engine: EngineMaker) -> None:
+    containers = Supervised(make_engine(proxy.address))
+    assert await containers.goes_on()
+    await proxy.stop()
+    async with asyncio.timeout(10):
+        assert not await containers.goes_on()
