@@ -1,0 +1,246 @@
+"""What is remembered of one project: wills, histories, and the containers as they were last seen.
+
+Owned by the project's supervisor, its one writer. Does nothing by itself: it is told what is seen, what was asked for
+and what is being done, and answers what to do. So tests can drive it through years of faults in virtual time.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from dxd.compose.model import Project, RestartKind, ServiceName
+from dxd.engine.model import ContainerId, ContainerStatus
+from dxd.services import histories, policy
+from dxd.services.model import Action, Do, End, EndKind, History, Hold, Instance, Phase, Seen, Wanted, Will
+
+BY_DX = "stopped by dx"
+KILLED = (0, 130, 137, 143)
+"""What a container ends with that is told to stop: well, or by SIGINT, SIGKILL or SIGTERM."""
+
+
+class Ledger:
+    """One project's."""
+
+    def __init__(self, project: Project, wills: Mapping[ServiceName, Will], ends: Iterable[End] = ()) -> None:
+        """`ends` are those that are known from before the daemon was started, whenever that was."""
+        self._project = project
+        self._wills = dict(wills)
+        self._ends = {each.run: each for each in ends}
+        self._instances: dict[ContainerId, Instance] = {}
+        self._histories: dict[tuple[ServiceName, int], History] = {}
+        self._excused: dict[str, str] = {}
+        """Runs whose end is no fault of theirs, with the reason."""
+        self._first = True
+        self.settled = True
+        self.holds: list[Hold] = []
+        """Of the last plan."""
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is wanted now."""
+        return Wanted(self._project.name, self._project.services, self._wills)
+
+    @property
+    def seen(self) -> Seen:
+        """What was seen last."""
+        return Seen(tuple(self._instances.values()), self._histories, self.settled)
+
+    @property
+    def project(self) -> Project:
+        """As its files were last read."""
+        return self._project
+
+    @property
+    def wills(self) -> Mapping[ServiceName, Will]:
+        """By service; to be kept."""
+        return self._wills
+
+    def ends(self) -> list[End]:
+        """Of the runs that have ended for good; to be kept."""
+        found = []
+        for each in self._instances.values():
+            end = self.seen.history(each).end
+            if end is not None and end.run == each.run and end.kind in (EndKind.DONE, EndKind.FAILED):
+                found.append(end)
+        return found
+
+    def reread(self, project: Project) -> None:
+        """The files say something else now. A service that is gone from them is not looked after any more."""
+        self._project = project
+        self._wills = {name: will for name, will in self._wills.items() if name in project.services}
+        self._instances = {key: each for key, each in self._instances.items() if each.service in project.services}
+
+    def look(self, found: Iterable[Instance], now: float, *, excused: str = "") -> None:
+        """These are all containers there are now. `excused` is why those that have ended meanwhile are not to blame."""
+        before = self._instances
+        self._instances = {}
+        for each in found:
+            if each.service not in self._project.services:
+                continue
+            known = before.get(each.id)
+            self._instances[each.id] = self._merged(each, known, now)
+        for each in self._instances.values():
+            self._judge(each, now, excused)
+        for name in self._project.services:
+            instances = self.seen.of(name)
+            if instances and all(each.runs for each in instances) and self.wanted.will(name) is Will.DOWN:
+                self._wills[name] = Will.UP  # somebody has started it, and nobody told
+        self._first = False
+
+    def see(self, each: Instance, now: float) -> None:
+        """One container is like this now."""
+        if each.service in self._project.services:
+            self._instances[each.id] = merged = self._merged(each, self._instances.get(each.id), now)
+            self._judge(merged, now, "")
+
+    def lose(self, container: ContainerId) -> None:
+        """It was removed."""
+        self._instances.pop(container, None)
+
+    def probed(self, container: ContainerId, run: str) -> None:
+        """Its test has succeeded in that run."""
+        each = self._instances.get(container)
+        if each is not None and each.run == run:
+            self._instances[container] = replace(each, probed=True)
+
+    def plan(self, now: float) -> list[Action]:
+        """What to do now; the reasons why nothing else is done are in `holds`."""
+        wanted, seen = self.wanted, self.seen
+        self._note_ready(wanted, seen, now)
+        actions, self.holds = policy.plan(wanted, seen, now)
+        self._settle_stops()
+        return actions
+
+    def begin(self, action: Action, now: float) -> bool:
+        """Somebody is about to do it; False where it is not to be done after all."""
+        each = self._instances[action.container]
+        history = self.seen.history(each)
+        if action.do is Do.RESTART:
+            history = histories.restarted_for_health(history, each, now)
+            self._histories[each.key] = history
+            if history.gave_up:
+                return False
+        if action.do is Do.START:
+            self._histories[each.key] = histories.started(history)
+        else:
+            self._excused[each.run] = action.reason if action.do is Do.RESTART else BY_DX
+        self._instances[each.id] = replace(each, busy=True)
+        return True
+
+    def finish(self, container: ContainerId) -> None:
+        """It has been done, or has failed."""
+        if container in self._instances:
+            self._instances[container] = replace(self._instances[container], busy=False)
+
+    def could_not_start(self, container: ContainerId, reason: str, now: float) -> None:
+        """The engine refused to."""
+        if (each := self._instances.get(container)) is not None:
+            history = self.seen.history(each)
+            self._histories[each.key] = histories.could_not_start(history, self.wanted, each, reason, now)
+
+    def ask_up(self, names: Iterable[ServiceName], *, once_more: Iterable[ServiceName] = ()) -> None:
+        """Somebody wants these to run, and `once_more` even where they are done."""
+        repeat = set(once_more)
+        for name in names:
+            self._wills[name] = Will.UP
+            for each in self.seen.of(name):
+                history = self.seen.history(each)
+                self._histories[each.key] = histories.again(history) if name in repeat else histories.asked_for(history)
+
+    def ask_stop(self, names: Iterable[ServiceName]) -> None:
+        """Somebody wants these to stop."""
+        for name in names:
+            if any(each.runs for each in self.seen.of(name)):
+                self._wills[name] = Will.STOPPING
+            else:
+                self._wills[name] = Will.DOWN
+
+    def taken(self, name: ServiceName, will: Will) -> None:
+        """Somebody has started or stopped it behind dx's back, which counts as having asked for it."""
+        if will is Will.UP:
+            self.ask_up([name])
+        else:
+            self._wills[name] = will
+
+    def excuse(self, run: str, reason: str) -> None:
+        """The end of that run is no fault of it."""
+        self._excused[run] = reason
+
+    def excuse_all(self, reason: str) -> None:
+        """Whatever runs now is not to blame if it ends."""
+        for each in self._instances.values():
+            if each.runs:
+                self._excused[each.run] = reason
+
+    def forgive(self, since: float, reason: str, *, only: ServiceName | None = None) -> None:
+        """What has ended since then, of all services or one, was not to blame."""
+        for key, history in self._histories.items():
+            end = history.end
+            if only not in (None, key[0]):
+                continue
+            if end is not None and end.kind in (EndKind.CRASHED, EndKind.FAILED) and end.at >= since:
+                deaths = tuple(each for each in history.deaths if each < since)
+                streak = max(0, history.streak - len(history.deaths) + len(deaths))
+                end = replace(end, kind=EndKind.EXCUSED, reason=reason)
+                self._histories[key] = replace(history, deaths=deaths, streak=streak, end=end)
+
+    def get(self, container: ContainerId) -> Instance | None:
+        """As it was last seen."""
+        return self._instances.get(container)
+
+    def history(self, each: Instance) -> History:
+        """What has happened to it."""
+        return self.seen.history(each)
+
+    def phase(self, name: ServiceName, now: float) -> tuple[Phase, str]:
+        """What is shown of a service, by the last plan: of several containers, what is furthest from ready."""
+        shown = policy.phase(self.wanted, self.seen, name, now)
+        reasons = [each for each in self.holds if each.service == name and each.reason]
+        for each in reasons:
+            if each.phase in (shown, Phase.WAITING):
+                return each.phase, each.reason
+        return shown, reasons[0].reason if reasons else ""
+
+    def wake_at(self, now: float) -> float | None:
+        """When time alone changes something."""
+        return min((each.until for each in self.holds if each.until is not None and each.until > now), default=None)
+
+    def _merged(self, each: Instance, known: Instance | None, now: float) -> Instance:
+        if known is None or known.run != each.run:
+            # One that ran before anybody looked has shown that it can.
+            up_at = now - 2 * policy.ALIVE_S if self._first else now
+            return replace(each, up_at=up_at, busy=known.busy if known else False)
+        up_at = known.up_at if known.runs else now
+        return replace(each, up_at=up_at, probed=known.probed, busy=known.busy)
+
+    def _judge(self, each: Instance, now: float, excused: str) -> None:
+        history = self.seen.history(each)
+        if each.runs or (history.end is not None and history.end.run == each.run):
+            return
+        if known := self._ends.pop(each.run, None):
+            self._histories[each.key] = replace(history, end=replace(known, at=now))
+            return
+        if each.status is not ContainerStatus.EXITED:
+            return
+        reason = self._excused.pop(each.run, "") or self._blamed_on_others(each, excused)
+        self._histories[each.key] = histories.ended(history, self.wanted, each, now, excused=reason)
+
+    def _blamed_on_others(self, each: Instance, excused: str) -> str:
+        """Why an end that nobody saw may be no fault of its own: not where it is plain that it has ended by itself, and
+        nothing would start it again.
+        """
+        never = self._project.services[each.service].restart.kind is RestartKind.NO
+        if (never or self.wanted.one_shot(each.service)) and each.exit_code not in KILLED:
+            return ""
+        return excused
+
+    def _note_ready(self, wanted: Wanted, seen: Seen, now: float) -> None:
+        for each in seen.instances:
+            alone = Seen((each,), self._histories)
+            if each.runs and policy.phase(wanted, alone, each.service, now) is Phase.READY:
+                self._histories[each.key] = histories.ready(seen.history(each), now)
+
+    def _settle_stops(self) -> None:
+        """What was to stop and does not run any more has stopped."""
+        for name, will in self._wills.items():
+            if will is Will.STOPPING and not any(each.runs or each.busy for each in self.seen.of(name)):
+                self._wills[name] = Will.DOWN

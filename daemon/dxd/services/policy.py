@@ -1,0 +1,239 @@
+"""What to do with the containers of a project, and why nothing is done with the others: pure decisions.
+
+`plan` decides over a picture of the moment; what the past means in it is said in `histories`. The functions at the end
+answer whoever waits for services.
+"""
+
+from collections.abc import Callable, Iterable
+
+from dxd.compose.model import Condition, Dependency, RestartKind, Service, ServiceName
+from dxd.engine.model import ContainerStatus, Health
+from dxd.services import histories
+from dxd.services.model import Action, Do, End, EndKind, Hold, Instance, Phase, Seen, Wanted, Will
+
+ALIVE_S = 0.2
+"""A service without any check is ready once it has lived for so long: one that cannot start ends before that."""
+
+
+Decision = Action | Hold
+
+
+def plan(wanted: Wanted, seen: Seen, now: float) -> tuple[list[Action], list[Hold]]:
+    """Decide about every container, and about services that have none."""
+    actions: list[Action] = []
+    holds: list[Hold] = []
+    phases = {name: phase(wanted, seen, name, now) for name in wanted.services}
+    for name, service in wanted.services.items():
+        instances = seen.of(name)
+        if not instances:
+            holds.append(_absent(wanted, name))
+        for each in instances:
+            decision = _decide(wanted, seen, service, each, phases, now)
+            (actions if isinstance(decision, Action) else holds).append(decision)  # type: ignore[arg-type]
+    return actions, holds
+
+
+def phase(wanted: Wanted, seen: Seen, name: ServiceName, now: float) -> Phase:
+    """What is going on with a service: of several containers, what is furthest from ready."""
+    service = wanted.services[name]
+    every = [_phase(wanted, seen, service, each, now) for each in seen.of(name)]
+    return min(every, key=_SHOWN.index) if every else Phase.ABSENT
+
+
+_SHOWN = [
+    *(Phase.FAILED, Phase.BACKOFF, Phase.UNHEALTHY, Phase.PAUSED, Phase.STOPPING, Phase.WAITING, Phase.STARTING),
+    *(Phase.STOPPED, Phase.READY, Phase.DONE, Phase.ABSENT),
+]
+
+
+def _phase(wanted: Wanted, seen: Seen, service: Service, each: Instance, now: float) -> Phase:
+    """Of one container, leaving aside what it waits for."""
+    will, end = wanted.will(service.name), _end(seen, each)
+    if each.status is ContainerStatus.PAUSED:
+        return Phase.PAUSED
+    if each.runs:
+        if will is Will.STOPPING:
+            return Phase.STOPPING
+        if each.health is Health.UNHEALTHY:
+            return Phase.FAILED if seen.history(each).gave_up else Phase.UNHEALTHY
+        return Phase.READY if _is_ready(wanted, service, each, now) else Phase.STARTING
+    if end is not None and end.kind is EndKind.DONE:
+        return Phase.DONE
+    if end is not None and end.kind is EndKind.FAILED:
+        return Phase.FAILED
+    if will is not Will.UP:
+        return Phase.STOPPED
+    if end is not None and end.kind is EndKind.CRASHED:
+        return Phase.BACKOFF
+    return Phase.WAITING
+
+
+def _is_ready(wanted: Wanted, service: Service, each: Instance, now: float) -> bool:
+    if wanted.one_shot(service.name):
+        return False  # it is when it has ended
+    if each.busy:
+        return False  # hooks of Compose may still go on
+    if service.extras.ready is not None:
+        return each.probed
+    if each.health is Health.NONE:
+        return now >= each.up_at + ALIVE_S
+    return each.health is Health.HEALTHY or each.probed
+
+
+def _end(seen: Seen, each: Instance) -> End | None:
+    """Of the run that it shows, if that has been judged."""
+    end = seen.history(each).end
+    return end if end is not None and end.run == each.run and not each.runs else None
+
+
+def _absent(wanted: Wanted, name: ServiceName) -> Hold:
+    if wanted.services[name].provider is not None:
+        return Hold(name, None, Phase.ABSENT, "a provider keeps it, which Compose starts: docker compose up")
+    reason = "its container was removed; to make one again: dx up" if wanted.will(name) is Will.UP else ""
+    return Hold(name, None, Phase.ABSENT, reason)
+
+
+def _decide(
+    wanted: Wanted, seen: Seen, service: Service, each: Instance, phases: dict[ServiceName, Phase], now: float
+) -> Decision:
+    will, shown = wanted.will(service.name), _phase(wanted, seen, service, each, now)
+
+    def hold(reason: str = "", until: float | None = None, instead: Phase | None = None) -> Hold:
+        return Hold(service.name, each.id, instead or shown, reason, until)
+
+    if each.busy:
+        return hold("something is being done with it")
+    if not seen.settled:
+        return hold("what happened while the engine was out of sight may still be told")
+    if each.status in (ContainerStatus.REMOVING, ContainerStatus.DEAD, ContainerStatus.RESTARTING):
+        return hold(f"the engine has it {each.status}")
+    if will is Will.STOPPING and each.runs:
+        return _stop(wanted, seen, service, each, hold)
+    if each.status is ContainerStatus.PAUSED:
+        return hold("paused by somebody; to go on: docker unpause")
+    if each.runs:
+        return _watch(seen, service, each, now, hold)
+    if will is not Will.UP:
+        return hold(_reason(seen, each))
+    return _revive(wanted, seen, service, each, phases, now, hold)
+
+
+def _stop(wanted: Wanted, seen: Seen, service: Service, each: Instance, hold: Callable[..., Hold]) -> Decision:
+    """Those that depend on it come first."""
+    for name, other in wanted.services.items():
+        depends = any(dependency.service == service.name for dependency in other.depends_on)
+        if depends and wanted.will(name) is Will.STOPPING and any(one.runs for one in seen.of(name)):
+            return hold(f"{name} depends on it, and stops first")
+    return Action(Do.STOP, service.name, each.id, "it is to stop")
+
+
+def _watch(seen: Seen, service: Service, each: Instance, now: float, hold: Callable[..., Hold]) -> Decision:
+    """One that runs."""
+    history = seen.history(each)
+    if each.health is Health.UNHEALTHY:
+        if history.gave_up:
+            return hold(history.gave_up)
+        why = f"its health check fails: {each.health_output}" if each.health_output else "its health check fails"
+        if service.restart.kind is RestartKind.NO or not service.extras.restart_unhealthy:
+            return hold(why)
+        until = (
+            history.deaths[-1] + histories.pause(history.streak, histories.seed(each, history))
+            if history.deaths
+            else now
+        )
+        if now < until:
+            return hold(f"{why}; it is restarted in a moment", until)
+        return Action(Do.RESTART, service.name, each.id, why)
+    if each.health is Health.NONE and now < each.up_at + ALIVE_S:
+        return hold("", each.up_at + ALIVE_S)
+    return hold()
+
+
+def _revive(
+    wanted: Wanted,
+    seen: Seen,
+    service: Service,
+    each: Instance,
+    phases: dict[ServiceName, Phase],
+    now: float,
+    hold: Callable[..., Hold],
+) -> Decision:
+    """One that does not run and should."""
+    end = _end(seen, each)
+    if each.status is ContainerStatus.EXITED and end is None:
+        return hold("it has just ended")
+    if end is not None and end.kind in (EndKind.DONE, EndKind.FAILED):
+        return hold(end.reason)
+    for dependency in service.depends_on:
+        if waits := _waits_for(wanted, dependency, phases):
+            return hold(waits, None, Phase.WAITING)
+    if end is None or end.kind is EndKind.EXCUSED:
+        return Action(Do.START, service.name, each.id, end.reason if end else "it is wanted")
+    history = seen.history(each)
+    until = end.at + histories.pause(history.streak, histories.seed(each, history))
+    if now < until:
+        return hold(f"{end.reason}; started again in {max(1, round(until - now))} s", until)
+    return Action(Do.START, service.name, each.id, end.reason)
+
+
+def _waits_for(wanted: Wanted, dependency: Dependency, phases: dict[ServiceName, Phase]) -> str:
+    """Why it cannot start yet; nothing where the dependency is no hindrance."""
+    name = dependency.service
+    if name not in wanted.services or wanted.services[name].provider is not None:
+        return ""
+    shown = phases[name]
+    unwanted = wanted.will(name) is not Will.UP
+    if not dependency.required and (unwanted or shown in (Phase.FAILED, Phase.ABSENT)):
+        return ""
+    match dependency.condition:
+        case Condition.STARTED:
+            good = shown in (Phase.STARTING, Phase.READY, Phase.UNHEALTHY, Phase.PAUSED, Phase.DONE)
+        case Condition.HEALTHY:
+            good = shown is Phase.READY
+        case Condition.COMPLETED:
+            good = shown is Phase.DONE
+    if good:
+        return ""
+    return f"waits for {name}, which is {Phase.STOPPED if unwanted and shown is not Phase.FAILED else shown}"
+
+
+def _reason(seen: Seen, each: Instance) -> str:
+    end = _end(seen, each)
+    return end.reason if end is not None and end.kind in (EndKind.FAILED, EndKind.CRASHED) else ""
+
+
+def waiting(wanted: Wanted, seen: Seen, names: Iterable[ServiceName], now: float) -> dict[ServiceName, Phase]:
+    """Of these services, those that are neither ready nor done, with what they are."""
+    phases = {name: phase(wanted, seen, name, now) for name in names}
+    return {name: each for name, each in phases.items() if each not in (Phase.READY, Phase.DONE)}
+
+
+def fallen(seen: Seen, names: Iterable[ServiceName], since: float) -> list[tuple[Instance, str]]:
+    """Of these services' containers, those that have failed, or have ended badly since then, with the reason."""
+    found = []
+    for name in names:
+        for each in seen.of(name):
+            history, end = seen.history(each), seen.history(each).end
+            if history.gave_up and each.health is Health.UNHEALTHY:
+                found.append((each, history.gave_up))
+            elif end is None or end.kind in (EndKind.DONE, EndKind.EXCUSED):
+                continue
+            elif end.at >= since or (end.kind is EndKind.FAILED and not each.runs):
+                found.append((each, end.reason))
+    return found
+
+
+def stuck(wanted: Wanted, seen: Seen, names: Iterable[ServiceName], now: float) -> list[tuple[ServiceName, str]]:
+    """Of these services, those that will not become ready by themselves, with the reason."""
+    found = []
+    phases = {name: phase(wanted, seen, name, now) for name in wanted.services}
+    over = (Phase.STOPPED, Phase.ABSENT, Phase.DONE, Phase.FAILED)
+    for name in names:
+        if phases[name] in (Phase.ABSENT, Phase.STOPPED):
+            found.append((name, "it has no container" if phases[name] is Phase.ABSENT else "it was stopped"))
+        if phases[name] is Phase.WAITING:
+            for dependency in wanted.services[name].depends_on:
+                waits = _waits_for(wanted, dependency, phases)
+                if waits and phases[dependency.service] in over:
+                    found.append((name, waits))
+    return found

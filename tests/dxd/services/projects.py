@@ -1,0 +1,55 @@
+"""Projects of a few words each, and what is seen of them."""
+
+from dxd.compose.model import (
+    Condition,
+    Dependency,
+    Extras,
+    Project,
+    ProjectName,
+    Restart,
+    RestartKind,
+    Service,
+    ServiceName,
+)
+from dxd.engine.model import ContainerId, ContainerStatus, Health
+from dxd.services.ledger import Ledger
+from dxd.services.model import Instance, Will
+
+CONDITIONS = {"started": Condition.STARTED, "healthy": Condition.HEALTHY, "done": Condition.COMPLETED}
+
+
+def service(
+    name: str, after: dict[str, str] | None = None, *, restart: str = "", optional: bool = False, **extras: object
+) -> Service:
+    """A service that starts after others: by name, `started`, `healthy` or `done`."""
+    kind, _, attempts = restart.partition(":")
+    return Service(
+        ServiceName(name),
+        depends_on=tuple(
+            Dependency(ServiceName(other), CONDITIONS[condition], required=not optional)
+            for other, condition in (after or {}).items()
+        ),
+        restart=Restart(RestartKind(kind), int(attempts) if attempts else None),
+        extras=Extras(**extras),  # type: ignore[arg-type]
+    )
+
+
+def project(*services: Service) -> Project:
+    return Project(ProjectName("p"), {each.name: each for each in services})
+
+
+def ledger(*services: Service, will: Will = Will.UP) -> Ledger:
+    return Ledger(project(*services), {each.name: will for each in services})
+
+
+def instance(name: str, status: str = "running", health: str = "none", start: int = 1, **more: object) -> Instance:
+    """The one container of a service; `start` is how often it was started."""
+    return Instance(
+        service=ServiceName(name),
+        number=1,
+        id=ContainerId(name),
+        status=ContainerStatus(status),
+        health=Health(health),
+        started=str(start) if start else "",
+        **more,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,99 @@
+"""A thousand random faults over ten services, in virtual time."""
+
+import random
+from collections import Counter
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dxd.compose.model import Service
+from dxd.services import histories
+from dxd.services.model import Phase
+from tests.dxd.services.projects import service
+from tests.dxd.services.world import World
+
+NAMES = [f"s{number}" for number in range(10)]
+
+
+@st.composite
+def projects(draw: st.DrawFn) -> tuple[list[Service], frozenset[str]]:
+    """Ten services that depend on earlier ones in any way; two of them may be one-shots."""
+    jobs = draw(st.sets(st.sampled_from(NAMES[:4]), max_size=2))
+    checked = frozenset(draw(st.sets(st.sampled_from(NAMES)))) - jobs
+    services = []
+    for at, name in enumerate(NAMES):
+        others = draw(st.lists(st.sampled_from(NAMES[:at]), unique=True, max_size=3)) if at else []
+        after = {other: "done" if other in jobs else draw(st.sampled_from(["started", "healthy"])) for other in others}
+        kinds = [""] if name in jobs else ["", "always", "unless-stopped", "on-failure"]
+        services.append(service(name, after, restart=draw(st.sampled_from(kinds))))
+    for name in jobs - {each.service for one in services for each in one.depends_on}:
+        services.append(service(f"after-{name}", {name: "done"}))
+    return services, checked
+
+
+@settings(max_examples=25, deadline=None)
+@given(projects(), st.integers(0, 2**32))
+def test_whatever_happens_every_service_that_is_wanted_is_ready_again(
+    made: tuple[list[Service], frozenset[str]], seed: int
+) -> None:
+    """Starts in order (the world checks each), and in the end all are well: but for those that fell too often."""
+    services, checked = made
+    world = World(services, seed, checked=checked)
+    world.run(60)
+    assert set(world.shown().values()) <= {Phase.READY, Phase.DONE}, world.shown()
+    for _ in range(25):
+        world.fault()
+        world.run(world.random.uniform(0, 120))
+    for name in sorted(world.user_stopped):
+        world.by_user(name)
+    failed = {name for name, shown in world.shown().items() if shown is Phase.FAILED}
+    world.ledger.ask_up(name for name in world.containers if name in failed)
+    world.act()
+    world.run(600)
+    assert set(world.shown().values()) <= {Phase.READY, Phase.DONE}, world.shown()
+
+
+def test_a_thousand_faults_over_ten_services() -> None:
+    """Rare enough that none is a failure: every service ends healthy, within its pause."""
+    services = [service(name, {NAMES[at - 1]: "healthy"} if at % 3 else {}) for at, name in enumerate(NAMES)]
+    world = World(services, 7, checked=frozenset(NAMES[::2]))
+    world.run(60)
+    for _ in range(1000):
+        world.fault()
+        world.run(world.random.uniform(300, 900))
+        for name in sorted(world.user_stopped):
+            world.by_user(name)
+    world.run(300)
+    assert set(world.shown().values()) == {Phase.READY}, world.shown()
+
+
+def test_a_service_that_always_ends_is_started_five_times_and_no_more_for_an_hour() -> None:
+    world = World([service("a"), service("b", {"a": "started"})], 3, checked=frozenset())
+    world.broken = {next(iter(world.containers))}
+    world.run(3600)
+    assert Counter(str(name) for _, name in world.started)["a"] == histories.MOST
+    assert world.shown()["a"] is Phase.FAILED
+
+
+def test_pauses_between_starts_grow() -> None:
+    world = World([service("a")], 3, checked=frozenset())
+    world.broken = set(world.containers)
+    world.run(3600)
+    times = [at for at, _ in world.started]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert all(1 <= gap <= 61 for gap in gaps)
+    assert sorted(gaps) == gaps
+
+
+def test_the_same_faults_lead_to_the_same_starts() -> None:
+    def once() -> list[tuple[float, str]]:
+        world = World([service(name) for name in NAMES], 11, checked=frozenset(NAMES[:5]))
+        for _ in range(50):
+            world.fault()
+            world.run(random.Random(world.count).uniform(0, 60))
+        return [(at, name) for at, name in world.started]
+
+    first = once()
+    assert len(first) > 50
+    assert once() == first

@@ -1,0 +1,201 @@
+"""An engine and a daemon in virtual time, for the ledger alone: containers start, become healthy, fall, are killed.
+
+What the daemon does to the engine takes time here as it does there, and news of it may come late.
+"""
+
+import heapq
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from dxd.compose.model import Condition, Service, ServiceName
+from dxd.engine.model import ContainerId, ContainerStatus, Health
+from dxd.services import policy
+from dxd.services.ledger import Ledger
+from dxd.services.model import Action, Do, Instance, Phase, Will
+from tests.dxd.services.projects import project
+
+
+@dataclass
+class Container:
+    """As the engine has it."""
+
+    service: Service
+    status: ContainerStatus = ContainerStatus.CREATED
+    health: Health = Health.NONE
+    starts: int = 0
+    exit_code: int = 0
+    frozen: bool = False
+    done: bool = False
+
+
+class World:
+    """Ten services, or as many as it is given; `fault` makes something happen, `run` lets time pass."""
+
+    def __init__(self, services: list[Service], seed: int, *, checked: frozenset[str]) -> None:
+        self.random = random.Random(seed)
+        self.now = 0.0
+        self.checked = checked
+        """Those that have a health check."""
+        self.containers = {each.name: Container(each) for each in services}
+        self.ledger = Ledger(project(*services), {each.name: Will.UP for each in services})
+        self.later: list[tuple[float, int, Callable[[], None]]] = []
+        self.count = 0
+        self.started: list[tuple[float, ServiceName]] = []
+        self.broken: set[ServiceName] = set()
+        """Services that end as soon as they have been started."""
+        self.user_stopped: set[ServiceName] = set()
+        self.one_shots = {each for each in self.containers if self.ledger.wanted.one_shot(each)}
+        self.look()
+
+    def at(self, delay_s: float, act: Callable[[], None]) -> None:
+        self.count += 1
+        heapq.heappush(self.later, (self.now + delay_s, self.count, act))
+
+    def instance(self, name: ServiceName) -> Instance:
+        one = self.containers[name]
+        return Instance(
+            service=name,
+            number=1,
+            id=ContainerId(name),
+            status=one.status,
+            health=one.health,
+            exit_code=one.exit_code,
+            started=str(one.starts) if one.starts else "",
+        )
+
+    def look(self, excused: str = "") -> None:
+        """The daemon lists everything, as after a gap."""
+        self.ledger.look([self.instance(name) for name in self.containers], self.now, excused=excused)
+        self.act()
+
+    def tell(self, name: ServiceName) -> None:
+        """News of a container reaches the daemon a little later, and by then it may be another."""
+        self.at(self.random.uniform(0.001, 0.05), lambda: self.heard(name))
+
+    def heard(self, name: ServiceName) -> None:
+        self.ledger.see(self.instance(name), self.now)
+        self.act()
+
+    def act(self) -> None:
+        for action in self.ledger.plan(self.now):
+            if self.ledger.begin(action, self.now):
+                if action.do is Do.START:
+                    self.check_start(action.service)
+                    self.at(self.random.uniform(0.05, 0.3), lambda action=action: self.done(action))  # type: ignore[misc]
+                else:
+                    slow = 10.0 if self.containers[action.service].frozen else 0.1
+                    self.at(slow, lambda action=action: self.done(action))  # type: ignore[misc]
+        wake = self.ledger.wake_at(self.now)
+        if wake is not None:
+            self.at(wake - self.now, self.act)
+
+    def done(self, action: Action) -> None:
+        """What was asked of the engine has happened."""
+        if action.do is Do.START:
+            self.start(action.service)
+        else:
+            self.end(action.service, 137 if self.containers[action.service].frozen else 143)
+        self.ledger.see(self.instance(action.service), self.now)
+        self.ledger.finish(action.container)
+        self.act()
+
+    def check_start(self, name: ServiceName) -> None:
+        """No start is ever begun before what it depends on is as it has to be."""
+        self.started.append((self.now, name))
+        assert name not in self.user_stopped, f"{name} was stopped by its user, and is started"
+        for dependency in self.containers[name].service.depends_on:
+            shown = self.ledger.phase(dependency.service, self.now)[0]
+            good = {
+                Condition.STARTED: {Phase.STARTING, Phase.READY, Phase.UNHEALTHY, Phase.PAUSED, Phase.DONE},
+                Condition.HEALTHY: {Phase.READY},
+                Condition.COMPLETED: {Phase.DONE},
+            }[dependency.condition]
+            assert shown in good, f"{name} is started while {dependency.service} is {shown}"
+
+    def start(self, name: ServiceName) -> None:
+        one = self.containers[name]
+        if one.status is ContainerStatus.RUNNING:
+            return
+        health = Health.STARTING if name in self.checked else Health.NONE
+        fresh = Container(one.service, ContainerStatus.RUNNING, health, one.starts + 1)
+        self.containers[name] = fresh
+        run = fresh.starts
+        if name in self.broken:
+            self.at(0.1, lambda: self.end(name, 1, run))
+        elif name in self.one_shots:
+            self.at(self.random.uniform(0.1, 2), lambda: self.end(name, 0, run))
+        elif name in self.checked:
+            self.at(self.random.uniform(0.1, 3), lambda: self.health(name, Health.HEALTHY, run))
+        self.tell(name)
+
+    def health(self, name: ServiceName, health: Health, run: int) -> None:
+        one = self.containers[name]
+        if one.status is ContainerStatus.RUNNING and one.starts == run and not one.frozen:
+            self.containers[name] = replace(one, health=health)
+            self.tell(name)
+
+    def end(self, name: ServiceName, status: int, run: int | None = None) -> None:
+        one = self.containers[name]
+        if one.status is ContainerStatus.RUNNING and run in (None, one.starts):
+            self.containers[name] = replace(one, status=ContainerStatus.EXITED, exit_code=status, frozen=False)
+            self.tell(name)
+
+    def fault(self) -> None:
+        """One of the things that go wrong."""
+        name = self.random.choice(sorted(self.containers))
+        one = self.containers[name]
+        match self.random.randrange(7):
+            case 0 | 1:
+                self.end(name, 137)
+            case 2:
+                if name in self.checked:
+                    self.health(name, Health.UNHEALTHY, one.starts)
+            case 3:
+                if one.status is ContainerStatus.RUNNING and name in self.checked:
+                    self.containers[name] = replace(one, frozen=True, health=Health.UNHEALTHY)
+                    self.tell(name)
+            case 4:
+                self.restart_engine()
+            case 5:
+                self.restart_daemon()
+            case 6:
+                self.by_user(name)
+
+    def restart_engine(self) -> None:
+        """Everything ends, nothing is told of it, and the daemon lists again."""
+        self.ledger.excuse_all("the engine was restarted")
+        for name, one in self.containers.items():
+            if one.status is ContainerStatus.RUNNING:
+                self.containers[name] = replace(one, status=ContainerStatus.EXITED, exit_code=137, frozen=False)
+        self.look("the engine was restarted")
+
+    def restart_daemon(self) -> None:
+        """All that was not kept is forgotten; what it had asked the engine for happens all the same."""
+        old = self.ledger
+        self.ledger = Ledger(old.project, old.wills, old.ends())
+        self.look("while dx was away")
+
+    def by_user(self, name: ServiceName) -> None:
+        """`docker stop`, or `docker start` of what they have stopped."""
+        if name in self.user_stopped:
+            self.user_stopped.discard(name)
+            self.start(name)
+            self.ledger.taken(name, Will.UP)
+        elif self.containers[name].status is ContainerStatus.RUNNING and name not in self.one_shots:
+            if self.ledger.get(ContainerId(name)) is not None and self.instance(name).busy:
+                return
+            self.user_stopped.add(name)
+            self.end(name, 143)
+            self.ledger.taken(name, Will.DOWN)
+        self.heard(name)
+
+    def run(self, for_s: float) -> None:
+        until = self.now + for_s
+        while self.later and self.later[0][0] <= until:
+            self.now, _, act = heapq.heappop(self.later)
+            act()
+        self.now = until
+
+    def shown(self) -> dict[str, Phase]:
+        return {name: policy.phase(self.ledger.wanted, self.ledger.seen, name, self.now) for name in self.containers}
