@@ -14,11 +14,13 @@ from dx import __version__
 from dx.places import Places
 from dxd import settings as settings_file
 from dxd.api.front import HttpFront, create_app
+from dxd.compose.compose import Compose
 from dxd.engine.address import find_address
 from dxd.engine.docker import Engine
 from dxd.engine.events import follow
 from dxd.engine.model import EngineEvent, EngineStatus
 from dxd.engine.reach import preload
+from dxd.engine.supervised import Supervised
 from dxd.errors import AgentFailed, BadDefinition, EngineTrouble
 from dxd.images.images import Images
 from dxd.kit.hub import Hub
@@ -37,10 +39,12 @@ from dxd.rebuild.serving import Serving
 from dxd.rebuild.trial import Trial
 from dxd.rebuild.upgrades import Upgrades
 from dxd.runs.runs import Runs
+from dxd.services.services import Services
 from dxd.settings import Settings
 from dxd.store.builds import Builds
 from dxd.store.consents import Consents
 from dxd.store.database import Database
+from dxd.store.projects import KnownProjects
 from dxd.store.schema import MIGRATIONS
 from dxd.telemetry import get_logger
 from dxd.tools import shims
@@ -158,7 +162,13 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         force_bind=Rung.BIND in force,
     )
     logs = Logs(engine=engine, directory=places.state_dir / "logs", max_bytes=settings.log_bytes)
-    watch = EngineWatch(engine=engine, images=images, pool=pool, rebuilds=rebuilds, force=force)
+    services = Services(
+        compose=Compose(engine.address),
+        containers=Supervised(engine),
+        store=KnownProjects(database),
+        hub=hub,
+    )
+    watch = EngineWatch(engine=engine, images=images, pool=pool, rebuilds=rebuilds, services=services, force=force)
     stop = Stop()
     app = create_app(
         version=__version__,
@@ -174,6 +184,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         pushes=pushes,
         logs=logs,
         log_services=logs.find,
+        services=services,
         hub=hub,
         status=watch,
         stop=stop.ask,
@@ -191,11 +202,13 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
                 "warm containers": pool.keep,
                 "leases": runs.expire,
                 "builds": rebuilds.keep,
+                "services": services.keep,
             },
             drain_s=settings.drain_s,
         )
     finally:
         await logs.close()
+        await services.close()
         await rebuilds.close()
         await pool.close()
         await images.close()
@@ -207,9 +220,17 @@ class EngineWatch:
     """Follows the engine's events, and knows what `/v1/status` says of it."""
 
     def __init__(
-        self, *, engine: Engine, images: Images, pool: Pool, rebuilds: Rebuilds, force: frozenset[Rung]
+        self,
+        *,
+        engine: Engine,
+        images: Images,
+        pool: Pool,
+        rebuilds: Rebuilds,
+        services: Services,
+        force: frozenset[Rung],
     ) -> None:
         self._engine = engine
+        self._services = services
         self._rebuilds = rebuilds
         self._force = force
         self._images = images
@@ -245,15 +266,18 @@ class EngineWatch:
 
     def _event(self, event: EngineEvent) -> None:
         self._images.on_event(event)
+        self._services.on_event(event)
 
     async def _gap(self) -> None:
         self._images.clear()
+        self._services.gap()
         await self._pool.adopt()
         self._is_adopted()
         self._rebuilds.engine_is_back()
 
     def _lost(self, error: EngineTrouble) -> None:
         log.warning("engine lost", reason=error.line())
+        self._services.lost()
         self._is_adopted()
 
     def _is_adopted(self) -> None:

@@ -31,12 +31,14 @@ from dxd.api.ports import (
     Projects,
     Pushes,
     Runs,
+    Services,
     Shims,
     Status,
     Stop,
     Upgrades,
     Volumes,
 )
+from dxd.api.projects import ProjectRoutes
 from dxd.api.pushes import PushRoutes
 from dxd.api.route import VERSION, VERSION_HEADER, Handler, Route
 from dxd.api.runs import RunRoutes
@@ -83,6 +85,7 @@ def create_app(
     pushes: Pushes,
     logs: Logs,
     log_services: LogServices,
+    services: Services,
     hub: Hub,
     status: Status,
     stop: Stop,
@@ -101,6 +104,7 @@ def create_app(
         *run_routes.routes(),
         *ContainerRoutes(containers=containers).routes(),
         *CacheRoutes(volumes=volumes).routes(),
+        *ProjectRoutes(services=services).routes(),
         *BuildRoutes(builds=builds).routes(),
         *TrustRoutes(projects=projects, shims=shims).routes(),
         *UpgradeRoutes(upgrades=upgrades, locking=locking).routes(),

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from pathlib import Path
 from typing import Protocol
 
+from dxd.compose.model import Source
 from dxd.engine.model import ContainerId, EngineStatus, Image
 from dxd.kit.progress import Progress
 from dxd.logs.model import Query, ServiceId
@@ -16,6 +17,7 @@ from dxd.rebuild.locking import Complaint
 from dxd.rebuild.pushes import Pushed
 from dxd.rebuild.upgrades import Compared, Consent, Upgraded
 from dxd.runs.model import Elsewhere, Lease, LeaseRequest, Run, RunId, StillAlive
+from dxd.services.model import ProjectView
 from dxd.store.model import BuildId, BuildView, Freed
 from dxd.tools.model import Tool
 from dxd.tools.shims import Changes
@@ -162,6 +164,47 @@ class Images(Protocol):
 
     async def resolve(self, source: Tool | str, progress: Progress, *, rebuild: bool = False) -> Image:
         """The image of a tool, or of a reference: pulled or built where it is missing."""
+
+
+class Services(Protocol):
+    """Projects that are known, and their services."""
+
+    async def all(self) -> Sequence[ProjectView]:
+        """Every one, by name."""
+
+    async def find(self, name: str | None, cwd: str | None) -> ProjectView:
+        """The one of that name, else the one that the directory belongs to; raises `UnknownProject`."""
+
+    async def up(
+        self, source: Source, services: Sequence[str], progress: Progress, *, wait: bool, recreate: bool, build: bool
+    ) -> ProjectView:
+        """Have services, or all, and what they depend on; with `wait` until they are ready, or one has fallen."""
+
+    async def start(self, name: str, services: Sequence[str], progress: Progress, *, wait: bool) -> ProjectView:
+        """Start services that were stopped."""
+
+    async def stop(self, name: str, services: Sequence[str]) -> ProjectView:
+        """Stop services, or all."""
+
+    async def restart(
+        self, name: str, source: Source, services: Sequence[str], progress: Progress, *, wait: bool
+    ) -> ProjectView:
+        """Read the files again, with the environment of `source` where it has one, and start services anew."""
+
+    async def wait(self, name: str, services: Sequence[str], progress: Progress) -> ProjectView:
+        """Return when services are ready or done; raises `ServiceFailed`."""
+
+    async def down(self, name: str, progress: Progress, *, volumes: bool) -> None:
+        """Remove containers and networks, and volumes where that is asked for."""
+
+    async def forget(self, name: str) -> None:
+        """Look after it no more."""
+
+    async def variables(self, name: str) -> Mapping[str, str]:
+        """Where its services are."""
+
+    async def on_terminal(self, name: str, service: str) -> tuple[Sequence[str], Mapping[str, str]]:
+        """How to call Compose for a service; raises `UnknownService`."""
 
 
 class Status(Protocol):

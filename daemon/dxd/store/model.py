@@ -1,6 +1,7 @@
-"""Builds as they are remembered, and as they are shown: frozen values."""
+"""Builds as they are remembered, and as they are shown, and projects that are known: frozen values."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import NewType
@@ -66,3 +67,27 @@ class Freed:
     images: int
     bytes: int
     """That the engine got back; layers that others share stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownService:
+    """What is kept of a service."""
+
+    will: str
+    ends: tuple[tuple[str, str, str], ...] = ()
+    """The runs of its containers that have ended for good: which, `done` or `failed`, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownProject:
+    """What is kept of a project, so that it comes back with the daemon."""
+
+    name: str
+    directory: str
+    files: tuple[str, ...]
+    """As they were given; none where Compose looks for itself."""
+    given_name: str | None
+    profiles: tuple[str, ...]
+    environ: Mapping[str, str] = field(repr=False)
+    """Of whoever asked for it: what its files refer to, secrets among it."""
+    services: Mapping[str, KnownService] = field(default_factory=dict)

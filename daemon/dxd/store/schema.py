@@ -41,5 +41,23 @@ MIGRATIONS = (
         done INTEGER NOT NULL
     )
     """,
+    """
+    CREATE TABLE projects (
+        name TEXT PRIMARY KEY,
+        directory TEXT NOT NULL,
+        files TEXT NOT NULL,
+        given_name TEXT,
+        profiles TEXT NOT NULL,
+        environ TEXT NOT NULL,
+        added REAL NOT NULL
+    );
+    CREATE TABLE project_services (
+        project TEXT NOT NULL REFERENCES projects (name),
+        service TEXT NOT NULL,
+        will TEXT NOT NULL,
+        ends TEXT NOT NULL,
+        PRIMARY KEY (project, service)
+    )
+    """,
 )
 """The first makes the tables, each later one leads from the version before it. Paths are bytes, of any kind."""

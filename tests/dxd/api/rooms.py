@@ -9,9 +9,10 @@ from pathlib import Path
 
 from dxd.api.door import DEFAULT_LIMITS, Limits
 from dxd.api.front import HttpFront, create_app
+from dxd.compose.model import ProjectName, ServiceName, Source
 from dxd.engine.docker import Engine
-from dxd.engine.model import ContainerId, EngineState, EngineStatus, Image, ImageId
-from dxd.errors import Conflict, EngineDown, NotFound, UnknownTool
+from dxd.engine.model import BoundPort, ContainerId, EngineState, EngineStatus, Health, Image, ImageId
+from dxd.errors import Conflict, EngineDown, NotFound, ServiceFailed, UnknownProject, UnknownService, UnknownTool
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress
 from dxd.logs.logs import Logs
@@ -19,6 +20,7 @@ from dxd.rebuild.locking import Complaint
 from dxd.rebuild.pushes import Pushed
 from dxd.rebuild.upgrades import Compared, Consent, Standing, Upgraded
 from dxd.runs.model import Grant, Lease, LeaseRequest, Run, RunId, RunState, StillAlive
+from dxd.services.model import Phase, ProjectView, ServiceView, Will
 from dxd.store.consents import Consents
 from dxd.store.database import Database
 from dxd.store.model import BuildId, BuildView, Freed, Result
@@ -95,6 +97,29 @@ IMAGE = Image(
     size_bytes=1,
 )
 
+PROJECT = ProjectView(
+    name=ProjectName("shop"),
+    directory="/home/me/shop",
+    files=(),
+    profiles=("debug",),
+    services=(
+        ServiceView(
+            project=ProjectName("shop"),
+            name=ServiceName("db"),
+            phase=Phase.READY,
+            reason="",
+            will=Will.UP,
+            image="postgres:16",
+            containers=("shop-db-1",),
+            ports=(BoundPort(5432, "tcp", "0.0.0.0", 5433),),
+            health=Health.HEALTHY,
+            restarts=1,
+            since_s=12.5,
+        ),
+    ),
+    problem="",
+)
+
 Answering = Callable[[LeaseRequest, Progress], Awaitable[Lease | StillAlive]]
 Resolving = Callable[[Tool | str, Progress, bool], Awaitable[Image]]
 
@@ -135,6 +160,9 @@ class Rooms:
             Compared("yq", "alpine", True, Standing.UNKNOWN, "sha256:3", reason="down"),
         ]
     )
+    projects: list[ProjectView] = field(default_factory=lambda: [PROJECT])
+    ups: list[tuple[Source, tuple[str, ...], bool, bool, bool]] = field(default_factory=list)
+    changes: list[tuple[str, str, tuple[str, ...], object]] = field(default_factory=list)
     signals: list[tuple[int, int, bool]] = field(default_factory=list)
     stops: list[str] = field(default_factory=list)
     agent: str = ""
@@ -366,6 +394,68 @@ class FakeStatus:
         return ladder.root((1, 22)), ladder.grants(bind=False, portable=False), ladder.reach("")
 
 
+@dataclass
+class FakeServices:
+    """The port `Services`."""
+
+    rooms: Rooms
+
+    async def all(self) -> list[ProjectView]:
+        return self.rooms.projects
+
+    async def find(self, name: str | None, cwd: str | None) -> ProjectView:
+        for each in self.rooms.projects:
+            if each.name == name or (name is None and cwd is not None and f"{cwd}/".startswith(f"{each.directory}/")):
+                return each
+        raise UnknownProject(f"there is no project {name!r}", "begin one: dx up")
+
+    async def up(
+        self, source: Source, services: Sequence[str], progress: Progress, *, wait: bool, recreate: bool, build: bool
+    ) -> ProjectView:
+        self.rooms.ups.append((source, tuple(services), wait, recreate, build))
+        if source.directory == Path("/bug"):
+            raise RuntimeError("a bug")
+        progress.progress("Container shop-db-1 created")
+        if "fallen" in services:
+            progress.note("fallen | last words")
+            raise ServiceFailed("fallen: ended with status 3", "see: docker logs shop-fallen-1")
+        return self.rooms.projects[0]
+
+    async def start(self, name: str, services: Sequence[str], progress: Progress, *, wait: bool) -> ProjectView:
+        return await self._changed("start", name, services, wait)
+
+    async def stop(self, name: str, services: Sequence[str]) -> ProjectView:
+        return await self._changed("stop", name, services, None)
+
+    async def restart(
+        self, name: str, source: Source, services: Sequence[str], progress: Progress, *, wait: bool
+    ) -> ProjectView:
+        return await self._changed("restart", name, services, dict(source.environ))
+
+    async def wait(self, name: str, services: Sequence[str], progress: Progress) -> ProjectView:
+        return await self._changed("wait", name, services, None)
+
+    async def down(self, name: str, progress: Progress, *, volumes: bool) -> None:
+        await self._changed("down", name, (), volumes)
+
+    async def forget(self, name: str) -> None:
+        self.rooms.projects.remove(await self.find(name, None))
+
+    async def variables(self, name: str) -> dict[str, str]:
+        await self.find(name, None)
+        return {"DB_PORT": "5433"}
+
+    async def on_terminal(self, name: str, service: str) -> tuple[list[str], dict[str, str]]:
+        await self.find(name, None)
+        if service != "db":
+            raise UnknownService(f"there is no service {service!r}", "did you mean db?")
+        return ["/bin/docker-compose", "--project-name", name], {"DOCKER_HOST": "unix:///e.sock"}
+
+    async def _changed(self, verb: str, name: str, services: Sequence[str], more: object) -> ProjectView:
+        self.rooms.changes.append((verb, name, tuple(services), more))
+        return await self.find(name, None)
+
+
 def make_app(rooms: Rooms, directory: Path, limits: Limits = DEFAULT_LIMITS) -> Made:
     """The real application over these rooms, with its definitions and shims in the directory."""
     hub, catalogue = Hub(), Catalogue(directory / "config" / "dx.toml")
@@ -388,6 +478,7 @@ def make_app(rooms: Rooms, directory: Path, limits: Limits = DEFAULT_LIMITS) -> 
         locking=FakeLocking(rooms),
         logs=logs,
         log_services=logs.find,
+        services=FakeServices(rooms),
         hub=hub,
         status=FakeStatus(rooms),
         stop=rooms.stops.append,

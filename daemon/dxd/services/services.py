@@ -1,0 +1,379 @@
+"""Every project that dx knows: found by name or directory, kept in the store, each with a supervisor of its own.
+
+Made by `app`, which tells it the engine's events; the edge asks it for everything. A project is known from its first
+`up` on, comes back with the daemon, and is forgotten when somebody says so. Files that cannot be read when the daemon
+starts are tried again now and then; meanwhile the project is shown with what is wrong. Fails with `UnknownProject`,
+`UnknownService`, `Conflict`, and what its supervisors raise.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dxd.compose import files
+from dxd.compose.compose import Compose, kept
+from dxd.compose.model import Project, ProjectName, ServiceName, Source
+from dxd.engine.model import EngineEvent
+from dxd.engine.supervised import Supervised
+from dxd.errors import BadCompose, Conflict, DxError, EngineTrouble, UnknownProject, UnknownService
+from dxd.kit.hub import Hub
+from dxd.kit.nearest import did_you_mean
+from dxd.kit.progress import Progress
+from dxd.services import variables, views
+from dxd.services.ledger import Ledger
+from dxd.services.model import End, EndKind, ProjectView, Will
+from dxd.services.supervisor import Supervisor
+from dxd.store.model import KnownProject, KnownService
+from dxd.store.projects import KnownProjects
+from dxd.telemetry import get_logger
+
+AGAIN_S = 10.0
+"""Between two looks at files that could not be read."""
+LOOK_S = 3.0
+"""An engine that takes longer to list a project's containers is waited for no longer before the project is shown."""
+DIRECTORY = "com.docker.compose.project.working_dir"
+
+log = get_logger("services")
+
+
+@dataclass(slots=True)
+class Known:
+    """A project, with what is wrong with its files; without a supervisor until they could be read once."""
+
+    row: KnownProject
+    supervisor: Supervisor | None = None
+    problem: str = ""
+
+
+class Services:
+    """All of them."""
+
+    def __init__(self, *, compose: Compose, containers: Supervised, store: KnownProjects, hub: Hub) -> None:
+        self._compose = compose
+        self._containers = containers
+        self._store = store
+        self._hub = hub
+        self._known: dict[str, Known] = {}
+        self._loaded = asyncio.Event()
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    async def keep(self) -> None:
+        """Look after the projects that were known before, and try again those that cannot be read; an eternal job."""
+        for row in await self._store.all():
+            self._known[row.name] = Known(row)
+        await asyncio.gather(*(self._read(each) for each in self._known.values()))
+        self._loaded.set()
+        while True:
+            await asyncio.sleep(AGAIN_S)
+            for each in [each for each in self._known.values() if each.supervisor is None]:
+                await self._read(each)
+
+    def on_event(self, event: EngineEvent) -> None:
+        """Something happened in the engine."""
+        if event.kind == "container":
+            for each in self._supervisors():
+                each.on_event(event)
+
+    def gap(self) -> None:
+        """The engine is in sight; events may have been missed."""
+        for each in self._supervisors():
+            each.gap()
+
+    def lost(self) -> None:
+        """It is out of sight."""
+        for each in self._supervisors():
+            each.lost()
+
+    async def close(self) -> None:
+        """Look after nothing any more; the containers go on."""
+        for each in self._supervisors():
+            await each.close()
+
+    async def all(self) -> list[ProjectView]:
+        """Every one, by name."""
+        await self._loaded.wait()
+        await asyncio.gather(*(_looked(each) for each in self._known.values()))
+        return [self._view(each) for _, each in sorted(self._known.items())]
+
+    async def find(self, name: str | None, cwd: str | None) -> ProjectView:
+        """The one of that name, else the one that the directory belongs to. Raises `UnknownProject`."""
+        known = await self._get(name, cwd)
+        await _looked(known)
+        return self._view(known)
+
+    async def up(
+        self,
+        source: Source,
+        services: Sequence[str],
+        progress: Progress,
+        *,
+        wait: bool = False,
+        recreate: bool = False,
+        build: bool = False,
+    ) -> ProjectView:
+        """Have services of a project, or all, with what they depend on; with `wait` until all are ready or done."""
+        await self._loaded.wait()
+        project, source = await self._fresh(source, services, progress)
+        async with self._turn(project.name):
+            known = await self._know(project, source)
+            supervisor = known.supervisor
+            assert supervisor is not None
+            names = _names(project, services)
+            since = supervisor.now()
+            chosen = await supervisor.up(project, source, names, progress, recreate=recreate, build=build)
+            known.problem = ""
+        if wait:
+            await supervisor.wait(chosen, progress, since=since)
+        return self._view(known)
+
+    async def start(self, name: str, services: Sequence[str], progress: Progress, *, wait: bool = False) -> ProjectView:
+        """Start services that were stopped."""
+        known, supervisor = await self._supervised(name)
+        names = _names(supervisor.ledger.project, services)
+        since = supervisor.now()
+        chosen = await supervisor.begin(names)
+        if wait:
+            await supervisor.wait(chosen, progress, since=since)
+        return self._view(known)
+
+    async def stop(self, name: str, services: Sequence[str]) -> ProjectView:
+        """Stop services, or all; they stay stopped until somebody wants them."""
+        known, supervisor = await self._supervised(name)
+        await supervisor.stop(_names(supervisor.ledger.project, services))
+        return self._view(known)
+
+    async def restart(
+        self, name: str, source: Source, services: Sequence[str], progress: Progress, *, wait: bool = False
+    ) -> ProjectView:
+        """Stop and start services, or all, after the files were read again; what they say otherwise is made anew.
+
+        Of `source` the environment counts, and what is known of the project else.
+        """
+        known, supervisor = await self._supervised(name)
+        before = supervisor.source
+        source = replace(before, environ=source.environ or before.environ)
+        project, source = await self._fresh(source, services, progress)
+        async with self._turn(project.name):
+            await self._keep_source(known, project, source)
+            since = supervisor.now()
+            chosen = await supervisor.restart(project, source, _names(project, services), progress)
+            known.problem = ""
+        if wait:
+            await supervisor.wait(chosen, progress, since=since)
+        return self._view(known)
+
+    async def wait(self, name: str, services: Sequence[str], progress: Progress) -> ProjectView:
+        """Return when services, or all that are wanted, are ready or done."""
+        known, supervisor = await self._supervised(name)
+        project = supervisor.ledger.project
+        wanted = [each for each in project.services if supervisor.ledger.wanted.will(each) is Will.UP]
+        names = _names(project, services) or wanted
+        await supervisor.wait(names, progress, since=supervisor.now())
+        return self._view(known)
+
+    async def down(self, name: str, progress: Progress, *, volumes: bool = False) -> None:
+        """Remove a project's containers and networks; its named volumes only where that is asked for."""
+        known = await self._get(name, None)
+        async with self._turn(known.row.name):
+            if known.supervisor is not None:
+                await known.supervisor.down(progress, volumes=volumes)
+            else:
+                await self._compose.down(
+                    _source(known.row), ProjectName(known.row.name), volumes=volumes, progress=progress
+                )
+                await self._store.want(known.row.name, {})
+
+    async def forget(self, name: str) -> None:
+        """Look after a project no more; its containers go on, and are the engine's alone again."""
+        known = await self._get(name, None)
+        async with self._turn(known.row.name):
+            if known.supervisor is not None:
+                await known.supervisor.release()
+                await known.supervisor.close()
+            self._known.pop(known.row.name, None)
+            await self._store.forget(known.row.name)
+
+    async def on_terminal(self, name: str, service: str) -> tuple[tuple[str, ...], Mapping[str, str]]:
+        """How to call Compose for what needs a terminal; raises `UnknownService`."""
+        _, supervisor = await self._supervised(name)
+        _names(supervisor.ledger.project, [service])
+        return await self._compose.on_terminal(supervisor.ledger.project.name)
+
+    async def variables(self, name: str) -> Mapping[str, str]:
+        """Where the project's services are, as variables for programs: `DATABASE_URL`, `WEB_PORT`."""
+        known, supervisor = await self._supervised(name)
+        return variables.of(self._view(known).services, supervisor.ledger.project)
+
+    def _supervisors(self) -> list[Supervisor]:
+        return [each.supervisor for each in self._known.values() if each.supervisor is not None]
+
+    async def _supervised(self, name: str) -> tuple[Known, Supervisor]:
+        known = await self._get(name, None)
+        if known.supervisor is None:
+            await self._read(known)
+        if known.supervisor is None:
+            raise BadCompose(known.problem, f"mend it, or: dx forget --project {name}")
+        return known, known.supervisor
+
+    async def _get(self, name: str | None, cwd: str | None) -> Known:
+        await self._loaded.wait()
+        if name is not None:
+            if name in self._known:
+                return self._known[name]
+            hint = did_you_mean(name, self._known) or "see: dx services --all"
+            raise UnknownProject(f"there is no project {name!r}", hint)
+        directory = Path(cwd or "/")
+        for each in (directory, *directory.parents):
+            for known in self._known.values():
+                if known.row.directory == str(each):
+                    return known
+        raise UnknownProject(f"no project is known for {directory}", "begin one there: dx up")
+
+    async def _fresh(self, source: Source, services: Sequence[str], progress: Progress) -> tuple[Project, Source]:
+        """The project as its files are now, and where it is from, for good. Tells what Compose warns of."""
+        directory = await asyncio.to_thread(files.directory_of, source.directory, source.files, source.environ)
+        if directory is None and source.files:
+            directory = source.directory
+        if directory is None:
+            raise BadCompose(f"there is no compose file in {source.directory} or above it", "name one with --file")
+        given = tuple(str((source.directory / each).absolute()) for each in source.files)
+        source = replace(source, directory=directory, files=given)
+        project, warnings = await self._compose.read(source)
+        missing = [each for each in services if each not in project.services and each in project.inactive]
+        if missing:
+            # As for Compose, to name a service is to want its profile.
+            more = [profile for each in missing for profile in project.inactive[ServiceName(each)][:1]]
+            source = replace(source, profiles=(*source.profiles, *dict.fromkeys(more)))
+            project, warnings = await self._compose.read(source)
+        for each in warnings:
+            progress.note(each)
+        return project, replace(source, name=project.name, environ=kept(source.environ, project.needs))
+
+    async def _know(self, project: Project, source: Source) -> Known:
+        """The project as one that is known from now on; raises `Conflict` where another has its name."""
+        known = self._known.get(project.name)
+        if known is not None and known.row.directory != str(source.directory):
+            raise Conflict(
+                f"the project {project.name} is that of {known.row.directory}",
+                "give this one a name of its own: dx up --project NAME",
+            )
+        if known is None:
+            await self._refuse_foreign(project.name, source.directory)
+            known = self._known[project.name] = Known(_row(project, source))
+        await self._keep_source(known, project, source)
+        if known.supervisor is None:
+            known.supervisor = self._supervise(project, source, known.row)
+        return known
+
+    async def _refuse_foreign(self, name: ProjectName, directory: Path) -> None:
+        """Compose would take over containers of another directory that has the same name."""
+        for each in await self._containers.ids({"com.docker.compose.project": name}):
+            found = await self._containers.inspect(each)
+            other = found.labels.get(DIRECTORY, "") if found is not None else ""
+            if other and other != str(directory):
+                raise Conflict(
+                    f"there are containers of a project {name} already, that of {other}",
+                    "give this one a name of its own: dx up --project NAME",
+                )
+
+    async def _keep_source(self, known: Known, project: Project, source: Source) -> None:
+        known.row = replace(_row(project, source), services=known.row.services)
+        await self._store.put(known.row)
+
+    async def _read(self, known: Known) -> None:
+        """Begin to look after one that is known from before."""
+        source = _source(known.row)
+        try:
+            project, _ = await self._compose.read(source)
+        except EngineTrouble as error:
+            known.problem = error.line()
+            return
+        except DxError as error:
+            if error.line() != known.problem:
+                log.warning("project cannot be read", project=known.row.name, reason=error.line())
+            known.problem = error.line()
+            return
+        known.problem = ""
+        if known.supervisor is None and self._known.get(known.row.name) is known:
+            known.supervisor = self._supervise(project, source, known.row)
+
+    def _supervise(self, project: Project, source: Source, row: KnownProject) -> Supervisor:
+        wills = {
+            ServiceName(name): Will.UP if each.will == Will.UP else Will.DOWN
+            for name, each in row.services.items()
+            if name in project.services
+        }
+        ends = [
+            End(run, EndKind(kind), reason, 0.0) for each in row.services.values() for run, kind, reason in each.ends
+        ]
+        ledger = Ledger(project, wills, ends)
+        supervisor = Supervisor(
+            source=source,
+            ledger=ledger,
+            compose=self._compose,
+            containers=self._containers,
+            keep=self._keep_wills,
+            hub=self._hub,
+        )
+        supervisor.start()
+        return supervisor
+
+    async def _keep_wills(self, ledger: Ledger) -> None:
+        ends = ledger.ends()
+        rows = {}
+        for name, will in ledger.wills.items():
+            of_it = {each.run for each in ledger.seen.of(name)}
+            rows[str(name)] = KnownService(
+                will, tuple((each.run, each.kind, each.reason) for each in ends if each.run in of_it)
+            )
+        await self._store.want(ledger.project.name, rows)
+
+    @asynccontextmanager
+    async def _turn(self, name: str) -> AsyncIterator[None]:
+        """Of those who change a project, one at a time."""
+        async with self._turns.setdefault(name, asyncio.Lock()):
+            yield
+
+    def _view(self, known: Known) -> ProjectView:
+        row, supervisor = known.row, known.supervisor
+        problem = known.problem
+        if supervisor is not None and supervisor.away:
+            problem = problem or "the engine is away; its services are shown as they were seen last"
+        services = (
+            () if supervisor is None else tuple(views.of(supervisor.ledger, supervisor.inspected, supervisor.now()))
+        )
+        return ProjectView(ProjectName(row.name), row.directory, row.files, row.profiles, services, problem)
+
+
+async def _looked(known: Known) -> None:
+    """Wait a moment, where nobody has looked yet what is there."""
+    if known.supervisor is not None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await known.supervisor.looked()
+
+
+def _names(project: Project, services: Sequence[str]) -> list[ServiceName]:
+    """Names that are services of the project; raises `UnknownService`."""
+    for each in services:
+        if each not in project.services:
+            hint = did_you_mean(each, project.services) or f"it has {', '.join(sorted(project.services)) or 'none'}"
+            raise UnknownService(f"the project {project.name} has no service {each!r}", hint)
+    return [ServiceName(each) for each in dict.fromkeys(services)]
+
+
+def _row(project: Project, source: Source) -> KnownProject:
+    return KnownProject(
+        name=project.name,
+        directory=str(source.directory),
+        files=source.files,
+        given_name=source.name,
+        profiles=source.profiles,
+        environ=source.environ,
+    )
+
+
+def _source(row: KnownProject) -> Source:
+    return Source(Path(row.directory), row.files, row.given_name, row.profiles, row.environ)

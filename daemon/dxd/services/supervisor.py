@@ -1,0 +1,455 @@
+"""The one owner of a project: sees its containers, decides by its ledger, acts, and tells whoever waits.
+
+    supervisor = Supervisor(source=..., ledger=..., compose=..., containers=..., keep=..., hub=...)
+    supervisor.start()
+    await supervisor.up([...], progress); await supervisor.wait([...], progress)
+
+Made by `projects`, who closes it. It follows the engine by what it is told (`on_event`, `gap`, `lost`). What somebody
+does behind its back is taken as their will. While the engine is away it does nothing, and blames nobody. Its verbs take
+turns; they raise `ServiceFailed`, and what Compose and the engine raise.
+
+The end of a container that the engine restarts by itself would be nobody's to count, so the containers' own policy is
+set to `no` while they are looked after: see docs/decisions/0022.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+
+from dxd.compose.compose import Compose
+from dxd.compose.model import Project, RestartKind, ServiceName, Source, dependants, with_dependencies
+from dxd.engine.model import ContainerId, EngineEvent, Inspected
+from dxd.engine.supervised import Supervised
+from dxd.errors import Conflict, DxError, EngineDown, EngineTrouble, NotFound, ServiceFailed
+from dxd.kit.hub import Hub
+from dxd.kit.progress import Progress
+from dxd.kit.tasks import Tasks
+from dxd.services import policy, probes
+from dxd.services.ledger import Ledger
+from dxd.services.model import Action, Do, Instance, Phase, Will
+from dxd.services.news import PROJECT, SERVICE, Attribution, News, What
+from dxd.services.probes import Probe, Probes
+from dxd.services.sight import Sight, run_of
+from dxd.telemetry import get_logger
+
+SETTLE_S = 0.3
+"""After the engine was out of sight: what happened meanwhile is told within this."""
+DYING_S = 20.0
+"""An engine that stops ends its containers first, one after the other, before it is lost."""
+TOLD_S = 5.0
+"""That somebody has stopped a container is told after its end."""
+AGAIN_S = 1.0
+"""After the engine would not say what is there."""
+LAST_LINES = 20
+"""Of what a service printed, for whoever is told that it fell."""
+
+log = get_logger("services")
+
+
+class Supervisor:
+    """One project's."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        ledger: Ledger,
+        compose: Compose,
+        containers: Supervised,
+        keep: Callable[[Ledger], Awaitable[None]],
+        hub: Hub,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`keep` is told when what has to outlive the daemon is something else."""
+        self.source = source
+        self.ledger = ledger
+        self._compose = compose
+        self._containers = containers
+        self._keep = keep
+        self._hub = hub
+        self._clock = clock
+        self._tasks = Tasks(lambda name, error: log.error("task failed", task=name, exc_info=error))
+        self._sight = Sight(ledger=ledger, containers=containers, clock=clock)
+        self._probes = Probes(containers, self._tasks, self._passed)
+        self._attribution = Attribution()
+        self._turn = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._turned = asyncio.Event()
+        """Set when something has been looked at, and another one put in its place."""
+        self._away = False
+        self._closed = False
+        self._making = False
+        self._deferred: list[EngineEvent] = []
+        self._stops: dict[str, asyncio.Task[None]] = {}
+        self._kept: object = None
+        self._looked = asyncio.Event()
+        """Set once it is known what is there, or that the engine cannot say."""
+        self._phases: dict[str, Phase] = {}
+
+    def start(self) -> None:
+        """Begin to look after it."""
+        self._tasks.spawn(self._run(), name=f"project {self.ledger.project.name}")
+
+    async def close(self) -> None:
+        """Look after it no more; its containers go on. Whoever waits is told."""
+        self._closed = True
+        self._wake_waiters()
+        await self._tasks.close()
+
+    @property
+    def away(self) -> bool:
+        """Whether the engine is out of sight, so that what is known may not be so any more."""
+        return self._away
+
+    async def looked(self) -> None:
+        """Return when it is known what is there, or that the engine cannot say."""
+        await self._looked.wait()
+
+    def on_event(self, event: EngineEvent) -> None:
+        """Something happened to a container of some project."""
+        if event.attributes.get(PROJECT) != self.ledger.project.name:
+            return
+        if self._making:
+            self._deferred.append(event)
+        elif (news := self._attribution.read(event)) is not None:
+            self._hear(news)
+
+    def gap(self) -> None:
+        """The engine is in sight, again or still; events may have been missed."""
+        if self._away:
+            self._away = False
+            self._sight.all_anew("the engine was restarted")
+            self._unsettle()
+        else:
+            self._sight.all_anew()
+        self._wake.set()
+
+    def lost(self) -> None:
+        """The engine is out of sight: what ended just now may have been its doing, and what ends now is."""
+        self._away = True
+        self._looked.set()
+        self.ledger.forgive(self._clock() - DYING_S, "the engine was restarted")
+        self._wake_waiters()
+
+    async def up(
+        self,
+        project: Project,
+        source: Source,
+        names: Sequence[ServiceName],
+        progress: Progress,
+        *,
+        recreate: bool = False,
+        build: bool = False,
+    ) -> frozenset[ServiceName]:
+        """Have these services, or all, and what they depend on, as the project says now; those that it concerns."""
+        async with self._turn:
+            self.source = source
+            self.ledger.reread(project)
+            chosen = with_dependencies(project.services, tuple(names))
+            await self._make(chosen, progress, recreate=recreate, build=build)
+            again = [name for name in names if self.ledger.wanted.one_shot(name)]
+            self.ledger.ask_up(sorted(chosen), once_more=again)
+            await self._pass()
+        return chosen
+
+    async def begin(self, names: Sequence[ServiceName]) -> frozenset[ServiceName]:
+        """Start services whose containers are there, and what they depend on; `ServiceFailed` where one is not."""
+        async with self._turn:
+            chosen = with_dependencies(self.ledger.project.services, tuple(names))
+            await self._look()
+            for name in sorted(chosen):
+                if not self.ledger.seen.of(name) and self.ledger.project.services[name].provider is None:
+                    raise ServiceFailed(f"{name} has no container", f"make one: dx up {name}")
+            self.ledger.ask_up(sorted(chosen), once_more=[each for each in names if self.ledger.wanted.one_shot(each)])
+            await self._pass()
+        return chosen
+
+    async def stop(self, names: Sequence[ServiceName]) -> None:
+        """Stop services, or all; returns when they do not run any more."""
+        async with self._turn:
+            await self._stop(frozenset(names) or frozenset(self.ledger.project.services))
+
+    async def restart(
+        self, project: Project, source: Source, names: Sequence[ServiceName], progress: Progress
+    ) -> frozenset[ServiceName]:
+        """Stop services, or all, make anew what is not as the files say now, start them; those that it concerns."""
+        async with self._turn:
+            self.source = source
+            self.ledger.reread(project)
+            chosen = frozenset(names) or frozenset(project.services)
+            chosen |= {
+                name
+                for name in dependants(project.services, chosen)
+                if any(each.restart and each.service in chosen for each in project.services[name].depends_on)
+            }
+            await self._stop(chosen)
+            await self._make(chosen, progress)
+            self.ledger.ask_up(sorted(chosen), once_more=chosen)
+            await self._pass()
+        return chosen
+
+    async def down(self, progress: Progress, *, volumes: bool = False) -> None:
+        """Remove its containers and networks; named volumes only where that is asked for."""
+        async with self._turn:
+            name = self.ledger.project.name
+            for each in self.ledger.project.services:
+                self.ledger.taken(each, Will.DOWN)
+            self.ledger.excuse_all("dx down")
+            await self._with_compose(self._compose.down(self.source, name, volumes=volumes, progress=progress))
+
+    async def release(self) -> None:
+        """Give the containers back to the engine, with the restart policies of the file."""
+        async with self._turn:
+            for each in list(self.inspected.values()):
+                service = self.ledger.project.services.get(ServiceName(each.labels.get(SERVICE, "")))
+                if service is not None and service.restart.kind not in (RestartKind.UNSET, RestartKind.NO):
+                    with suppress(NotFound):
+                        await self._containers.set_restart(each.id, service.restart.kind, service.restart.attempts)
+
+    async def wait(self, names: Iterable[ServiceName], progress: Progress, *, since: float) -> None:
+        """Return when all of these are ready or done; `ServiceFailed` as soon as one has ended badly since then.
+
+        What it printed last is told before.
+        """
+        chosen = sorted(names)
+        told = ""
+        while True:
+            self._refuse_if_closed()
+            turned, now = self._turned, self._clock()
+            wanted, seen = self.ledger.wanted, self.ledger.seen
+            for each, reason in policy.fallen(seen, chosen, since):
+                await self._tell_last_lines(each, progress)
+                raise ServiceFailed(f"{each.service}: {reason}", f"see: docker logs {self._name(each)}")
+            if not self._away and seen.settled and self._sight.complete and not self._making:
+                for name, reason in policy.stuck(wanted, seen, chosen, now):
+                    raise ServiceFailed(f"{name}: {reason}", f"start it: dx up {name}")
+                waiting = policy.waiting(wanted, seen, chosen, now)
+                if not waiting:
+                    return
+                line = ", ".join(f"{name} is {self.ledger.phase(name, now)[0]}" for name in waiting)
+                if line != told:
+                    told = line
+                    progress.progress(line)
+            await turned.wait()
+
+    def now(self) -> float:
+        """By its clock, for `wait`."""
+        return self._clock()
+
+    async def _tell_last_lines(self, each: Instance, progress: Progress) -> None:
+        try:
+            text = await self._containers.logs(each.id, LAST_LINES)
+        except EngineTrouble:
+            return
+        for line in text.splitlines():
+            progress.note(f"{each.service} | {line}")
+
+    def _name(self, each: Instance) -> str:
+        found = self.inspected.get(each.id)
+        return found.name if found else each.id[:12]
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                if not self._away and not self._making:
+                    await self._pass()
+            except EngineDown:
+                self._away = True  # whoever follows the engine's events says when it is back
+                self._looked.set()
+            except EngineTrouble as error:
+                log.warning("project is not looked after", project=self.ledger.project.name, reason=error.line())
+                asyncio.get_running_loop().call_later(AGAIN_S, self._wake.set)
+            except Exception:
+                # Whatever it is, it must not end the supervision of the project.
+                log.exception("project is not looked after", project=self.ledger.project.name)
+                asyncio.get_running_loop().call_later(AGAIN_S, self._wake.set)
+            wake_at = None if self._away or self._making else self.ledger.wake_at(self._clock())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if wake_at is None else max(0.0, wake_at - self._clock())):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    @property
+    def inspected(self) -> Mapping[ContainerId, Inspected]:
+        """The project's containers, as the engine last had them."""
+        return self._sight.containers
+
+    async def _look(self) -> None:
+        await self._sight.look()
+        self._looked.set()
+
+    async def _pass(self) -> None:
+        """Look at what may have changed, decide, and begin what is to be done."""
+        await self._look()
+        now = self._clock()
+        for action in self.ledger.plan(now):
+            if self.ledger.begin(action, now):
+                self._tasks.spawn(self._act(action), name=f"{action.do} {action.service}")
+            else:
+                self._wake.set()
+        self._probes.keep(self._to_probe(now))
+        await self._tell()
+
+    async def _act(self, action: Action) -> None:
+        name, container = action.service, action.container
+        service = self.ledger.project.services[name]
+        verb = "start" if action.do is Do.START else "stop"
+        log.info("service", do=action.do, project=self.ledger.project.name, service=name, reason=action.reason)
+        self._attribution.announce(container, verb)
+        try:
+            if service.by_compose:
+                by = self._compose.start if action.do is Do.START else self._compose.stop
+                await by(self.source, self.ledger.project.name, name)
+            elif action.do is Do.START:
+                await self._containers.start(container)
+            elif not await self._containers.stop(container, grace_s=service.stop_grace_s):
+                self._attribution.retract(container, verb)
+        except EngineDown:
+            self._attribution.retract(container, verb)
+            self._away = True
+        except NotFound:
+            self._attribution.retract(container, verb)
+        except DxError as error:
+            self._attribution.retract(container, verb)
+            if action.do is Do.START:
+                self.ledger.could_not_start(container, error.line(), self._clock())
+            else:
+                log.warning("service does not stop", service=name, reason=error.line())
+        finally:
+            # Seen before it counts as finished: else it would be decided about as it was.
+            with suppress(EngineTrouble):
+                await self._sight.look_at(container)
+            self.ledger.finish(container)
+            self._wake.set()
+
+    def _hear(self, news: News) -> None:
+        """One event."""
+        name = ServiceName(news.service)
+        self._sight.news(news.container)
+        self._wake.set()
+        if name not in self.ledger.project.services:
+            return
+        if news.what is What.STARTED:
+            if task := self._stops.pop(name, None):
+                task.cancel()
+            self.ledger.taken(name, Will.UP)
+        elif news.what is What.STOPPED or (news.what is What.REMOVED and not self._others(name, news.container)):
+            seen = self.ledger.get(news.container)
+            run = seen.run if seen else ""
+            self.ledger.excuse(run, "stopped by somebody")
+            self._stops[name] = self._tasks.start(self._take_stop(name, news.container, run), name=f"will of {name}")
+
+    def _others(self, name: ServiceName, container: ContainerId) -> bool:
+        return any(each.id != container for each in self.ledger.seen.of(name))
+
+    async def _take_stop(self, name: ServiceName, container: ContainerId, run: str) -> None:
+        """Somebody has stopped it, unless it was the engine on its way out, which takes no connections any more."""
+        if not await self._containers.goes_on():
+            return
+        log.info("service was stopped by somebody else", project=self.ledger.project.name, service=name)
+        now = self.ledger.get(container)
+        if now is not None and now.runs and now.run != run:
+            self.ledger.ask_stop([name])  # it had been started again before the news came
+        else:
+            self.ledger.taken(name, Will.DOWN)
+            self.ledger.forgive(self._clock() - TOLD_S, "stopped by somebody", only=name)
+        self._wake.set()
+
+    def _passed(self, container: Inspected) -> None:
+        self.ledger.probed(container.id, run_of(container))
+        self._wake.set()
+
+    def _to_probe(self, now: float) -> dict[str, tuple[Inspected, Probe]]:
+        found = {}
+        for each in self.ledger.seen.instances:
+            container = self.inspected.get(each.id)
+            service = self.ledger.project.services[each.service]
+            if container is None or not each.runs or each.probed or run_of(container) != each.run:
+                continue
+            if self.ledger.phase(each.service, now)[0] is Phase.STARTING and not self.ledger.wanted.one_shot(
+                each.service
+            ):
+                probe = probes.needed(container, service.extras.ready)
+                if probe is not None:
+                    found[each.run] = container, probe
+        return found
+
+    async def _stop(self, names: frozenset[ServiceName]) -> None:
+        await self._look()
+        self.ledger.ask_stop(sorted(names))
+        await self._pass()
+        while True:
+            self._refuse_if_closed()
+            turned = self._turned
+            if all(self.ledger.wanted.will(name) is not Will.STOPPING for name in names):
+                return
+            if self._away:
+                raise EngineDown("the engine went away while services were stopped", "try again when it runs")
+            await turned.wait()
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise Conflict(f"the project {self.ledger.project.name} is not looked after any more", "begin again: dx up")
+
+    async def _make(
+        self, names: frozenset[ServiceName], progress: Progress, *, recreate: bool = False, build: bool = False
+    ) -> None:
+        """Have Compose make what is missing or not as the files say."""
+        name = self.ledger.project.name
+        made = [each for each in names if self.ledger.project.services[each].provider is None]
+        if made:
+            await self._with_compose(
+                self._compose.create(self.source, name, made, progress=progress, recreate=recreate, build=build)
+            )
+
+    async def _with_compose(self, work: Awaitable[None]) -> None:
+        """Let Compose change containers; nothing is decided meanwhile, and what goes is not taken as anybody's will."""
+        self._making = True
+        before = set(self.inspected)
+        try:
+            await work
+        finally:
+            try:
+                left = await self._sight.ids()
+                for gone in before - left:
+                    self._attribution.vanished(gone)
+            finally:
+                self._making = False
+                self._sight.all_anew()
+                deferred, self._deferred = self._deferred, []
+                for event in deferred:
+                    self.on_event(event)
+                self._wake.set()
+
+    async def _tell(self) -> None:
+        """Keep what has to be kept, and wake whoever waits."""
+        await self.save()
+        now = self._clock()
+        for name in self.ledger.project.services:
+            phase, reason = self.ledger.phase(name, now)
+            if self._phases.get(name) is not phase:
+                self._phases[name] = phase
+                told = {"project": self.ledger.project.name, "service": name, "state": phase, "reason": reason}
+                self._hub.publish("service.changed", **told)
+        self._wake_waiters()
+
+    def _wake_waiters(self) -> None:
+        turned, self._turned = self._turned, asyncio.Event()
+        turned.set()
+
+    async def save(self) -> None:
+        """Keep what has to outlive the daemon, where it is not kept yet."""
+        state = (dict(self.ledger.wills), sorted(each.run for each in self.ledger.ends()))
+        if state != self._kept:
+            self._kept = state
+            await self._keep(self.ledger)
+
+    def _unsettle(self) -> None:
+        self.ledger.settled = False
+
+        def settle() -> None:
+            self.ledger.settled = True
+            self._wake.set()
+
+        asyncio.get_running_loop().call_later(SETTLE_S, settle)
