@@ -27,12 +27,16 @@ from dx.answers import (
     LockLine,
     LogEntry,
     PrepareLine,
+    Project,
+    ProjectLine,
     PushLine,
     Review,
     Run,
     Shims,
     Status,
+    Terminal,
     Tool,
+    UpBody,
     UpgradeLine,
 )
 from dx.errors import ApiError, BadAnswer, ClientError, Unreachable, WrongVersion
@@ -209,6 +213,49 @@ class Client:
         """
         body = {"project": project, "check": check, "upgrade": None if upgrade is None else [*upgrade]}
         yield from self._stream("POST", "/v1/lock", body, last="complaints")
+
+    def projects(self) -> list[Project]:
+        """Every project that is known, with its services."""
+        projects: list[Project] = self._ask("GET", "/v1/projects")["projects"]
+        return projects
+
+    def project(self, name: str) -> Project:
+        """One project."""
+        project: Project = self._ask("GET", f"/v1/projects/{quote(name)}")
+        return project
+
+    def project_of(self, directory: str) -> Project:
+        """The project that a directory belongs to."""
+        projects: list[Project] = self._ask("GET", f"/v1/projects?cwd={quote(directory)}")["projects"]
+        return projects[0]
+
+    def up(self, body: UpBody) -> Iterator[ProjectLine]:
+        """Have services of a project run; yields lines until the last, which has the project."""
+        yield from self._stream("POST", "/v1/projects", body, last="project")
+
+    def down(self, name: str, *, volumes: bool = False) -> Iterator[ProjectLine]:
+        """Remove its containers and networks, and its volumes where that is wanted; yields lines as `up`."""
+        yield from self._stream("POST", f"/v1/projects/{quote(name)}/down", {"volumes": volumes}, last="project")
+
+    def change_services(
+        self, name: str, verb: Literal["start", "stop", "restart", "wait"], **body: object
+    ) -> Iterator[ProjectLine]:
+        """Start, stop or restart services, or wait for them: `services`, `wait`, `env`; yields lines as `up`."""
+        yield from self._stream("POST", f"/v1/projects/{quote(name)}/{verb}", body, last="project")
+
+    def forget_project(self, name: str) -> None:
+        """Look after it no more."""
+        self._ask("DELETE", f"/v1/projects/{quote(name)}")
+
+    def project_variables(self, name: str) -> dict[str, str]:
+        """Where its services are, as variables for programs."""
+        variables: dict[str, str] = self._ask("GET", f"/v1/projects/{quote(name)}/env")["variables"]
+        return variables
+
+    def service_terminal(self, name: str, service: str) -> Terminal:
+        """How to call Docker Compose for a service."""
+        terminal: Terminal = self._ask("GET", f"/v1/projects/{quote(name)}/services/{quote(service)}/terminal")
+        return terminal
 
     def runs(self, state: Literal["live", "finished"] | None = None) -> list[Run]:
         """Runs, the latest first."""

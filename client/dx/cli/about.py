@@ -12,6 +12,7 @@ GROUPS = (
     ("Tools", ("add", "rm", "ls", "show", "edit", "import", "export", "push")),
     ("Builds", ("builds", "rollback", "unpin", "prune", "outdated", "upgrade", "lock")),
     ("Projects", ("trust",)),
+    ("Services", ("up", "down", "start", "restart", "wait", "services", "forget", "port", "env", "exec", "shell")),
     ("What is going on", ("ps", "stop", "logs", "cache", "reset", "status", "daemon", "doctor")),
     ("Your shell", ("activate", "reshim", "completions")),
     ("About dx", ("version", "help")),
@@ -82,6 +83,29 @@ What can stand in dx.toml; `dx edit` opens it, `dx edit --path` says where it is
 Paths are relative to dx.toml's directory; ~ is your home. `dx add` and `dx rm` change the file in place and keep your
 comments. An edit counts for the next run; what is wrong in it leaves what was there before, and `dx status` says so.
 """,
+    "compose": """\
+Services: the containers of a project's compose file, kept by the daemon.
+
+  dx up              reads the compose file where you are, has Docker Compose make what is missing, and starts it in
+                     order; from then on the project is known, and comes back with dx, until: dx forget
+  docker compose     goes on working beside it. What you stop or start that way counts as what you want
+
+What falls is started again after a pause of 1 to 60 s, and left alone after 5 falls within 10 minutes; what is ill
+is restarted. The file's `restart` is respected: with "no" dx starts nothing again, with "always" also what ended well,
+and where the file says nothing, what ended badly.
+
+What a service may have that is dx's own:
+
+  x-dx:
+    ready: pg_isready -q           a test that has to succeed once before it is ready; a text for the shell, or a list
+    restart-unhealthy: true        false: an unhealthy service is left alone
+    lazy: false                    kept for later versions, as are the next two
+    idle: 10m
+    seed: ./seed.sh
+
+States: ready, done (ended well, and that was all), starting, waiting (for what it depends on), backoff (fell, and is
+started again), unhealthy, failed, paused, stopping, stopped, absent (it has no container).
+""",
 }
 
 
@@ -120,7 +144,7 @@ def overview() -> str:
         lines += ["", screen.paint(f"{title}:", "bold")]
         lines += [f"  {name:<14}{find(name).summary}" for name in names]
     topics = ", ".join(TOPICS)
-    return "\n".join([*lines, "", f"dx VERB --help says more about a verb, dx help TOPIC about: {topics}", ""])
+    return "\n".join([*lines, "", f"dx VERB --help says more of a verb, dx help TOPIC about: {topics}", ""])
 
 
 def hand_over(arguments: list[str]) -> NoReturn:

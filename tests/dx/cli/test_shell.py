@@ -93,7 +93,7 @@ def complete_bash(dx: Dx, *words: str) -> list[str]:
 def test_completion_in_bash(dx: Dx, daemon: State) -> None:
     """Verbs, tools, options, and their values."""
     daemon.tools = {name: {"name": name, **TOOL_DEFAULTS} for name in ("jq", "json2csv", "gcc")}
-    assert complete_bash(dx, "dx", "s") == ["show", "stop", "status"]
+    assert complete_bash(dx, "dx", "sh") == ["show", "shell"]
     assert complete_bash(dx, "dx", "show", "j") == ["jq", "json2csv"]
     assert complete_bash(dx, "dx", "run", "g") == ["gcc"]
     assert complete_bash(dx, "dx", "run", "--network", "none", "g") == ["gcc"]
@@ -116,7 +116,7 @@ def test_completion_in_fish(dx: Dx, daemon: State) -> None:
         out = sh(dx, "fish", f"dx completions fish | source; complete -C '{line}'")
         return [each.split("\t")[0] for each in out.splitlines()]
 
-    assert set(complete("dx s")) == {"show", "stop", "status"}
+    assert set(complete("dx sh")) == {"show", "shell"}
     assert complete("dx show ") == ["jq"]
     assert set(complete("dx builds ")) == {"jq", "log"}
     assert "jq" in complete("dx run ")
