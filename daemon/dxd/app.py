@@ -167,6 +167,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         containers=Supervised(engine),
         store=KnownProjects(database),
         hub=hub,
+        logs=logs,
     )
     watch = EngineWatch(engine=engine, images=images, pool=pool, rebuilds=rebuilds, services=services, force=force)
     stop = Stop()
@@ -183,7 +184,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         locking=locking,
         pushes=pushes,
         logs=logs,
-        log_services=logs.find,
+        log_services=services.logged,
         services=services,
         hub=hub,
         status=watch,
@@ -207,8 +208,8 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
             drain_s=settings.drain_s,
         )
     finally:
-        await logs.close()
         await services.close()
+        await logs.close()
         await rebuilds.close()
         await pool.close()
         await images.close()

@@ -64,7 +64,7 @@ def test_wait_fails_soon_after_a_death_with_the_reason_and_the_last_lines(house:
         ended = now()
         assert done.returncode == 125
         assert "db | I am lost\n" in done.stderr
-        assert "dx: db: ended with status 3; see: docker logs" in done.stderr
+        assert "dx: db: ended with status 3; see: dx logs db" in done.stderr
         assert ended - when(shop.inspect("db")["State"]["FinishedAt"]) < 1.5
         shop.reach(db="backoff")
 

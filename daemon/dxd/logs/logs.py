@@ -109,11 +109,10 @@ class Logs:
         except FileNotFoundError:
             return []
 
-    async def find(self, directory: str, project: str, services: Sequence[str]) -> list[ServiceId]:
-        """These services of a project, or all that something is kept of; raises `NotFound`, and for a directory."""
-        if directory:
-            raise NotFound("no project is known by its directory", "give its name: --project NAME")
-        known = await asyncio.to_thread(self.kept, ServiceId(project, "_").check().project)
+    async def find(self, project: str, services: Sequence[str]) -> list[ServiceId]:
+        """These services of a project, or all that something is kept of or that are followed; raises `NotFound`."""
+        kept = await asyncio.to_thread(self.kept, ServiceId(project, "_").check().project)
+        known = sorted({*kept, *(each for each in self._services if each.project == project)}, key=_name)
         names = [each.service for each in known]
         if not known:
             raise NotFound(f"nothing is kept of a project {project}", did_you_mean(project, self.projects()))
@@ -284,6 +283,10 @@ class Logs:
     async def _run(self, job: Callable[[], T]) -> T:
         """In the thread that writes; it is done even where the caller is cancelled."""
         return await asyncio.shield(asyncio.wrap_future(self._writer.submit(job)))
+
+
+def _name(service: ServiceId) -> str:
+    return service.service
 
 
 async def _in_thread(job: Callable[[], T]) -> T:

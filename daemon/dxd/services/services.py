@@ -10,20 +10,24 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from dxd.compose import files
 from dxd.compose.compose import Compose, kept
 from dxd.compose.model import Project, ProjectName, ServiceName, Source
-from dxd.engine.model import EngineEvent
+from dxd.engine.model import EngineEvent, Inspected
 from dxd.engine.supervised import Supervised
 from dxd.errors import BadCompose, Conflict, DxError, EngineTrouble, UnknownProject, UnknownService
 from dxd.kit.hub import Hub
 from dxd.kit.nearest import did_you_mean
 from dxd.kit.progress import Progress
+from dxd.logs.logs import Logs
+from dxd.logs.model import Instance, ServiceId
 from dxd.services import variables, views
 from dxd.services.ledger import Ledger
 from dxd.services.model import End, EndKind, ProjectView, Will
+from dxd.services.news import SERVICE
 from dxd.services.supervisor import Supervisor
 from dxd.store.model import KnownProject, KnownService
 from dxd.store.projects import KnownProjects
@@ -50,11 +54,12 @@ class Known:
 class Services:
     """All of them."""
 
-    def __init__(self, *, compose: Compose, containers: Supervised, store: KnownProjects, hub: Hub) -> None:
+    def __init__(self, *, compose: Compose, containers: Supervised, store: KnownProjects, hub: Hub, logs: Logs) -> None:
         self._compose = compose
         self._containers = containers
         self._store = store
         self._hub = hub
+        self._logs = logs
         self._known: dict[str, Known] = {}
         self._loaded = asyncio.Event()
         self._turns: dict[str, asyncio.Lock] = {}
@@ -194,12 +199,20 @@ class Services:
                 await known.supervisor.close()
             self._known.pop(known.row.name, None)
             await self._store.forget(known.row.name)
+            await self._logs.forget(known.row.name)
 
     async def on_terminal(self, name: str, service: str) -> tuple[tuple[str, ...], Mapping[str, str]]:
         """How to call Compose for what needs a terminal; raises `UnknownService`."""
         _, supervisor = await self._supervised(name)
         _names(supervisor.ledger.project, [service])
         return await self._compose.on_terminal(supervisor.ledger.project.name)
+
+    async def logged(self, directory: str, project: str, services: Sequence[str]) -> list[ServiceId]:
+        """Those of a project, by its name or one of its directories, of which something was printed.
+
+        Raises `UnknownProject`, and `NotFound` where nothing is kept.
+        """
+        return await self._logs.find(project or (await self._get(None, directory)).row.name, services)
 
     async def variables(self, name: str) -> Mapping[str, str]:
         """Where the project's services are, as variables for programs: `DATABASE_URL`, `WEB_PORT`."""
@@ -316,9 +329,13 @@ class Services:
             containers=self._containers,
             keep=self._keep_wills,
             hub=self._hub,
+            started=partial(self._keep_output, project.name),
         )
         supervisor.start()
         return supervisor
+
+    def _keep_output(self, project: ProjectName, container: Inspected) -> None:
+        self._logs.follow(ServiceId(project, container.labels[SERVICE]), Instance(container.id, container.name))
 
     async def _keep_wills(self, ledger: Ledger) -> None:
         ends = ledger.ends()

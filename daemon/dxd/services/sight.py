@@ -23,12 +23,22 @@ OUTPUT_CHARACTERS = 200
 class Sight:
     """Of one project."""
 
-    def __init__(self, *, ledger: Ledger, containers: Supervised, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        containers: Supervised,
+        clock: Callable[[], float],
+        started: Callable[[Inspected], None],
+    ) -> None:
+        """`started` is told of each run of a container, which may have ended by then."""
         self.containers: dict[ContainerId, Inspected] = {}
         """As they were last seen."""
         self._ledger = ledger
         self._engine = containers
         self._clock = clock
+        self._started = started
+        self._runs: dict[ContainerId, str] = {}
         self._looking = asyncio.Lock()
         self._dirty: set[ContainerId] = set()
         self._everything: str | None = "it ended while dx was away"
@@ -85,6 +95,7 @@ class Sight:
             raise
         if found is None:
             self.containers.pop(container, None)
+            self._runs.pop(container, None)
             self._ledger.lose(container)
         elif _is_service(found):
             self.containers[container] = found
@@ -92,8 +103,11 @@ class Sight:
             await self._take_over([found])
 
     async def _take_over(self, found: Iterable[Inspected]) -> None:
-        """The engine restarts nothing of it by itself any more."""
+        """The engine restarts nothing of it by itself any more, and what it prints is kept."""
         for each in found:
+            if each.started_at and self._runs.get(each.id) != (run := run_of(each)):
+                self._runs[each.id] = run
+                self._started(each)
             if each.restart != "no" and each.labels.get(SERVICE) in self._ledger.project.services:
                 with suppress(NotFound):
                     await self._engine.leave_to_dx(each.id)

@@ -59,9 +59,10 @@ class Supervisor:
         containers: Supervised,
         keep: Callable[[Ledger], Awaitable[None]],
         hub: Hub,
+        started: Callable[[Inspected], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`keep` is told when what has to outlive the daemon is something else."""
+        """`keep` is told when what has to outlive the daemon is another, `started` of each run of a container."""
         self.source = source
         self.ledger = ledger
         self._compose = compose
@@ -70,7 +71,7 @@ class Supervisor:
         self._hub = hub
         self._clock = clock
         self._tasks = Tasks(lambda name, error: log.error("task failed", task=name, exc_info=error))
-        self._sight = Sight(ledger=ledger, containers=containers, clock=clock)
+        self._sight = Sight(ledger=ledger, containers=containers, clock=clock, started=started)
         self._probes = Probes(containers, self._tasks, self._passed)
         self._attribution = Attribution()
         self._turn = asyncio.Lock()
@@ -220,7 +221,7 @@ class Supervisor:
             wanted, seen = self.ledger.wanted, self.ledger.seen
             for each, reason in policy.fallen(seen, chosen, since):
                 await self._tell_last_lines(each, progress)
-                raise ServiceFailed(f"{each.service}: {reason}", f"see: docker logs {self._name(each)}")
+                raise ServiceFailed(f"{each.service}: {reason}", f"see: dx logs {each.service}")
             if not self._away and seen.settled and self._sight.complete and not self._making:
                 for name, reason in policy.stuck(wanted, seen, chosen, now):
                     raise ServiceFailed(f"{name}: {reason}", f"start it: dx up {name}")

@@ -59,11 +59,11 @@ def test_up_sends_where_it_is_and_shows_the_services(dx: Dx, daemon: State) -> N
 
 
 def test_a_service_that_falls_is_shown_with_its_last_words(dx: Dx, daemon: State) -> None:
-    error = {"code": "service-failed", "message": "db: out of memory", "hint": "see: docker logs shop-db-1"}
+    error = {"code": "service-failed", "message": "db: out of memory", "hint": "see: dx logs db"}
     daemon.answers["POST /v1/projects"] = lines({"note": "db | last words"}, {"error": error})
     done = dx("up", "--wait")
     assert (done.status, done.out) == (125, "")
-    assert done.err == "db | last words\ndx: db: out of memory; see: docker logs shop-db-1\n"
+    assert done.err == "db | last words\ndx: db: out of memory; see: dx logs db\n"
 
 
 def test_up_in_json_ends_with_the_project(dx: Dx, daemon: State) -> None:

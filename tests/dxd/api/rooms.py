@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from dxd.api.door import DEFAULT_LIMITS, Limits
@@ -16,6 +17,7 @@ from dxd.errors import Conflict, EngineDown, NotFound, ServiceFailed, UnknownPro
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress
 from dxd.logs.logs import Logs
+from dxd.logs.model import ServiceId
 from dxd.rebuild.locking import Complaint
 from dxd.rebuild.pushes import Pushed
 from dxd.rebuild.upgrades import Compared, Consent, Standing, Upgraded
@@ -418,7 +420,7 @@ class FakeServices:
         progress.progress("Container shop-db-1 created")
         if "fallen" in services:
             progress.note("fallen | last words")
-            raise ServiceFailed("fallen: ended with status 3", "see: docker logs shop-fallen-1")
+            raise ServiceFailed("fallen: ended with status 3", "see: dx logs fallen")
         return self.rooms.projects[0]
 
     async def start(self, name: str, services: Sequence[str], progress: Progress, *, wait: bool) -> ProjectView:
@@ -456,6 +458,12 @@ class FakeServices:
         return await self.find(name, None)
 
 
+async def _logged(logs: Logs, directory: str, project: str, names: Sequence[str]) -> list[ServiceId]:
+    if directory:
+        raise NotFound("no project is known by its directory", "give its name: --project NAME")
+    return await logs.find(project, names)
+
+
 def make_app(rooms: Rooms, directory: Path, limits: Limits = DEFAULT_LIMITS) -> Made:
     """The real application over these rooms, with its definitions and shims in the directory."""
     hub, catalogue = Hub(), Catalogue(directory / "config" / "dx.toml")
@@ -477,7 +485,7 @@ def make_app(rooms: Rooms, directory: Path, limits: Limits = DEFAULT_LIMITS) -> 
         pushes=FakePushes(rooms),
         locking=FakeLocking(rooms),
         logs=logs,
-        log_services=logs.find,
+        log_services=partial(_logged, logs),
         services=FakeServices(rooms),
         hub=hub,
         status=FakeStatus(rooms),

@@ -62,7 +62,7 @@ async def test_a_service_that_falls_is_the_last_line_after_its_last_words(edge: 
             "error": {
                 "code": "service-failed",
                 "message": "fallen: ended with status 3",
-                "hint": "see: docker logs shop-fallen-1",
+                "hint": "see: dx logs fallen",
             }
         },
     ]

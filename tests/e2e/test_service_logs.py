@@ -1,0 +1,63 @@
+"""dx logs: what services print, over all that becomes of their containers and of the daemon."""
+
+import json
+import os
+import signal
+import subprocess
+
+from tests.e2e.shop import Shop
+from tests.house import House
+from tests.waiting import until
+
+COUNT = "i=0; while true; do i=$$((i+1)); echo line $$i; echo bad $$i >&2; sleep 0.05; done"
+"""Two dollars are one to Compose."""
+
+
+def numbers(text: str) -> list[int]:
+    return [int(line.rpartition(" ")[2]) for line in text.splitlines() if "line " in line]
+
+
+def test_what_services_print_outlives_their_containers(house: House) -> None:
+    """In the project's directory, by name elsewhere; crashed, made anew and removed ones too, until it is forgotten."""
+    with Shop(house, web={"command": ["sh", "-c", "echo begun; echo gone >&2; exec sleep 1000"]}) as shop:
+        shop.dx("up", "--wait")
+        until(lambda: shop.dx("logs", "--no-prefix").stdout.count("\n") == 2, "both lines are kept")
+        assert shop.dx("logs", "--no-prefix", "--stream", "stderr", "web").stdout == "gone\n"
+        shop.kill("web")
+        shop.reach(web="ready")
+        shop.dx("up", "--recreate", "--wait")
+        until(lambda: shop.dx("logs", "--no-prefix").stdout.count("begun") == 3, "each run is kept")
+        shop.dx("down")
+        named = shop.house.dx(["logs", "-p", shop.name, "--json", "web"]).stdout.decode()
+        entries = [json.loads(line) for line in named.splitlines()]
+        assert sum("begun" in line for line in named.splitlines()) == 3
+        assert {each["service"] for each in entries} == {"web"}
+        shop.dx("forget")
+        assert shop.house.dx(["logs", "-p", shop.name]).returncode == 125
+
+
+def test_no_line_is_lost_or_doubled_over_a_killed_daemon(house: House) -> None:
+    """Neither in what is kept, nor for one who follows all the while."""
+    with Shop(house, web={"command": ["sh", "-c", COUNT]}) as shop:
+        shop.dx("up", "--wait")
+        out = house.root / "followed"
+        with out.open("wb") as file:
+            follower = subprocess.Popen(
+                [house.bin / "dx", "logs", "-f", "--no-prefix", "web"], stdout=file, **house.options({"cwd": shop.root})
+            )
+            try:
+                for _ in range(3):
+                    before = len(numbers(out.read_text()))
+                    until(lambda before=before: len(numbers(out.read_text())) > before + 10, "it goes on")  # type: ignore[misc]
+                    shop.kill_daemon()
+                    shop.dx("services")
+                before = len(numbers(out.read_text()))
+                until(lambda: len(numbers(out.read_text())) > before + 10, "it goes on")
+            finally:
+                os.kill(follower.pid, signal.SIGINT)
+                follower.wait()
+        followed = numbers(out.read_text())
+        assert followed == list(range(1, len(followed) + 1))
+        kept = numbers(shop.dx("logs", "--no-prefix", "web").stdout)
+        assert kept == list(range(1, len(kept) + 1))
+        assert len(kept) >= len(followed)
