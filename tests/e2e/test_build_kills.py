@@ -20,7 +20,7 @@ BUILD = ["/build?", "/containers/create", "/start"]
 PROMOTION = ["/tag?", "tag=latest", "tag=is-"]
 """The first is that of its digest."""
 PRUNE = ["/images/json", "/system/df", "DELETE /"]
-ROUNDS = 30
+ROUNDS = 15
 SEED = 4
 
 
