@@ -1,12 +1,17 @@
 """`dx add`: define a tool, have its image, and say which commands are there now."""
 
+from contextlib import suppress
+
 from dx.answers import Definition, Description, Tool
 from dx.api import Client
 from dx.cli import link, screen, search_path
 from dx.cli.definition import SHARE, definition, definition_of, differences
 from dx.cli.steps import last_of
 from dx.cli.verb import EXIT_DX, Namespace, Parser, Verb, add_json
-from dx.errors import ApiError, ClientError
+from dx.errors import ApiError, BadAnswer, ClientError
+
+TRIES = 3
+"""Of putting back: the socket of a daemon that was killed takes connections for a moment, and drops them."""
 
 
 def _arguments(parser: Parser) -> None:
@@ -210,14 +215,22 @@ def _put_back(client: Client, name: str, old: Tool | None) -> None:
 
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        if old is None:
-            client.delete_tool(name)
-        else:
-            client.put_tool(name, definition_of(old))
+        for _ in range(TRIES - 1):
+            with suppress(BadAnswer):
+                return _restore(client, name, old)
+        _restore(client, name, old)
     except ClientError as error:
         screen.say(f"dx: {name} is defined all the same: {error.message}; take it out with: dx rm {name}")
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _restore(client: Client, name: str, old: Tool | None) -> None:
+    """Done again it does no harm."""
+    if old is not None:
+        client.put_tool(name, definition_of(old))
+    elif existing(client, name) is not None:
+        client.delete_tool(name)
 
 
 def _commands(tool: Tool) -> list[str]:
