@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from tests.fakes.real_registry import RealRegistry
@@ -129,3 +130,22 @@ def test_what_is_allowed_is_the_image_that_asked(shelf: Shelf) -> None:
     lines = list(Client(shelf.house.socket).upgrade([shelf.name], allow=[first]))
     assert [each["text"] for each in lines[-1]["upgraded"][0]["asks"]] == ["see your variables WIDEST_*"]
     assert shelf.says() == "first"
+
+
+def test_a_terminal_is_asked_for_what_a_new_image_asks(shelf: Shelf) -> None:
+    """With no the image before stays in use, and the new one is let go of; yes takes it, and asks no more."""
+    wider = shelf.push("second", MORE)
+    for answer, status in (("n", 125), ("y", 0)):
+        terminal = pexpect.spawn(
+            str(shelf.house.bin / "dx"), ["upgrade"], cwd=str(shelf.house.work), env=shelf.house.env, timeout=60
+        )
+        terminal.expect_exact(f"Allow {shelf.name} that? [y/N] ")
+        assert b"  - see your variables WIDER_*" in terminal.before
+        terminal.sendline(answer)
+        terminal.expect(pexpect.EOF)
+        terminal.close()
+        assert terminal.exitstatus == status, terminal.before
+        taken = status == 0
+        assert (shelf.says(), shelf.shown()["env"]) == (("second", ["WIDER_*"]) if taken else ("first", []))
+        assert shelf.has(wider) is taken
+    assert shelf.house.dx(["upgrade"]).stdout == b"Everything is up to date.\n"

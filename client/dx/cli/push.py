@@ -23,7 +23,7 @@ def push(given: Namespace) -> int:
         screen.print_json({"pushed": pushed}, line=True)
     else:
         print(f"{pushed['ref']} is {screen.paint(pushed['digest'], 'bold')}")
-        screen.say(f"Elsewhere: dx add {tool['name']} {pushed['ref']}")
+        screen.say(f"Elsewhere: dx add {link.word(tool['name'])} {pushed['ref']}")
     return 0
 
 
