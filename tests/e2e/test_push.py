@@ -7,10 +7,11 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from tests.fakes.real_registry import RealRegistry
-from tests.house import House, docker
+from tests.house import ME, Forwarder, House, docker
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(240)
@@ -216,3 +217,143 @@ def test_a_registry_that_dies_in_a_push_is_told_of(house: House, image: str, reg
     assert house.run(["it", "hello"]).stdout == b"hello\n"
     registry.start()
     assert house.dx(["push", "it", ref]).returncode == 0
+
+
+def test_a_terminal_is_asked_before_values_are_published(
+    house: House, image: str, registry: RealRegistry, ref: str
+) -> None:
+    """No pushes nothing; yes pushes what `--yes` would."""
+    assert house.dx(["add", "it", image, "--network", "none", "--env", "A=value"]).returncode == 0
+    for answer, status in (("n", 125), ("", 125), ("y", 0)):
+        terminal = pexpect.spawn(
+            str(house.bin / "dx"), ["push", "it", ref], cwd=str(house.work), env=house.env, timeout=60
+        )
+        terminal.expect_exact("Whoever has the image will be able to read the value of A. Push it? [y/N] ")
+        assert b"value of A" not in terminal.before  # asked once
+        terminal.sendline(answer)
+        terminal.expect(pexpect.EOF)
+        terminal.close()
+        assert terminal.exitstatus == status, terminal.before
+        assert (f"{ref} is ".encode() in terminal.before) is (status == 0)
+        assert ('"PUT /v2/' in registry.log) is (status == 0)
+
+
+def test_a_tool_of_a_project_is_pushed_by_its_name_there(
+    house: House, image: str, registry: RealRegistry, ref: str
+) -> None:
+    """And is a tool like any other elsewhere; one of a project that is not trusted cannot be pushed."""
+    project = Path(house.place("project").decode())
+    (project / "tool").mkdir()
+    word = secrets.token_hex(4)
+    (project / "tool" / "Dockerfile").write_text(f'FROM {image}\nENTRYPOINT ["echo", "made", "{word}"]\n')
+    text = (
+        "[tools.made]\nbuild = 'tool'\nnetwork = 'none'\ncommands = ['made', 'env']\nenv = ['WORD_*']\nmemory = '64m'\n"
+    )
+    (project / "dx.toml").write_text(text)
+    refused = house.dx(["push", "made", ref], cwd=project)
+    assert (refused.returncode, b"dx trust" in refused.stderr) == (125, True), refused.stderr
+    assert house.dx(["trust", "--yes"], cwd=project).returncode == 0
+    assert house.dx(["push", "made", ref]).returncode == 125  # it is none outside
+    try:
+        done = house.dx(["push", "made", ref], cwd=project)
+        assert done.returncode == 0, done.stderr
+        assert f"dx add made {ref}".encode() in done.stderr
+        with House() as other:
+            refused = other.dx(["add", "made", ref])
+            assert (refused.returncode, b"see your variables WORD_*" in refused.stderr) == (125, True)
+            added = other.dx(["add", "made", ref, "--yes"])
+            assert added.returncode == 0, added.stderr
+            there = shown(other, "made")
+            assert {key: there[key] for key in ("network", "commands", "env", "memory", "build", "image")} == {
+                "network": "none", "commands": ["made", "env"], "env": ["WORD_*"], "memory": "64m", "build": None,
+                "image": ref,
+            }  # fmt: skip
+            environ = {**other.env, "WORD_A": "a"}
+            assert b"WORD_A=a" in other.run(["env"], env=environ).stdout
+    finally:
+        house.dx(["stop", "--all"])
+        house.stop()
+        for each in {*docker("image", "ls", "--quiet", "--filter", f"label=dev.dx.builder={house.instance}").split()}:
+            docker("image", "rm", "--force", each)
+
+
+def pushed(house: House, name: str, ref: str, **options: object) -> str:
+    """The digest of a push that ends well."""
+    done = house.dx(["push", name, ref, "--json"], **options)
+    assert done.returncode == 0, done.stderr
+    digest: str = json.loads(done.stdout.splitlines()[-1])["pushed"]["digest"]
+    return digest
+
+
+@pytest.fixture
+def base(image: str) -> Iterator[str]:
+    """An image with several layers, instructions that make none, and one for who builds on it."""
+    name = f"dx-push-{secrets.token_hex(4)}"
+    lines = (
+        f"FROM {image}\nCOPY --from={image} /bin/busybox /one\nENV A=1\nRUN echo 2 >/two\nONBUILD RUN touch /three\n"
+    )
+    docker("build", "--quiet", "--tag", name, "-", stdin=lines.encode())
+    yield name
+    docker("image", "rm", "--force", name)
+
+
+def test_the_same_tool_is_the_same_image_each_time(house: House, base: str, registry: RealRegistry, ref: str) -> None:
+    """Under any name, from any daemon that starts anew; other labels are another one. Nothing is run to make it."""
+    assert house.dx(["add", "it", base, "--network", "none"]).returncode == 0
+    first = pushed(house, "it", ref)
+    house.stop()
+    assert pushed(house, "it", ref) == first
+    other = registry.ref(f"tool-{secrets.token_hex(4)}:2")
+    assert pushed(house, "it", other) == first
+    assert (held(ref), held(other), left(house)) == ("", "", [])
+    docker("pull", "--quiet", ref)
+    here, there = (json.loads(docker("image", "inspect", each))[0] for each in (base, ref))
+    assert (there["RootFS"], there["Created"]) == (here["RootFS"], here["Created"])
+    assert there["Config"]["OnBuild"] == ["RUN touch /three"]
+    histories = [docker("history", "--no-trunc", "--quiet=false", "--format", "{{.CreatedBy}} {{.Size}}", each)
+                 for each in (base, ref)]  # fmt: skip
+    assert histories[0] == histories[1]
+    assert docker("run", "--rm", "--network", "none", ref, "ls", "/two") == "/two"
+    house.dx(["add", "it", base, "--network", "none", "--memory", "64m", "--yes"])
+    assert pushed(house, "it", ref) != first
+
+
+def test_two_pushes_of_one_tool_at_once(house: House, base: str, registry: RealRegistry, ref: str) -> None:
+    """Neither takes the image away from the other."""
+    assert house.dx(["add", "it", base, "--network", "none"]).returncode == 0
+    names = [ref, *(registry.ref(f"tool-{secrets.token_hex(4)}:{number}") for number in range(3))]
+    pushing = [house.popen(["push", "it", name], stdout=subprocess.PIPE, stderr=subprocess.PIPE) for name in names]
+    digests = set()
+    for each in pushing:
+        out, said = each.communicate(timeout=60)
+        assert each.returncode == 0, said
+        digests.add(out.split()[-1])
+    assert len(digests) == 1
+    assert ([held(each) for each in names], left(house)) == ([""] * 4, [])
+
+
+def test_an_image_that_is_here_by_its_digest_stays(house: House, base: str, registry: RealRegistry, ref: str) -> None:
+    """Though a push makes the very same one, and takes its own name away."""
+    assert house.dx(["add", "it", base, "--network", "none"]).returncode == 0
+    at = f"{ref.rpartition(':')[0]}@{pushed(house, 'it', ref)}"
+    docker("pull", "--quiet", at)
+    try:
+        assert at.endswith(pushed(house, "it", ref))
+        assert docker("image", "inspect", "--format", "{{.Id}}", at)
+    finally:
+        registry.forget(at)
+
+
+def test_an_engine_that_wants_all_layers_has_it_built(
+    image: str, registry: RealRegistry, ref: str, tmp_path: Path
+) -> None:
+    """It says so when it is to load the image; what is pushed is the same but for its digest."""
+    with Forwarder(tmp_path / "e", ME) as engine, House(ME, DOCKER_HOST=engine.address) as house:
+        assert house.dx(["add", "it", image, "--network", "none", "--memory", "64m"]).returncode == 0
+        engine.refuse(b"/images/load", "layer not found")
+        pushed(house, "it", ref)
+        assert any("/build?" in each for each in engine.requests)
+        assert (held(ref), left(house)) == ("", [])
+    with House() as other:
+        assert other.dx(["add", "it", ref]).returncode == 0
+        assert shown(other, "it")["memory"] == "64m"

@@ -35,7 +35,7 @@ from dxd.engine.model import (
 from dxd.engine.reach import Reach
 from dxd.engine.refusal import explained
 from dxd.errors import Conflict, EngineDown, ImageMissing, NotFound, PushFailed
-from dxd.kit.progress import Progress
+from dxd.kit.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from aiodocker import Docker
@@ -215,6 +215,32 @@ class Engine:
             connection = await self._reach.found()
         with self._reach.noting():
             return await build(connection, context, request, progress)
+
+    async def relabel(self, image: ImageId, labels: Mapping[str, str]) -> ImageId:
+        """An image that is that one with these labels besides, or instead; the same each time, where the engine can.
+
+        Raises `ImageMissing`, and `BuildFailed` where it had to be built.
+        """
+        from dxd.engine.relabel import context, load, relabelled  # noqa: PLC0415 - brings aiodocker
+
+        async with self._reach.deadline():
+            connection = await self._reach.found()
+            try:
+                with self._reach.noting():
+                    inspected = await connection.get(f"images/{image}/json", {})
+                    history = await connection.get(f"images/{image}/history", {})
+            except Answer as answer:
+                if answer.status == 404:
+                    raise ImageMissing(f"the image {image[7:19]} is gone", "try again") from None
+                raise
+        wanted = relabelled(inspected, history, labels)
+        with self._reach.noting():
+            loaded = await load(connection, wanted)
+        if loaded and await self.image(wanted.id) is not None:
+            return wanted.id
+        return await self.build(
+            context(image), dockerfile="Dockerfile", tag=None, labels=labels, progress=Silent(), classic=True
+        )
 
     async def tag(self, image: ImageId, ref: str) -> None:
         """Give an image one more name, which may have been another's; raises `ImageMissing`."""

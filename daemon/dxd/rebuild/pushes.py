@@ -1,4 +1,4 @@
-"""Publishing a tool: an image on top of its own that says in its labels how it is run, sent to a registry.
+"""Publishing a tool: an image of its own one's layers that says in its labels how it is run, sent to a registry.
 
 The image is there only for the push, under the name that it has at the registry, because the engine pushes nothing
 that has no name. What that name meant before it means again afterwards. A note in `directory` says what is under way,
@@ -7,10 +7,8 @@ so that what a killed daemon has left is put in order by the next push or `dx pr
 
 import asyncio
 import hashlib
-import io
 import json
-import tarfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +18,7 @@ from dxd.engine.docker import Engine
 from dxd.engine.model import Image, ImageId
 from dxd.errors import DxError, Refused
 from dxd.kit import atomic
-from dxd.kit.progress import Progress, Silent
+from dxd.kit.progress import Progress
 from dxd.tools import labels as words
 from dxd.tools import whalebrew
 from dxd.tools.model import Tool
@@ -99,27 +97,32 @@ class Pushes:
         return removed
 
     async def _pushed(self, ref: str, image: Image, every: Mapping[str, str], progress: Progress) -> Pushed:
-        before = await self._engine.image(ref)
-        note = Note(ref, before.id if before else None)
-        await asyncio.to_thread(self._write, note)
+        made_here = {PUSH_LABEL: self._instance}
+        note = Note(ref, None)
         try:
-            progress.progress(f"labelling {ref}")
-            made = await self._engine.build(
-                _context(image.id),
-                dockerfile="Dockerfile",
-                tag=None,
-                labels={**every, PUSH_LABEL: self._instance},
-                progress=Silent(),
-                classic=True,
-            )
-            note = replace(note, made=made)
-            await asyncio.to_thread(self._write, note)
-            await self._engine.tag(made, ref)
+            # Two pushes of one tool share the image: it has a name before another's end could take it away.
+            async with self._turn:
+                before = await self._engine.image(ref)
+                ours = await self._engine.images(made_here)
+                held = {each.id for each in ours if (set(each.tags) - self._running if each.tags else each.digests)}
+                note = Note(ref, before.id if before else None)
+                await asyncio.to_thread(self._write, note)
+                progress.progress(f"labelling {ref}")
+                made = await self._engine.relabel(image.id, {**every, **made_here})
+                # With an image's last tag the engine drops its digests of that repository: what somebody pulled by its
+                # digest would be gone. Then the name stays.
+                note = replace(note, made=made, before=made if before is None and made in held else note.before)
+                await asyncio.to_thread(self._write, note)
+                await self._engine.tag(made, ref)
             return Pushed(ref, await self._engine.push(ref, progress))
         finally:
             # Also where Ctrl-C has ended it; what the engine does not do now, the next sweep has it do.
             with suppress(DxError):
-                await asyncio.shield(self._clear(note))
+                await asyncio.shield(self._ended(note))
+
+    async def _ended(self, note: Note) -> None:
+        async with self._turn:
+            await self._clear(note)
 
     async def _clear(self, note: Note) -> int:
         """Have the name mean what it did, and the image gone; how many that removed."""
@@ -159,14 +162,3 @@ class Pushes:
             except (OSError, ValueError, TypeError):
                 file.unlink(missing_ok=True)
         return found
-
-
-async def _context(image: ImageId) -> AsyncIterator[bytes]:
-    """A build context that has a Dockerfile of one line."""
-    archive = io.BytesIO()
-    line = f"FROM {image}\n".encode()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        info = tarfile.TarInfo("Dockerfile")
-        info.size = len(line)
-        tar.addfile(info, io.BytesIO(line))
-    yield archive.getvalue()
