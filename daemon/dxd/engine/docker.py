@@ -12,13 +12,10 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dxd.engine import pull, push, raw, reference
-from dxd.engine.address import config_dir
-from dxd.engine.answer import Answer, Records
-from dxd.engine.logins import registry_auth
+from dxd.engine import raw, reference
+from dxd.engine.answer import Answer
 from dxd.engine.model import (
     Container,
     ContainerId,
@@ -34,7 +31,8 @@ from dxd.engine.model import (
 )
 from dxd.engine.reach import Reach
 from dxd.engine.refusal import explained
-from dxd.errors import Conflict, EngineDown, ImageMissing, NotFound, PushFailed
+from dxd.engine.registries import Registries
+from dxd.errors import Conflict, EngineDown, ImageMissing, NotFound
 from dxd.kit.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -45,11 +43,7 @@ if TYPE_CHECKING:
 DEADLINE_S = 10.0
 DF_DEADLINE_S = 120.0
 """Counting what layers take goes through all of them."""
-PULL_SILENCE_S = 120.0
-"""A download that stands still for longer does not come back; neither does an upload."""
 MAX_LOG_LINES = 1000
-REGISTRY_DEADLINE_S = 15.0
-"""For the one question to a registry: less than clients wait for an answer."""
 
 
 class Engine:
@@ -64,8 +58,8 @@ class Engine:
     ) -> None:
         """`address` is fixed, or gives the candidates each time that the engine is looked for."""
         find = (lambda: [address]) if isinstance(address, str) else address
-        self._environ = environ
         self._reach = Reach(find, environ=environ, deadline_s=deadline_s)
+        self._registries = Registries(self._reach, environ)
 
     def status(self) -> EngineStatus:
         """What the last call found; asks nobody."""
@@ -120,23 +114,8 @@ class Engine:
 
         Raises `ImageMissing` or `WrongArchitecture` where it cannot be had. Cancelling it ends the pull.
         """
-        name = reference.parse(ref)
-        if name is None:
-            raise ImageMissing(
-                f"there is no image {ref!r} on this machine, and no registry can have one of that name",
-                "check the name",
-            )
-        headers = await self._login(name)
-        params = {"fromImage": name.repository, "tag": name.tag}
-        try:
-            async with self.stream(
-                "POST", "images/create", params, headers=headers, silence_s=PULL_SILENCE_S
-            ) as records:
-                finished = await pull.follow(records, ref, progress)
-        except Answer as answer:
-            raise pull.failure(ref, answer.reason) from None
         # Podman does not say the words, and a stream that was cut looks like one that ended.
-        if not finished and await self.image(ref) is None:
+        if not await self._registries.pull(ref, progress) and await self.image(ref) is None:
             raise EngineDown(f"the engine broke off pulling {ref}", "try again")
 
     async def push(self, ref: str, progress: Progress) -> str:
@@ -144,52 +123,14 @@ class Engine:
 
         Raises `PushFailed`. Cancelling it ends the push.
         """
-        name = reference.parse(ref)
-        if name is None or name.is_digest:
-            raise PushFailed(f"no registry can take an image called {ref!r}", "write it like ghcr.io/team/tool:1")
-        headers = {"X-Registry-Auth": push.NO_LOGIN, **await self._login(name)}
-        try:
-            async with self.stream(
-                "POST", f"images/{name.repository}/push", {"tag": name.tag}, headers=headers, silence_s=PULL_SILENCE_S
-            ) as records:
-                digest = await push.follow(records, ref, progress)
-        except Answer as answer:
-            raise push.failure(ref, answer.reason) from None
-        if not digest:
-            raise EngineDown(f"the engine broke off pushing {ref}", "try again")
-        return digest
+        return await self._registries.push(ref, progress)
 
     async def digest(self, ref: str) -> str:
         """The digest that a registry has for a name now, with the user's login; nothing is pulled.
 
         Raises `ImageMissing` where that cannot be had.
         """
-        name = reference.parse(ref)
-        if name is None:
-            raise ImageMissing(f"no registry can have an image called {ref!r}", "check the name")
-        headers = await self._login(name)
-        separator = "@" if name.is_digest else ":"
-        connection = await self._reach.found()
-        try:
-            async with asyncio.timeout(REGISTRY_DEADLINE_S):
-                with self._reach.noting():
-                    told = await connection.get(
-                        f"distribution/{name.repository}{separator}{name.tag}/json", {}, headers
-                    )
-        except Answer as answer:
-            raise pull.unknown(ref, answer.reason) from None
-        except TimeoutError:
-            raise pull.unknown(ref, f"timeout after {REGISTRY_DEADLINE_S:g} s") from None
-        try:
-            return str(told["Descriptor"]["digest"])
-        except (LookupError, TypeError):
-            raise pull.unknown(ref, "the engine's answer makes no sense") from None
-
-    async def _login(self, name: reference.Reference) -> dict[str, str]:
-        """The header with the user's login for a name's registry."""
-        server = name.host or (await self._reach.facts()).index_server
-        auth = await registry_auth(server, config_dir(self._environ, Path.home()), self._environ)
-        return {"X-Registry-Auth": auth} if auth else {}
+        return await self._registries.digest(ref)
 
     async def build(
         self,
@@ -441,24 +382,6 @@ class Engine:
             if answer.status in (404, 409):
                 return ""
             raise
-
-    @asynccontextmanager
-    async def stream(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str],
-        *,
-        silence_s: float,
-        headers: Mapping[str, str] | None = None,
-    ) -> AsyncIterator[Records]:
-        """For this room only: raw records of the engine, as `Connection.stream` gives them."""
-        async with self._reach.deadline():
-            connection = await self._reach.found()
-        with self._reach.noting():
-            async with connection.stream(method, path, params=params, headers=headers, silence_s=silence_s) as records:
-                self._reach.answered()
-                yield records
 
 
 async def _remove_volume(docker: "Docker", name: str) -> None:

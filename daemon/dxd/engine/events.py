@@ -42,7 +42,7 @@ async def follow(
     pause_s, lost = FIRST_PAUSE_S, False
     while True:
         try:
-            async with engine.stream("GET", "events", replay.params(), silence_s=2 * life_s) as records:
+            async with engine.reach.stream("GET", "events", replay.params(), silence_s=2 * life_s) as records:
                 await on_gap()
                 pause_s, lost = FIRST_PAUSE_S, False
                 with suppress(TimeoutError):

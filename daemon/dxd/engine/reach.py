@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from dxd.engine.address import explain
-from dxd.engine.answer import Answer
+from dxd.engine.answer import Answer, Records
 from dxd.engine.model import EngineState, EngineStatus
 from dxd.errors import EngineDown, EngineTimeout, EngineTrouble
 
@@ -123,6 +123,24 @@ class Reach:
                 "see whether it is overloaded, or restart it (`sudo systemctl restart docker`)",
             )
             raise self._trouble from None
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        *,
+        silence_s: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Records]:
+        """Raw records of the engine, as `Connection.stream` gives them."""
+        async with self.deadline():
+            connection = await self.found()
+        with self.noting():
+            async with connection.stream(method, path, params=params, headers=headers, silence_s=silence_s) as records:
+                self.answered()
+                yield records
 
     @contextmanager
     def noting(self) -> Iterator[None]:

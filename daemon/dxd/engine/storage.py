@@ -58,7 +58,7 @@ class Storage:
 
     async def ended(self, container: ContainerId) -> int:
         """Wait for a container that was started to end: its status. Cancelling it leaves the container alone."""
-        async with self._engine.stream("POST", f"containers/{container}/wait", {}, silence_s=LONG_S) as records:
+        async with self._reach.stream("POST", f"containers/{container}/wait", {}, silence_s=LONG_S) as records:
             async for record in records:
                 return int(record["StatusCode"])
         raise EngineDown("the engine broke off waiting for a container", "try again")
