@@ -13,9 +13,10 @@ from dxd.engine.model import ContainerId, EngineStatus, Image
 from dxd.kit.progress import Progress
 from dxd.logs.model import Query, ServiceId
 from dxd.logs.weave import Entry
+from dxd.rebuild.comparison import Compared
 from dxd.rebuild.locking import Complaint
 from dxd.rebuild.pushes import Pushed
-from dxd.rebuild.upgrades import Compared, Consent, Upgraded
+from dxd.rebuild.upgrades import Consent, Upgraded
 from dxd.runs.model import Elsewhere, Lease, LeaseRequest, Run, RunId, StillAlive
 from dxd.services.model import ProjectView
 from dxd.store.model import BuildId, BuildView, Freed

@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from dxd.api.types import AbsolutePath, Ask
-from dxd.rebuild.upgrades import Standing
+from dxd.rebuild.comparison import Standing
 
 
 class ComparedImage(Struct, frozen=True):

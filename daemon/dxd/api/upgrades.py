@@ -8,7 +8,8 @@ from dxd.api.ports import Locking, Upgrades
 from dxd.api.route import NDJSON, Answer, Parameter, Route
 from dxd.api.stream import Lines, told
 from dxd.errors import BadDefinition, BadName, EngineTrouble, NotTrusted, Refused, UnknownTool
-from dxd.rebuild.upgrades import Compared, Consent, Upgraded
+from dxd.rebuild.comparison import Compared
+from dxd.rebuild.upgrades import Consent, Upgraded
 from dxd.tools.names import TOOL_PATTERN, check_name, check_tool
 
 _NAME: dict[str, object] = {"type": "string", "pattern": TOOL_PATTERN}

@@ -1,6 +1,6 @@
-"""Which images of tools their registries have anew, and taking those.
+"""Taking images of tools that their registries have anew.
 
-A registry is asked each time that somebody wants to know. An image is pulled by its digest, and its tag moves when all
+An image is pulled by its digest, and its tag moves when all
 is well: what was there serves until then, and goes on where the new one's labels ask for more than was allowed. Tools
 that are built on it follow by way of `Rebuilds`.
 """
@@ -8,7 +8,6 @@ that are built on it follow by way of `Rebuilds`.
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from dxd.engine import reference
 from dxd.engine.docker import Engine
@@ -17,44 +16,13 @@ from dxd.errors import DxError
 from dxd.images.images import Images
 from dxd.kit.progress import Progress
 from dxd.rebuild.bases import Bases
+from dxd.rebuild.comparison import Compared, Comparison, Standing
 from dxd.rebuild.names import word
 from dxd.tools.labels import Ask
 from dxd.tools.lock import Locks
 from dxd.tools.model import Tool
 from dxd.tools.takeover import Takeover, takeover
 from dxd.trust.tools import Tools
-
-MAX_QUESTIONS = 32
-"""At the same time, to all registries together."""
-
-
-class Standing(StrEnum):
-    """How an image here compares to that of its registry."""
-
-    CURRENT = "current"
-    OUTDATED = "outdated"
-    MISSING = "missing"
-    """It is not here; the next run or build pulls it."""
-    LOCAL = "local"
-    """It was made here, or is named by its digest or id: there is nothing to compare with."""
-    UNKNOWN = "unknown"
-    """The registry does not say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """An image of a tool, or one that a tool is built on."""
-
-    tool: str
-    image: str
-    is_base: bool
-    standing: Standing
-    held: str | None = None
-    """The digest here."""
-    offered: str | None = None
-    """The registry's."""
-    reason: str = ""
-    """Why it is unknown, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +71,7 @@ Follow = Callable[[Tool, Progress], Awaitable[Image]]
 
 
 class Upgrades:
-    """Compares with registries, and pulls."""
+    """Pulls what is another image at its registry."""
 
     def __init__(
         self, *, engine: Engine, images: Images, tools: Tools, bases: Bases, follow: Follow,
@@ -118,29 +86,13 @@ class Upgrades:
         self._retire = retire
         self._locks = locks
         self._redefined = redefined
+        self._comparison = Comparison(engine=engine, images=images, tools=tools, bases=bases)
         self._waiting: set[str] = set()
         """Images that were kept so that they can be allowed."""
-        self._questions = asyncio.Semaphore(MAX_QUESTIONS)
 
     async def outdated(self, names: Sequence[str] = ()) -> list[Compared]:
-        """Every image of these tools, or of all, with what its registry has now; raises `UnknownTool`.
-
-        What a registry does not answer is told of the image; the others go on.
-        """
-        wanted: dict[tuple[str, str, bool], str] = {}
-        broken = []
-        for tool in self._wanted(names):
-            try:
-                for ref in await self._images_of(tool):
-                    wanted[tool.name, ref, tool.build is not None] = ref
-            except DxError as error:
-                broken.append(Compared(tool.name, "", is_base=True, standing=Standing.UNKNOWN, reason=error.line()))
-        refs = sorted(set(wanted.values()))
-        found = dict(zip(refs, await asyncio.gather(*map(self._compare, refs)), strict=True))
-        compared = [
-            Compared(tool, ref, is_base, *found[ref]) for (tool, ref, is_base) in wanted
-        ]  # fmt: skip
-        return [*compared, *broken]
+        """As `Comparison.compare`."""
+        return await self._comparison.compare(names)
 
     async def upgrade(
         self, names: Sequence[str], progress: Progress, consent: Consent = NO_CONSENT
@@ -248,33 +200,6 @@ class Upgrades:
         while more := [name for name, below in needs.items() if name not in affected and below & set(affected)]:
             affected += more
         return [each for name in affected for each in self._tools.all() if each.name == name]
-
-    async def _compare(self, ref: str) -> tuple[Standing, str | None, str | None, str]:
-        """How the image stands, its digest here, the registry's, and why that is not known."""
-        name = reference.parse(ref)
-        if name is None or name.is_digest:
-            return Standing.LOCAL, None, None, ""
-        held = None
-        try:
-            async with self._questions:
-                image = await self._images.find(ref)
-                if image is None:
-                    return Standing.MISSING, None, None, ""
-                held = reference.digest_in(image.digests, name)
-                if held is None:
-                    return Standing.LOCAL, None, None, ""
-                offered = await self._engine.digest(ref)
-        except DxError as error:
-            return Standing.UNKNOWN, held, None, error.line()
-        return Standing.CURRENT if offered == held else Standing.OUTDATED, held, offered, ""
-
-    def _wanted(self, names: Sequence[str]) -> Sequence[Tool]:
-        return [self._tools.get(name) for name in dict.fromkeys(names)] if names else self._tools.all()
-
-    async def _images_of(self, tool: Tool) -> Sequence[str]:
-        if tool.image is not None:
-            return (tool.image,)
-        return [each for each in await self._bases.named(tool) if self._bases.tool_of(each, tool) is None]
 
 
 def _is_of(tool: Tool, compared: Iterable[Compared], moved: Collection[str]) -> bool:

@@ -18,9 +18,10 @@ from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress
 from dxd.logs.logs import Logs
 from dxd.logs.model import ServiceId
+from dxd.rebuild.comparison import Compared, Standing
 from dxd.rebuild.locking import Complaint
 from dxd.rebuild.pushes import Pushed
-from dxd.rebuild.upgrades import Compared, Consent, Standing, Upgraded
+from dxd.rebuild.upgrades import Consent, Upgraded
 from dxd.runs.model import Grant, Lease, LeaseRequest, Run, RunId, RunState, StillAlive
 from dxd.services.model import Phase, ProjectView, ServiceView, Will
 from dxd.store.consents import Consents
