@@ -2,8 +2,8 @@
 
 What an image is called is the digest of its configuration, in which stands when it was made. A build makes it now, so
 each has another digest; here that moment and the history stay those of the image below, and the same labels on the same
-image are the same image, on every machine. `Engine.relabel` loads it as `docker load` would, with no layer in the
-archive: an engine looks for those that it has first. One that does not says so, and builds. Pure but for `load`.
+image are the same image. `Engine.relabel` loads it as `docker load` would, with no layer in the archive: an engine
+looks for those that it has first. One that does not says so, and builds. Pure but for `load`.
 """
 
 import hashlib
