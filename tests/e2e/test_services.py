@@ -47,6 +47,20 @@ def test_up_starts_in_order_and_waits_until_all_are_ready(house: House) -> None:
         assert set(shop.states().values()) == {"absent"}
 
 
+def test_a_volume_that_is_defined_otherwise_by_now_keeps_its_data(house: House) -> None:
+    """Compose asks whether it may make it anew, and is never told yes."""
+    shop = Shop(house)
+    db = {"volumes": ["data:/data"]}
+    shop.write({"volumes": {"data": {}}}, db=db)
+    with shop:
+        shop.dx("up", "--wait")
+        shop.docker("exec", shop.container("db"), "sh", "-c", "echo precious > /data/kept")
+        shop.write({"volumes": {"data": {"labels": {"a": "b"}}}}, db=db)
+        for options in ((), ("--recreate",)):
+            shop.dx("up", "--wait", *options)
+            assert shop.docker("exec", shop.container("db"), "cat", "/data/kept") == "precious"
+
+
 def test_wait_returns_soon_after_the_service_is_ready(house: House) -> None:
     """0.3 s is what it is to be; a machine that others use too is given a second. The engine takes half a minute."""
     shared = house.root / "shared"

@@ -90,7 +90,8 @@ class Compose:
         build: bool = False,
     ) -> None:
         """Make networks, volumes and containers, started none; those that are as the files say stay as they are."""
-        options = [*["--force-recreate"] * recreate, *["--build"] * build, "--yes"]
+        # Never `--yes`: where the file says something else of a volume, Compose asks whether it may empty it.
+        options = [*["--force-recreate"] * recreate, *["--build"] * build]
         await self._act(source, name, "create", *options, *sorted(services), deadline_s=MAKE_S, progress=progress)
 
     async def start(self, source: Source, name: ProjectName, service: ServiceName) -> None:
