@@ -71,7 +71,7 @@ class Snapshots:
                 progress.progress(f"copying {', '.join(volumes)}")
                 files, size = await self._helper.run("copy", [(each.of, each.volume) for each in copies])
                 made = Snapshot(project, name, snapshot, datetime.now(UTC), files, size, tuple(copies))
-                await self._storage.make_volume(f"dx-snapshot-{snapshot}", labels.of_record(self._owner, made))
+                await self._record(made)
             finally:
                 self._saving.discard(snapshot)
                 await asyncio.shield(self._remove_left())
@@ -159,6 +159,16 @@ class Snapshots:
             await self._engine.remove_volume(mark)
         except DxError as error:  # the mark stays, for the next sweep
             log.warning("volumes may be half restored until the next start", volumes=targets, reason=error.line())
+
+    async def _record(self, made: Snapshot) -> None:
+        """From here on it is a snapshot. Cancelled or not, it is waited for: none is without copies."""
+        name = f"dx-snapshot-{made.id}"
+        asked = asyncio.create_task(self._storage.make_volume(name, labels.of_record(self._owner, made)))
+        try:
+            await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            await asked
+            raise
 
     async def _found(self) -> policy.Found:
         volumes = await self._engine.volumes({labels.OWNER_LABEL: self._owner, labels.PART_LABEL: ""})

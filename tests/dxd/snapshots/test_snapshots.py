@@ -168,8 +168,8 @@ async def test_what_is_not_there_is_said(bench: Bench) -> None:
     assert await bench.ours() == []
 
 
-async def test_a_save_that_is_cancelled_leaves_nothing(bench: Bench) -> None:
-    """At whatever moment."""
+async def test_a_save_that_is_cancelled_leaves_nothing_or_all_of_it(bench: Bench) -> None:
+    """At whatever moment; all of it where only telling was left."""
     db = await bench.volume("db")
     place = bench.place(db)
     for number in range(2000):
@@ -183,7 +183,13 @@ async def test_a_save_that_is_cancelled_leaves_nothing(bench: Bench) -> None:
         if not saving.cancelled():
             continue
         await until_turned(bench.helpers_are_gone)
-        assert await bench.ours() == []
+        whole = await bench.snapshots.all()
+        assert await bench.ours() == ["copy", "record"] * len(whole)
+        assert wait_s or not whole
+        for each in whole:
+            assert each.files == 2000
+            await bench.snapshots.restore("shop", "a", Silent())
+            await bench.snapshots.remove("shop", "a")
 
 
 async def test_a_restore_whose_daemon_dies_is_brought_to_an_end_by_the_next(bench: Bench) -> None:
