@@ -47,6 +47,7 @@ class Definition(TypedDict):
     devices: NotRequired[list[str]]
     gpus: NotRequired[Literal["all"] | list[str] | None]
     share: NotRequired[list[str]]
+    needs: NotRequired[list[str]]
 
 
 class Tool(TypedDict):
@@ -77,6 +78,7 @@ class Tool(TypedDict):
     devices: list[str]
     gpus: Literal["all"] | list[str] | None
     share: list[str]
+    needs: list[str]
     project: str | None
     """Directory of the project that has it."""
 

@@ -29,7 +29,8 @@ static const char usage[] =
     "Options:\n"
     "  --env K=V | --env PATTERN    set a variable, or pass the caller's own that match\n"
     "  --mount SRC[:DST][:ro]       show a path of the host to this run\n"
-    "  --network none|bridge|host   another network than the tool's\n"
+    "  --network none|bridge|host|project[:NAME]  another network than the tool's\n"
+    "  --up SERVICE[,SERVICE]       have these of the project ready first, and be on their network\n"
     "  --port [ADDR:]PORT[:PORT]    a port of this machine that leads to the run\n"
     "  --device /dev/NAME[:MODE]    a device that it may open\n"
     "  --share ssh-agent|x11|wayland  use that of your session\n"
@@ -177,7 +178,7 @@ static void run(struct request *request) {
 
 /* The option at argv[0] as "key=value"; how many arguments it took. */
 static int take_option(char **argv, char **option) {
-    static const char *const names[] = {"env", "mount", "network", "port", "device", "share", "user", "paths", "git", "image"};
+    static const char *const names[] = {"env", "mount", "network", "port", "device", "share", "user", "paths", "git", "image", "up"};
     if (strcmp(argv[0], "--explain") == 0) {
         *option = "explain=";
         return 1;

@@ -54,7 +54,8 @@ What can stand in dx.toml; `dx edit` opens it, `dx edit --path` says where it is
   smoke = ["--version"]               arguments with which a new build has to end well before it serves
   entrypoint = ["WORD", "WORD"]       in place of the image's; [] for none at all
   commands = ["cc", "c++"]            commands of the image to offer; without it one: NAME, the entrypoint
-  network = "bridge"                  none, bridge or host
+  network = "bridge"                  none, bridge, host, or project: that of the compose file around it
+  needs = ["db"]                      services of that project that are started, and ready, first
   user = "me"                         me, root or image: who it is inside; your files stay yours
   env = ["K=V", "AWS_*"]              K=V sets; a pattern passes your own variables
   mounts = ["~/data:/data:ro"]        SRC[:DST][:ro], or { source = "...", target = "...", readonly = true }

@@ -37,7 +37,8 @@ def _arguments(parser: Parser) -> None:
         default=[],
         help="a command of the image to offer; repeatable (default: one, called NAME, which is the entrypoint)",
     )
-    run.add_argument("--network", choices=("none", "bridge", "host"), help="what it can reach (default: bridge)")
+    run.add_argument("--network", metavar="none|bridge|host|project[:NAME]", help="what it can reach (default: bridge)")
+    run.add_argument("--need", metavar="SERVICE", action="append", default=[], help="a service that is ready first")
     run.add_argument(
         "--user",
         choices=("me", "root", "image"),

@@ -42,7 +42,8 @@ def all_words() -> list[Words]:
 
     env = Option(("--env",), "set or pass a variable", "text")
     mount = Option(("--mount",), "show a path of the host", "file")
-    network = Option(("--network",), "another network than the tool's", "none bridge host")
+    network = Option(("--network",), "another network than the tool's", "none bridge host project")
+    up = Option(("--up",), "services to have ready first", "text")
     user = Option(("--user",), "another user than the tool's", "me root image")
     port = Option(("--port",), "a port of this machine that leads to the run", "text")
     device = Option(("--device",), "a device that it may open", "file")
@@ -51,7 +52,7 @@ def all_words() -> list[Words]:
     git = Option(("--git",), "what it may do to hooks and config", "read write")
     image = Option(("--image",), "another image than the tool's", "text")
     explain = Option(("--explain",), "say what it sees of your files, and why", None)
-    of_run = (env, mount, network, user, port, device, share, paths, git, image, explain)
+    of_run = (env, mount, network, user, port, device, share, paths, git, image, up, explain)
     words = [Words("run", find("run").summary, of_run, tools=True, choices=())]
     for name in MODULES:
         verb = find(name)

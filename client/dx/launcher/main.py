@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXIT_DX = 125
 _INT = 2
-OPTIONS = (b"env", b"mount", b"network", b"port", b"device", b"share", b"user", b"paths", b"git", b"image")
+OPTIONS = (b"env", b"mount", b"network", b"port", b"device", b"share", b"user", b"paths", b"git", b"image", b"up")
 """Those that take a value."""
 IGNORED = b"--ignored="
 """Before anything else, from the launcher that this takes the place of: a signal that its caller ignores."""
@@ -33,7 +33,8 @@ Everything after its name belongs to it.
 Options:
   --env K=V | --env PATTERN    set a variable, or pass the caller's own that match
   --mount SRC[:DST][:ro]       show a path of the host to this run
-  --network none|bridge|host   another network than the tool's
+  --network none|bridge|host|project[:NAME]  another network than the tool's
+  --up SERVICE[,SERVICE]       have these of the project ready first, and be on their network
   --port [ADDR:]PORT[:PORT]    a port of this machine that leads to the run
   --device /dev/NAME[:MODE]    a device that it may open
   --share ssh-agent|x11|wayland  use that of your session

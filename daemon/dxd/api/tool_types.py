@@ -6,6 +6,7 @@ from msgspec import Meta, Struct
 
 from dxd.api.types import VARIABLE, AbsolutePath, Name, Size, Text, Word, schema
 from dxd.tools.model import GitAccess, Network, OnChange, Paths, Root, Scratch, Share, User
+from dxd.tools.neighbours import NETWORK
 from dxd.tools.ulimits import NUMBERS
 
 
@@ -37,6 +38,11 @@ DeviceText = Annotated[
     schema(pattern=r"^/dev/[^:\u0000]+(:/dev/[^:\u0000]+)?(:(r|w|rw))?$"),
     Meta(description="/dev/X[:/dev/Y][:MODE]"),
 ]
+NetworkText = Annotated[
+    str,
+    schema(pattern=rf"^(none|bridge|host|project(:{NETWORK})?)$"),
+    Meta(description="Which network a run sees; `project` is that of the compose project around it"),
+]
 EnvEntry = Annotated[
     str,
     schema(pattern=rf"^({VARIABLE[1:-1]}=[^\u0000]*|[^\s=\u0000]+)$"),
@@ -60,7 +66,7 @@ class ToolBody(Struct, frozen=True, forbid_unknown_fields=True):
         schema(uniqueItems=True),
         Meta(description="Commands of the image to offer; empty is one, the tool's name, which is the entrypoint"),
     ] = []
-    network: Network = Network.BRIDGE
+    network: NetworkText = Network.BRIDGE.value
     user: Annotated[User, Meta(description="Who a run is: the caller, root, or the image's USER")] = User.ME
     env: list[EnvEntry] = []
     mounts: list[MountText | MountPaths] = []
@@ -89,6 +95,11 @@ class ToolBody(Struct, frozen=True, forbid_unknown_fields=True):
     devices: list[DeviceText] = []
     gpus: Annotated[Literal["all"] | list[Word] | None, Meta(description="Numbers or ids; null is none")] = None
     share: list[Share] = []
+    needs: Annotated[
+        list[Annotated[str, schema(pattern=rf"^{NETWORK}$")]],
+        schema(uniqueItems=True),
+        Meta(description="Services of the project around it that are ready before a run begins"),
+    ] = []
     project: Annotated[None, Meta(description="As a tool that was read has it; those of projects are not written")] = (
         None
     )
@@ -104,7 +115,7 @@ class Tool(Struct, frozen=True):
     smoke: list[str]
     entrypoint: list[str] | None
     commands: list[str]
-    network: Network
+    network: NetworkText
     user: User
     env: list[str]
     mounts: list[str | MountPaths]
@@ -122,6 +133,7 @@ class Tool(Struct, frozen=True):
     devices: list[str]
     gpus: Literal["all"] | list[str] | None
     share: list[Share]
+    needs: list[str]
     project: Annotated[str | None, Meta(description="Directory of the project that has it; null for the user's own")]
 
 

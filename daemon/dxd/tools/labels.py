@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dxd.errors import BadDefinition, BadName
 from dxd.kit.toml import quote
-from dxd.tools.model import GitAccess, Network, Port, Root, Tool, User
+from dxd.tools.model import DEFAULT_NETWORK, GitAccess, Network, Port, Root, Tool, User
 from dxd.tools.names import did_you_mean
 from dxd.tools.parse import parse_tool
 from dxd.tools.reach import device_text, port_text
@@ -19,12 +19,13 @@ PREFIX = "dev.dx."
 KEYS = (
     "entrypoint", "commands", "network", "user", "env", "mounts", "paths", "git", "caches", "root", "scratch",
     "scratch_size", "memory", "cpus", "pids", "ulimits", "ports", "devices", "gpus", "share",
+    "needs",
 )  # fmt: skip
 """Keys of a tool that an image can set. The rest says which image it is, or how to build it."""
 OWN = frozenset("instance id key agent image for volume tool path base build builder push".split())
 """What dx itself labels containers, volumes and builds with: no word of the image's author."""
 
-_LISTS = frozenset("commands env mounts caches ports devices share".split())
+_LISTS = frozenset("commands env mounts caches ports devices share needs".split())
 _JSON = frozenset({"cpus", "pids", "ulimits"})
 _PATHS = frozenset({"mounts", "caches"})
 _SOME_TOOL, _SOME_IMAGE = "tool", "image"
@@ -94,6 +95,9 @@ def asks(tool: Tool) -> tuple[Ask, ...]:
     found: list[Ask] = []
     if tool.network is Network.HOST:
         found.append(Ask("network", "use the host's network"))
+    if tool.network is Network.PROJECT:
+        which = "" if tool.network_name == DEFAULT_NETWORK else f" {tool.network_name}"
+        found.append(Ask("network", f"be on the network{which} of the compose project around it"))
     if tool.user is not User.ME:
         found.append(Ask("user", "run as root inside" if tool.user is User.ROOT else "run as the image's user"))
     for entry in tool.env:
@@ -110,6 +114,7 @@ def asks(tool: Tool) -> tuple[Ask, ...]:
     if tool.gpus:
         found.append(Ask("gpus", "use all GPUs" if tool.gpus == ("all",) else f"use the GPUs {' '.join(tool.gpus)}"))
     found += [Ask("share", f"use your {each.value}") for each in tool.share]
+    found += [Ask("needs", f"start the service {each}") for each in tool.needs]
     return tuple(found)
 
 

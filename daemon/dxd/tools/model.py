@@ -7,6 +7,9 @@ from typing import NewType
 
 ToolName = NewType("ToolName", str)
 
+DEFAULT_NETWORK = "default"
+"""What Compose calls a project's network where its file names none."""
+
 MARK = "@"
 """Between the name of a project's tool and which project it is."""
 
@@ -17,6 +20,8 @@ class Network(StrEnum):
     NONE = "none"
     BRIDGE = "bridge"
     HOST = "host"
+    PROJECT = "project"
+    """That of the compose project around the current directory."""
 
 
 class User(StrEnum):
@@ -178,6 +183,10 @@ class Tool:
     commands: tuple[str, ...] = ()
     """Commands of the image that the tool offers by name; empty is one, the tool's name, which is the entrypoint."""
     network: Network = Network.BRIDGE
+    network_name: str = DEFAULT_NETWORK
+    """With the network `project`: which of the project's, as its compose file calls it."""
+    needs: tuple[str, ...] = ()
+    """Services of the project around the current directory that are ready before a run begins."""
     user: User = User.ME
     env: tuple[str, ...] = ()
     """`K=V` sets, anything else is a shell pattern over names of the caller's variables to pass."""
@@ -194,7 +203,7 @@ class Tool:
     ulimits: tuple[Ulimit, ...] = ()
     """In place of the caller's, by name."""
     ports: tuple[Port, ...] = ()
-    """Published while one of the tool's runs lives; only with the bridge network."""
+    """Published while one of the tool's runs lives; with the bridge or a project's network."""
     devices: tuple[Device, ...] = ()
     gpus: tuple[str, ...] = ()
     """Numbers or ids as the engine's driver knows them, or `all` alone."""

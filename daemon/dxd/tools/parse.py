@@ -16,6 +16,7 @@ from dxd.kit.sizes import format_size, parse_size
 from dxd.kit.toml import BadToml, Spot, quote, table
 from dxd.tools import reach, ulimits
 from dxd.tools.model import (
+    DEFAULT_NETWORK,
     Build,
     GitAccess,
     Limits,
@@ -30,11 +31,12 @@ from dxd.tools.model import (
     User,
 )
 from dxd.tools.names import check_name, did_you_mean, is_image
+from dxd.tools.neighbours import network_text, read_needs, read_network
 
 KEYS = (
     "image", "build", "on_change", "smoke", "entrypoint", "commands", "network", "user", "env", "mounts", "paths",
     "git", "caches", "root", "scratch", "scratch_size",
-    "memory", "cpus", "pids", "ulimits", "ports", "devices", "gpus", "share",
+    "memory", "cpus", "pids", "ulimits", "ports", "devices", "gpus", "share", "needs",
 )  # fmt: skip
 _BUILD_KEYS = ("context", "file", "target", "args")
 _MOUNT_KEYS = ("source", "target", "readonly")
@@ -84,7 +86,7 @@ def to_table(tool: Tool) -> dict[str, object]:
         "smoke": list(tool.smoke) or None,
         "entrypoint": None if tool.entrypoint is None else list(tool.entrypoint),
         "commands": list(tool.commands) or None,
-        "network": None if tool.network is Network.BRIDGE else tool.network.value,
+        "network": None if tool.network is Network.BRIDGE else network_text(tool.network, tool.network_name),
         "user": None if tool.user is User.ME else tool.user.value,
         "env": list(tool.env) or None,
         "mounts": [mount_value(each) for each in tool.mounts] or None,
@@ -102,6 +104,7 @@ def to_table(tool: Tool) -> dict[str, object]:
         "devices": [reach.device_text(each) for each in tool.devices] or None,
         "gpus": reach.gpus_value(tool.gpus) or None,
         "share": [each.value for each in tool.share] or None,
+        "needs": list(tool.needs) or None,
     }
     return {key: value for key, value in every.items() if value is not None}
 
@@ -136,6 +139,9 @@ def _parse(name: ToolName, value: object, base: Path, spot: Spot) -> Tool:
         value, where = at(key)
         return _texts([value] if key == "gpus" and isinstance(value, str) else value, where), where
 
+    network, network_name = Network.BRIDGE, DEFAULT_NETWORK
+    if "network" in given:
+        network, network_name = read_network(_text(*at("network")), spot.at("network"))
     tool = Tool(
         name=name,
         image=_image(*at("image")) if "image" in given else None,
@@ -144,7 +150,8 @@ def _parse(name: ToolName, value: object, base: Path, spot: Spot) -> Tool:
         smoke=_texts(*at("smoke")) if "smoke" in given else (),
         entrypoint=_entrypoint(*at("entrypoint")) if "entrypoint" in given else None,
         commands=_commands(*at("commands")) if "commands" in given else (),
-        network=_choice(*at("network"), Network, "network") if "network" in given else Network.BRIDGE,
+        network=network,
+        network_name=network_name,
         user=_user(*at("user")) if "user" in given else User.ME,
         env=_env(*at("env")) if "env" in given else (),
         mounts=_mounts(*at("mounts"), base) if "mounts" in given else (),
@@ -164,6 +171,7 @@ def _parse(name: ToolName, value: object, base: Path, spot: Spot) -> Tool:
         devices=reach.read_devices(*texts("devices")) if "devices" in given else (),
         gpus=reach.read_gpus(*texts("gpus")) if "gpus" in given else (),
         share=reach.read_share(*texts("share")) if "share" in given else (),
+        needs=read_needs(*texts("needs")) if "needs" in given else (),
     )
     if tool.build is None and (tool.smoke or tool.on_change is not OnChange.SERVE):
         raise spot.at("smoke" if tool.smoke else "on_change").bad(
