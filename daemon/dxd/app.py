@@ -19,6 +19,7 @@ from dxd.engine.address import find_address
 from dxd.engine.docker import Engine
 from dxd.engine.events import follow
 from dxd.engine.model import EngineEvent, EngineStatus
+from dxd.engine.networks import Networks
 from dxd.engine.reach import preload
 from dxd.engine.supervised import Supervised
 from dxd.errors import AgentFailed, BadDefinition, EngineTrouble
@@ -39,6 +40,8 @@ from dxd.rebuild.serving import Serving
 from dxd.rebuild.trial import Trial
 from dxd.rebuild.upgrades import Upgrades
 from dxd.runs.runs import Runs
+from dxd.services.neighbours import Neighbours
+from dxd.services.networks import ProjectNetworks
 from dxd.services.services import Services
 from dxd.settings import Settings
 from dxd.store.builds import Builds
@@ -148,6 +151,23 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         redefined=lambda: shims.reconcile(places.shims_dir, tools.commands(), launcher()),
     )
     locking = Locking(locks=locks, images=images, tools=tools, bases=bases, builder=rebuilds, retire=pool.replace)
+    containers = Supervised(engine)
+    networks = ProjectNetworks(
+        networks=Networks(engine),
+        containers=containers,
+        occupied=pool.occupied,
+        leave=pool.vacate,
+        retire=pool.leave,
+    )
+    logs = Logs(engine=engine, directory=places.state_dir / "logs", max_bytes=settings.log_bytes)
+    services = Services(
+        compose=Compose(engine.address),
+        containers=containers,
+        store=KnownProjects(database),
+        hub=hub,
+        networks=networks,
+        logs=logs,
+    )
     runs = Runs(
         tools=tools,
         projects=projects,
@@ -159,17 +179,12 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         scratch_bytes=settings.scratch_bytes,
         volumes=volumes,
         private=private,
+        neighbours=Neighbours(services=services, networks=networks),
         force_bind=Rung.BIND in force,
     )
-    logs = Logs(engine=engine, directory=places.state_dir / "logs", max_bytes=settings.log_bytes)
-    services = Services(
-        compose=Compose(engine.address),
-        containers=Supervised(engine),
-        store=KnownProjects(database),
-        hub=hub,
-        logs=logs,
+    watch = EngineWatch(
+        engine=engine, images=images, pool=pool, rebuilds=rebuilds, services=services, networks=networks, force=force
     )
-    watch = EngineWatch(engine=engine, images=images, pool=pool, rebuilds=rebuilds, services=services, force=force)
     stop = Stop()
     app = create_app(
         version=__version__,
@@ -210,6 +225,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
     finally:
         await services.close()
         await logs.close()
+        await networks.close()
         await rebuilds.close()
         await pool.close()
         await images.close()
@@ -228,10 +244,12 @@ class EngineWatch:
         pool: Pool,
         rebuilds: Rebuilds,
         services: Services,
+        networks: ProjectNetworks,
         force: frozenset[Rung],
     ) -> None:
         self._engine = engine
         self._services = services
+        self._networks = networks
         self._rebuilds = rebuilds
         self._force = force
         self._images = images
@@ -268,10 +286,12 @@ class EngineWatch:
     def _event(self, event: EngineEvent) -> None:
         self._images.on_event(event)
         self._services.on_event(event)
+        self._networks.on_event(event)
 
     async def _gap(self) -> None:
         self._images.clear()
         self._services.gap()
+        self._networks.clear()
         await self._pool.adopt()
         self._is_adopted()
         self._rebuilds.engine_is_back()

@@ -42,6 +42,7 @@ DEFAULTS: Definition = {
     "devices": [],
     "gpus": None,
     "share": [],
+    "needs": [],
 }
 """What the daemon takes for what is left out."""
 
@@ -106,6 +107,7 @@ def _given(given: Namespace) -> Definition:
         "devices": [_device(each) for each in given.device],
         "gpus": _gpus(given.gpus),
         "share": [each for each in SHARE if each in given.share],
+        "needs": given.need,
     }
     said: Definition = {key: value for key, value in every.items() if value not in (None, [], {})}  # type: ignore[assignment]
     if given.entrypoint is not None:
@@ -145,6 +147,7 @@ def definition_of(tool: Tool) -> Definition:
         "devices": tool["devices"],
         "gpus": tool["gpus"],
         "share": tool["share"],
+        "needs": tool["needs"],
     }
 
 

@@ -12,6 +12,7 @@ PREFIX = "dev.dx."
 KEYS = (
     "entrypoint", "commands", "network", "user", "env", "mounts", "paths", "git", "caches", "root", "scratch",
     "scratch_size", "memory", "cpus", "pids", "ulimits", "ports", "devices", "gpus", "share",
+    "needs",
 )  # fmt: skip
 """As the daemon reads them."""
 

@@ -93,7 +93,8 @@ def show(given: Namespace) -> int:
         if value is not None:
             lines.append((key, f"{value:g}" if isinstance(value, float) else str(value)))
     lines += [("ulimit", f"{name}={value}") for name, value in tool["ulimits"].items()]
-    for key, each in (("port", tool["ports"]), ("device", tool["devices"]), ("share", tool["share"])):
+    listed = (tool["ports"], tool["devices"], tool["share"], tool["needs"])
+    for key, each in zip(("port", "device", "share", "needs"), listed, strict=True):
         lines += [(key, text) for text in each]
     if tool["gpus"]:
         lines.append(("gpus", tool["gpus"] if isinstance(tool["gpus"], str) else " ".join(tool["gpus"])))

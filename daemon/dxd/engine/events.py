@@ -22,6 +22,8 @@ LIFE_S = 45.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 REMEMBERED = 1024
 """Events that are known again when they are replayed; the engine itself keeps 256."""
+KINDS = ("image", "container", "network")
+"""Of what is told."""
 
 
 async def follow(
@@ -32,7 +34,7 @@ async def follow(
     *,
     life_s: float = LIFE_S,
 ) -> None:
-    """Tell what happens to images and containers; runs until it is cancelled.
+    """Tell what happens to images, containers and networks; runs until it is cancelled.
 
     `on_gap` is awaited each time that the stream has been opened, before the events that follow: drop caches, list,
     reconcile. Where it raises `EngineTrouble` that counts as a lost stream. `on_lost` is told once per loss. An event
@@ -60,7 +62,7 @@ async def follow(
 
 async def _tell(records: Records, replay: "_Replay", on_event: Callable[[EngineEvent], None]) -> None:
     async for record in records:
-        if record.get("Type") in ("image", "container"):
+        if record.get("Type") in KINDS:
             event = _event(record)
             if replay.is_news(event):
                 on_event(event)
@@ -77,7 +79,7 @@ class _Replay:
 
     def params(self) -> dict[str, str]:
         seconds, nanoseconds = divmod(self._since_ns, 10**9)
-        filters = json.dumps({"type": ["image", "container"]})
+        filters = json.dumps({"type": KINDS})
         return {"since": f"{seconds}.{nanoseconds:09}", "filters": filters}
 
     def is_news(self, event: EngineEvent) -> bool:

@@ -262,7 +262,7 @@ class Printing:
 class EngineEvent:
     """Something that happened in the engine."""
 
-    kind: Literal["image", "container"]
+    kind: Literal["image", "container", "network"]
     action: str
     """`tag`, `untag`, `delete`, `pull`, ... · `create`, `start`, `die`, `destroy`, ..."""
     id: str

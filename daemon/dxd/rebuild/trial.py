@@ -11,7 +11,7 @@ from dxd.engine.model import Image
 from dxd.errors import AgentFailed, BuildFailed
 from dxd.kit.progress import Progress
 from dxd.runs.sharing import key_of
-from dxd.tools.model import Tool
+from dxd.tools.model import Network, Tool
 from dxd.warm.model import Key
 from dxd.warm.pool import Pool
 
@@ -37,7 +37,7 @@ class Trial:
             raise
 
     async def _tried(self, tool: Tool, image: Image, progress: Progress) -> None:
-        key = key_of(image, tool)
+        key = key_of(image, tool, _network(tool))
         if key.ports or key.has_kept_root:  # which the build before may have just now
             key = Key(image=image.id, network="none")
         try:
@@ -48,7 +48,7 @@ class Trial:
             await self._smoke(tool, image, progress)
 
     async def _smoke(self, tool: Tool, image: Image, progress: Progress) -> None:
-        line = [str(self._launcher()), "run", "--image", image.id, tool.name, *tool.smoke]
+        line = [str(self._launcher()), "run", "--image", image.id, "--network", _network(tool), tool.name, *tool.smoke]
         process = await asyncio.create_subprocess_exec(
             *line, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, cwd="/", env=os.environ, limit=1 << 20
         )
@@ -67,3 +67,8 @@ class Trial:
             progress.note(text)
         if process.returncode:
             raise BuildFailed(f"{shown} ended with status {process.returncode}", "mend it, or the tool's smoke")
+
+
+def _network(tool: Tool) -> str:
+    """On which it is tried: a build is tried in no project, and without the services that its runs need."""
+    return (Network.BRIDGE if tool.network is Network.PROJECT else tool.network).value

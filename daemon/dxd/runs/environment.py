@@ -51,3 +51,16 @@ def compose(
 
 def _may_pass(name: bytes) -> bool:
     return name not in (b"PATH", b"HOME", b"PWD", b"OLDPWD") and not name.startswith(b"DX_")
+
+
+def texts(env: Iterable[bytes]) -> dict[str, str]:
+    """The caller's variables that are text, for programs that know no others."""
+    found = {}
+    for each in env:
+        try:
+            name, equals, value = each.decode().partition("=")
+        except UnicodeDecodeError:
+            continue
+        if equals and name:
+            found[name] = value
+    return found

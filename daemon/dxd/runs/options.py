@@ -33,6 +33,8 @@ def with_options(tool: Tool, options: Sequence[tuple[str, str]], cwd: bytes) -> 
     network, network_name = tool.network, tool.network_name
     if "network" in table:
         network, network_name = given.network, given.network_name
+        if network is not Network.PROJECT:  # on another one it does without the services of the project
+            tool = replace(tool, needs=())
     elif given_by[UP] and network is Network.BRIDGE:
         # Whoever has a service started wants to reach it, and loses nothing that the bridge has.
         network = Network.PROJECT

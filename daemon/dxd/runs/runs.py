@@ -24,11 +24,12 @@ from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress
 from dxd.runs import command, devices, environment, explain, grants, session
 from dxd.runs.model import Elsewhere, Grant, Lease, LeaseRequest, Run, RunId, RunState, StillAlive
-from dxd.runs.options import with_options
+from dxd.runs.neighbours import Neighbours
+from dxd.runs.options import services, with_options
 from dxd.runs.sharing import binds_of, key_of, unseen
 from dxd.runs.spec import Spec
 from dxd.telemetry import get_logger
-from dxd.tools.model import Root, Tool, ToolName
+from dxd.tools.model import Network, Root, Tool, ToolName
 from dxd.trust.projects import Projects
 from dxd.trust.tools import Tools
 from dxd.warm.container import Warm, Watcher
@@ -101,7 +102,8 @@ class Runs:
 
     def __init__(
         self, *, tools: Tools, projects: Projects, images: Images, builds: Resolver, pool: Pool, hub: Hub, home: str,
-        scratch_bytes: int, volumes: Volumes, private: Sequence[bytes], force_bind: bool = False,
+        scratch_bytes: int, volumes: Volumes, private: Sequence[bytes], neighbours: Neighbours,
+        force_bind: bool = False,
     ) -> None:  # fmt: skip
         self._tools = tools
         self._projects = projects
@@ -112,6 +114,7 @@ class Runs:
         self._home = os.fsencode(home)
         self._scratch_bytes = scratch_bytes
         self._volumes = volumes
+        self._neighbours = neighbours
         self._force_bind = force_bind
         self._private = tuple(dict.fromkeys(path for each in private for path in (each, os.path.realpath(each))))
         self._live: dict[int, _Record] = {}
@@ -130,6 +133,7 @@ class Runs:
         tool, chosen = await self._find(request, progress)
         if request.options:
             tool = with_options(tool, request.options, request.cwd)
+        network = await self._meet(request, tool, progress)
         image = await self._builds.resolve(tool, progress, caller=request.peer.pid)
         portable = self._pool.portable
         if portable and not request.framed:
@@ -149,7 +153,7 @@ class Runs:
         env = environment.compose(image.env, request.env, wanted, cwd=plan.pwd, home=home)
         grants.check_caches(tool.caches, plan.grants)
         devices.check(tool.devices)
-        key = key_of(image, tool)
+        key = key_of(image, tool, network)
         if portable or self._force_bind or request.bind is not None:
             key = replace(key, binds=binds_of(plan.grants))
         if not self._pool.has(key):
@@ -224,6 +228,17 @@ class Runs:
             now = time.monotonic()
             for each in [each for each in self._live.values() if each.state is RunState.LEASED and now > each.expires]:
                 self._finish(each, RunState.LOST)
+
+    async def _meet(self, request: LeaseRequest, tool: Tool, progress: Progress) -> str:
+        """Have the services that the tool needs be ready; the engine's name of the network that its run sees."""
+        cwd = os.fsdecode(request.cwd)
+        if tool.needs:
+            made = services(request.options)
+            environ = environment.texts(request.env)
+            await self._neighbours.wake(cwd, tool.needs, progress, made=made, environ=environ)
+        if tool.network is Network.PROJECT:
+            return await self._neighbours.network(cwd, tool.network_name)
+        return tool.network.value
 
     def _tell(self, warm: Warm, key: Key, tool: Tool, progress: Progress) -> None:
         """What a run in this container has not."""

@@ -15,14 +15,14 @@ from dxd.warm.model import Bind, Key, VolumeKind, VolumeUse
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
-def key_of(image: Image, tool: Tool) -> Key:
-    """What the tool's runs share a container by."""
+def key_of(image: Image, tool: Tool, network: str) -> Key:
+    """What the tool's runs share a container by; `network` is the engine's name of the one they see."""
     limits = tool.limits
     # The cookies of X11 are known by the name of the machine, so it has to be the same one inside.
     same_name = Share.X11 in tool.share and tool.network is not Network.HOST
     return Key(
         image=image.id,
-        network=tool.network.value,
+        network=network,
         memory_bytes=limits.memory_bytes,
         cpus=limits.cpus,
         pids=limits.pids,

@@ -27,6 +27,7 @@ from dxd.logs.model import Instance, ServiceId
 from dxd.services import variables, views
 from dxd.services.ledger import Ledger
 from dxd.services.model import End, EndKind, ProjectView, Will
+from dxd.services.networks import ProjectNetworks
 from dxd.services.news import SERVICE
 from dxd.services.supervisor import Supervisor
 from dxd.store.model import KnownProject, KnownService
@@ -54,12 +55,22 @@ class Known:
 class Services:
     """All of them."""
 
-    def __init__(self, *, compose: Compose, containers: Supervised, store: KnownProjects, hub: Hub, logs: Logs) -> None:
+    def __init__(
+        self,
+        *,
+        compose: Compose,
+        containers: Supervised,
+        store: KnownProjects,
+        hub: Hub,
+        networks: ProjectNetworks,
+        logs: Logs,
+    ) -> None:
         self._compose = compose
         self._containers = containers
         self._store = store
         self._hub = hub
         self._logs = logs
+        self._networks = networks
         self._known: dict[str, Known] = {}
         self._loaded = asyncio.Event()
         self._turns: dict[str, asyncio.Lock] = {}
@@ -182,6 +193,7 @@ class Services:
         """Remove a project's containers and networks; its named volumes only where that is asked for."""
         known = await self._get(name, None)
         async with self._turn(known.row.name):
+            await self._networks.vacate(known.row.name)
             if known.supervisor is not None:
                 await known.supervisor.down(progress, volumes=volumes)
             else:

@@ -195,6 +195,27 @@ class Pool:
             raise Conflict(f"{use.path} of {use.tool} is in use by a run", f"wait for it, or: dx stop {use.tool}")
         await asyncio.gather(*(self._removed(each, "its volume goes") for each in found))
 
+    def occupied(self) -> set[str]:
+        """The networks that containers are on, as their keys name them."""
+        return {each.key.network for each in (*self._warm.values(), *self._leaving)}
+
+    async def vacate(self, network: str) -> None:
+        """Remove the containers on a network; raises `Conflict` where there are runs in one."""
+        await self._settled.wait()
+        found = [each for each in self._warm.values() if each.key.network == network]
+        if busy := [each for each in found if await self._has_runs(each)]:
+            tools = sorted({tool for each in busy for tool in each.tools})
+            raise Conflict(
+                f"a run of {' or '.join(tools)} is on the network {network}", f"wait for it, or: dx stop {tools[0]}"
+            )
+        await asyncio.gather(*(self._removed(each, "its network goes") for each in found))
+
+    def leave(self, network: str) -> None:
+        """Containers on the network take no more runs, and go when they have none."""
+        for each in [each for each in self._warm.values() if each.key.network == network]:
+            if each.state is State.READY:
+                self._retire(each, "its network goes")
+
     async def adopt(self) -> None:
         """List what the engine has of ours: take up what lives, remove what does not. Raises `EngineTrouble`."""
         listed = await self._engine.containers({INSTANCE_LABEL: self._starter.instance})

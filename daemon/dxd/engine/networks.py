@@ -1,0 +1,59 @@
+"""Networks that somebody else made: found by their labels, and containers put on them and taken off.
+
+Used by `services`. Holds nothing. Raises what `Engine` raises; what is there or gone already is fine.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dxd.engine.answer import Answer
+from dxd.engine.docker import Engine
+from dxd.engine.model import ContainerId
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSeen:
+    """A network that the engine has."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class Networks:
+    """Those of the engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._reach = engine.reach
+
+    async def all(self, labels: Mapping[str, str]) -> list[NetworkSeen]:
+        """Every one that has all these labels."""
+        filters = json.dumps({"label": [f"{key}={value}" for key, value in labels.items()]})
+        async with self._reach.deadline():
+            connection = await self._reach.found()
+            with self._reach.noting():
+                found = await connection.get("networks", {"filters": filters})
+        return [NetworkSeen(str(each["Id"]), str(each["Name"]), dict(each.get("Labels") or {})) for each in found]
+
+    async def connect(self, network: str, container: ContainerId, *, alias: str) -> None:
+        """Put a container on it, where it has that name too."""
+        body = {"Container": container, "EndpointConfig": {"Aliases": [alias]}}
+        await self._tell(f"networks/{network}/connect", body)
+
+    async def disconnect(self, network: str, container: ContainerId) -> None:
+        """Take a container off it."""
+        await self._tell(f"networks/{network}/disconnect", {"Container": container, "Force": True})
+
+    async def _tell(self, path: str, body: object) -> None:
+        try:
+            async with self._reach.deadline():
+                connection = await self._reach.found()
+                with self._reach.noting():
+                    await connection.tell(path, body)
+        except Answer as answer:
+            # Network or container is gone, or it is on it already, or not: the engine says each in its own way.
+            gone = answer.status == 404
+            known = "already exists in network" in answer.reason or "is not connected to" in answer.reason
+            if not gone and not known:
+                raise
