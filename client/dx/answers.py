@@ -447,6 +447,33 @@ class ProjectLine(TypedDict, total=False):
     project: Project
 
 
+class UseBody(TypedDict):
+    """Which service another project uses."""
+
+    consumer: str
+    alias: str
+    project: str
+    service: str
+
+
+class VariablesLine(TypedDict, total=False):
+    """A line of progress: one of these."""
+
+    note: str
+    progress: str
+    variables: dict[str, str]
+
+
+class Consumer(TypedDict):
+    """A use of a service by another project."""
+
+    consumer: str
+    alias: str
+    project: str
+    service: str
+    begun: list[str]
+
+
 class Terminal(TypedDict):
     """How to call Docker Compose for a project."""
 

@@ -19,6 +19,7 @@ from dx.answers import (
     BuildRecord,
     Cache,
     ComparedImage,
+    Consumer,
     Container,
     Definition,
     DescribeLine,
@@ -38,6 +39,8 @@ from dx.answers import (
     Tool,
     UpBody,
     UpgradeLine,
+    UseBody,
+    VariablesLine,
 )
 from dx.errors import ApiError, BadAnswer, ClientError, Unreachable, WrongVersion
 from dx.http import quote
@@ -256,6 +259,19 @@ class Client:
         """How to call Docker Compose for a service."""
         terminal: Terminal = self._ask("GET", f"/v1/projects/{quote(name)}/services/{quote(service)}/terminal")
         return terminal
+
+    def use_service(self, body: UseBody) -> Iterator[VariablesLine]:
+        """Have a service be ready for another project; yields lines until the last, which has the variables."""
+        yield from self._stream("POST", "/v1/consumers", body, last="variables")
+
+    def leave_service(self, consumer: str, alias: str) -> None:
+        """That project does not use it any more."""
+        self._ask("DELETE", f"/v1/consumers/{quote(consumer)}/{quote(alias)}")
+
+    def consumers(self) -> list[Consumer]:
+        """Every use of a service by another project."""
+        consumers: list[Consumer] = self._ask("GET", "/v1/consumers")["consumers"]
+        return consumers
 
     def runs(self, state: Literal["live", "finished"] | None = None) -> list[Run]:
         """Runs, the latest first."""

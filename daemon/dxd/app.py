@@ -43,9 +43,11 @@ from dxd.runs.runs import Runs
 from dxd.services.neighbours import Neighbours
 from dxd.services.networks import ProjectNetworks
 from dxd.services.services import Services
+from dxd.services.sharing import Sharing
 from dxd.settings import Settings
 from dxd.store.builds import Builds
 from dxd.store.consents import Consents
+from dxd.store.consumers import Consumers
 from dxd.store.database import Database
 from dxd.store.projects import KnownProjects
 from dxd.store.schema import MIGRATIONS
@@ -182,8 +184,16 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         neighbours=Neighbours(services=services, networks=networks),
         force_bind=Rung.BIND in force,
     )
+    sharing = Sharing(services=services, store=Consumers(database), networks=Networks(engine), containers=containers)
     watch = EngineWatch(
-        engine=engine, images=images, pool=pool, rebuilds=rebuilds, services=services, networks=networks, force=force
+        engine=engine,
+        images=images,
+        pool=pool,
+        rebuilds=rebuilds,
+        services=services,
+        networks=networks,
+        sharing=sharing,
+        force=force,
     )
     stop = Stop()
     app = create_app(
@@ -201,6 +211,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         logs=logs,
         log_services=services.logged,
         services=services,
+        sharing=sharing,
         hub=hub,
         status=watch,
         stop=stop.ask,
@@ -223,6 +234,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
             drain_s=settings.drain_s,
         )
     finally:
+        await sharing.close()
         await services.close()
         await logs.close()
         await networks.close()
@@ -245,11 +257,13 @@ class EngineWatch:
         rebuilds: Rebuilds,
         services: Services,
         networks: ProjectNetworks,
+        sharing: Sharing,
         force: frozenset[Rung],
     ) -> None:
         self._engine = engine
         self._services = services
         self._networks = networks
+        self._sharing = sharing
         self._rebuilds = rebuilds
         self._force = force
         self._images = images
@@ -287,11 +301,13 @@ class EngineWatch:
         self._images.on_event(event)
         self._services.on_event(event)
         self._networks.on_event(event)
+        self._sharing.on_event(event)
 
     async def _gap(self) -> None:
         self._images.clear()
         self._services.gap()
         self._networks.clear()
+        self._sharing.gap()
         await self._pool.adopt()
         self._is_adopted()
         self._rebuilds.engine_is_back()

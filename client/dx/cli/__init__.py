@@ -35,6 +35,7 @@ MODULES = {
     "wait": "projects",
     "services": "projects",
     "forget": "projects",
+    "compose": "compose",
     "port": "services",
     "env": "services",
     "exec": "services",

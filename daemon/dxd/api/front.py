@@ -15,6 +15,7 @@ from dx import protocol
 from dxd.api import errors, openapi, reading
 from dxd.api.builds import BuildRoutes
 from dxd.api.caches import CacheRoutes
+from dxd.api.consumers import ConsumerRoutes
 from dxd.api.containers import ContainerRoutes
 from dxd.api.daemon import DaemonRoutes
 from dxd.api.descriptions import DescriptionRoutes
@@ -32,6 +33,7 @@ from dxd.api.ports import (
     Pushes,
     Runs,
     Services,
+    Sharing,
     Shims,
     Status,
     Stop,
@@ -86,6 +88,7 @@ def create_app(
     logs: Logs,
     log_services: LogServices,
     services: Services,
+    sharing: Sharing,
     hub: Hub,
     status: Status,
     stop: Stop,
@@ -105,6 +108,7 @@ def create_app(
         *ContainerRoutes(containers=containers).routes(),
         *CacheRoutes(volumes=volumes).routes(),
         *ProjectRoutes(services=services).routes(),
+        *ConsumerRoutes(sharing=sharing).routes(),
         *BuildRoutes(builds=builds).routes(),
         *TrustRoutes(projects=projects, shims=shims).routes(),
         *UpgradeRoutes(upgrades=upgrades, locking=locking).routes(),

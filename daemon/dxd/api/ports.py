@@ -19,6 +19,7 @@ from dxd.rebuild.pushes import Pushed
 from dxd.rebuild.upgrades import Consent, Upgraded
 from dxd.runs.model import Elsewhere, Lease, LeaseRequest, Run, RunId, StillAlive
 from dxd.services.model import ProjectView
+from dxd.store.consumers import Consumer
 from dxd.store.model import BuildId, BuildView, Freed
 from dxd.tools.model import Tool
 from dxd.tools.shims import Changes
@@ -206,6 +207,19 @@ class Services(Protocol):
 
     async def on_terminal(self, name: str, service: str) -> tuple[Sequence[str], Mapping[str, str]]:
         """How to call Compose for a service; raises `UnknownService`."""
+
+
+class Sharing(Protocol):
+    """Uses of services by other projects."""
+
+    async def all(self) -> Sequence[Consumer]:
+        """Every one."""
+
+    async def use(self, consumer: str, alias: str, *, of: str, service: str, progress: Progress) -> Mapping[str, str]:
+        """Have the service be ready; where it is, as variables."""
+
+    async def leave(self, consumer: str, alias: str) -> None:
+        """A use has ended."""
 
 
 class Status(Protocol):

@@ -28,7 +28,7 @@ from dxd.kit.progress import Progress
 from dxd.services.model import ProjectView, ServiceView
 from dxd.telemetry import get_logger
 
-_LINES = (
+LINES = (
     "A stream of JSON values, one on each line: `{note}` is a line that lasts, `{progress}` takes the place of the one "
     "before, and the last is `{project}` or `{error}`."
 )
@@ -36,7 +36,7 @@ _BEGUN = (Answer(200, "It has begun; the last line says how it ended", media_typ
 _NAME = (Parameter("name", "The project", {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,199}$"}),)
 _SERVICE = Parameter("service", "The service", {"type": "string", "pattern": "^[a-zA-Z0-9._-]{1,200}$"})
 _CWD = Parameter("cwd", "Only the one that this directory belongs to", {"type": "string", "pattern": "^/"})
-_MAKING = (
+MAKING = (
     *(BadCompose, ComposeMissing, UnknownProject, UnknownService, Conflict),
     *(ServiceTrouble, ImageTrouble, EngineTrouble),
 )
@@ -77,11 +77,11 @@ class ProjectRoutes:
                 path="/v1/projects",
                 handler=self._up,
                 summary="Have a project's services run",
-                description=f"From then on the project is known, and kept as its files say. {_LINES}",
+                description=f"From then on the project is known, and kept as its files say. {LINES}",
                 tag="projects",
                 answers=_BEGUN,
                 body=project_types.UpBody,
-                errors=_MAKING,
+                errors=MAKING,
             ),
             Route(
                 id="showProject",
@@ -112,12 +112,12 @@ class ProjectRoutes:
                 path="/v1/projects/{name}/down",
                 handler=self._down,
                 summary="Remove a project's containers and networks",
-                description=f"Named volumes stay unless that is asked for. The project stays known. {_LINES}",
+                description=f"Named volumes stay unless that is asked for. The project stays known. {LINES}",
                 tag="projects",
                 answers=_BEGUN,
                 path_parameters=_NAME,
                 body=project_types.DownBody,
-                errors=_MAKING,
+                errors=MAKING,
             ),
             Route(
                 id="startServices",
@@ -125,12 +125,12 @@ class ProjectRoutes:
                 path="/v1/projects/{name}/start",
                 handler=self._start,
                 summary="Start services that were stopped",
-                description=_LINES,
+                description=LINES,
                 tag="projects",
                 answers=_BEGUN,
                 path_parameters=_NAME,
                 body=project_types.ServicesBody,
-                errors=_MAKING,
+                errors=MAKING,
             ),
             Route(
                 id="stopServices",
@@ -138,12 +138,12 @@ class ProjectRoutes:
                 path="/v1/projects/{name}/stop",
                 handler=self._stop,
                 summary="Stop services until somebody wants them",
-                description=_LINES,
+                description=LINES,
                 tag="projects",
                 answers=_BEGUN,
                 path_parameters=_NAME,
                 body=project_types.ServicesBody,
-                errors=_MAKING,
+                errors=MAKING,
             ),
             Route(
                 id="restartServices",
@@ -151,12 +151,12 @@ class ProjectRoutes:
                 path="/v1/projects/{name}/restart",
                 handler=self._restart,
                 summary="Read the files again, and start services anew",
-                description=_LINES,
+                description=LINES,
                 tag="projects",
                 answers=_BEGUN,
                 path_parameters=_NAME,
                 body=project_types.RestartBody,
-                errors=_MAKING,
+                errors=MAKING,
             ),
             Route(
                 id="waitForServices",
@@ -164,12 +164,12 @@ class ProjectRoutes:
                 path="/v1/projects/{name}/wait",
                 handler=self._wait,
                 summary="Wait until services are ready or done",
-                description=_LINES,
+                description=LINES,
                 tag="projects",
                 answers=_BEGUN,
                 path_parameters=_NAME,
                 body=project_types.ServicesBody,
-                errors=_MAKING,
+                errors=MAKING,
             ),
             Route(
                 id="showProjectVariables",

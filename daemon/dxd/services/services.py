@@ -231,6 +231,17 @@ class Services:
         known, supervisor = await self._supervised(name)
         return variables.of(self._view(known).services, supervisor.ledger.project)
 
+    async def inside(self, name: str, service: str, alias: str) -> Mapping[str, str]:
+        """Where a service is for those on a network where it is called so: `HOST`, `PORT`, `URL`."""
+        known, supervisor = await self._supervised(name)
+        (chosen,) = _names(supervisor.ledger.project, [service])
+        view = next(each for each in self._view(known).services if each.name == chosen)
+        return variables.inside(view, supervisor.ledger.project.services[chosen], alias)
+
+    async def source(self, name: str) -> Source:
+        """Where a project is read from; raises `UnknownProject`."""
+        return _source((await self._get(name, None)).row)
+
     def _supervisors(self) -> list[Supervisor]:
         return [each.supervisor for each in self._known.values() if each.supervisor is not None]
 

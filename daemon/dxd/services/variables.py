@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from dxd.compose.model import Project
+from dxd.compose.model import Project, Service
 from dxd.engine.model import BoundPort
 from dxd.services.model import ServiceView
 
@@ -34,6 +34,23 @@ def of(views: Iterable[ServiceView], project: Project) -> dict[str, str]:
                 url = kind.url(service.environment, f"{host(there[0])}:{there[0].port}")
                 found[f"{prefix}_URL"] = url
                 found.setdefault(kind.variable, url)
+    return found
+
+
+def inside(view: ServiceView, service: Service, alias: str) -> dict[str, str]:
+    """For those on one of its networks, where it is called `alias` and needs no port of this machine."""
+    exposed = service.raw.get("expose")
+    texts = [str(each).removesuffix("/tcp") for each in exposed] if isinstance(exposed, list) else []
+    kinds = [each for each in _KINDS if each.fits(view.image)]
+    targets = [each.target for each in service.ports if each.protocol == "tcp"]
+    targets += [each.target for each in _reachable(view.ports)]
+    targets += [*(int(each) for each in texts if each.isdigit()), *(each.port for each in kinds)]
+    found = {"HOST": alias}
+    for target in dict.fromkeys(targets):
+        found.setdefault("PORT", str(target))
+        found[f"PORT_{target}"] = str(target)
+    for kind in kinds:
+        found.setdefault("URL", kind.url(service.environment, f"{alias}:{kind.port}"))
     return found
 
 

@@ -59,5 +59,15 @@ MIGRATIONS = (
         PRIMARY KEY (project, service)
     )
     """,
+    """
+    CREATE TABLE consumers (
+        consumer TEXT NOT NULL,
+        alias TEXT NOT NULL,
+        project TEXT NOT NULL,
+        service TEXT NOT NULL,
+        begun TEXT NOT NULL,
+        PRIMARY KEY (consumer, alias)
+    )
+    """,
 )
 """The first makes the tables, each later one leads from the version before it. Paths are bytes, of any kind."""

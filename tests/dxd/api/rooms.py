@@ -25,6 +25,7 @@ from dxd.rebuild.upgrades import Consent, Upgraded
 from dxd.runs.model import Grant, Lease, LeaseRequest, Run, RunId, RunState, StillAlive
 from dxd.services.model import Phase, ProjectView, ServiceView, Will
 from dxd.store.consents import Consents
+from dxd.store.consumers import Consumer
 from dxd.store.database import Database
 from dxd.store.model import BuildId, BuildView, Freed, Result
 from dxd.store.schema import MIGRATIONS
@@ -465,6 +466,26 @@ async def _logged(logs: Logs, directory: str, project: str, names: Sequence[str]
     return await logs.find(project, names)
 
 
+@dataclass
+class FakeSharing:
+    """The port `Sharing`."""
+
+    rooms: Rooms
+
+    async def all(self) -> list[Consumer]:
+        return [Consumer("site", "db", "shop", "db", ("db",))]
+
+    async def use(self, consumer: str, alias: str, *, of: str, service: str, progress: Progress) -> Mapping[str, str]:
+        progress.progress(f"waiting for {service}")
+        if service != "db":
+            raise UnknownService(f"the project {of} has no service {service!r}", "did you mean db?")
+        self.rooms.changes.append(("use", consumer, (alias, of, service), None))
+        return {"HOST": alias, "PORT": "5432"}
+
+    async def leave(self, consumer: str, alias: str) -> None:
+        self.rooms.changes.append(("leave", consumer, (alias,), None))
+
+
 def make_app(rooms: Rooms, directory: Path, limits: Limits = DEFAULT_LIMITS) -> Made:
     """The real application over these rooms, with its definitions and shims in the directory."""
     hub, catalogue = Hub(), Catalogue(directory / "config" / "dx.toml")
@@ -488,6 +509,7 @@ def make_app(rooms: Rooms, directory: Path, limits: Limits = DEFAULT_LIMITS) -> 
         logs=logs,
         log_services=partial(_logged, logs),
         services=FakeServices(rooms),
+        sharing=FakeSharing(rooms),
         hub=hub,
         status=FakeStatus(rooms),
         stop=rooms.stops.append,
