@@ -44,6 +44,7 @@ TOOL_DEFAULTS: dict[str, Any] = {
     "devices": [],
     "gpus": None,
     "share": [],
+    "needs": [],
 }
 
 

@@ -14,6 +14,19 @@ TRIES = 3
 """Of putting back: the socket of a daemon that was killed takes connections for a moment, and drops them."""
 
 
+class Networks(tuple[str, ...]):
+    """What `--network` takes; how a project calls its networks is its own matter."""
+
+    __slots__ = ()
+
+    def __contains__(self, value: object) -> bool:
+        kind, _, name = str(value).partition(":")
+        return super().__contains__(kind) and (not name or kind == "project")
+
+
+NETWORKS = Networks(("none", "bridge", "host", "project"))
+
+
 def _arguments(parser: Parser) -> None:
     parser.add_argument("name", metavar="NAME", help="what to call the tool")
     parser.add_argument("image", metavar="IMAGE", nargs="?", help="the image to run, pulled where it is missing")
@@ -37,7 +50,12 @@ def _arguments(parser: Parser) -> None:
         default=[],
         help="a command of the image to offer; repeatable (default: one, called NAME, which is the entrypoint)",
     )
-    run.add_argument("--network", metavar="none|bridge|host|project[:NAME]", help="what it can reach (default: bridge)")
+    run.add_argument(
+        "--network",
+        metavar="none|bridge|host|project[:NAME]",
+        choices=NETWORKS,
+        help="what it can reach (default: bridge)",
+    )
     run.add_argument("--need", metavar="SERVICE", action="append", default=[], help="a service that is ready first")
     run.add_argument(
         "--user",

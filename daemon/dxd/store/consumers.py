@@ -48,7 +48,10 @@ def _all(connection: sqlite3.Connection) -> list[Consumer]:
     rows = connection.execute(
         "SELECT consumer, alias, project, service, begun FROM consumers ORDER BY consumer, alias"
     ).fetchall()
-    return [Consumer(*row[:4], tuple(json.loads(row[4]))) for row in rows]
+    return [
+        Consumer(consumer, alias, project, service, tuple(json.loads(begun)))
+        for consumer, alias, project, service, begun in rows
+    ]
 
 
 def _put(connection: sqlite3.Connection, use: Consumer) -> None:

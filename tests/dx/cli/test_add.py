@@ -62,6 +62,7 @@ def test_every_option_ends_in_the_definition(dx: Dx, daemon: State) -> None:
         *("--ulimit", "nofile=1024", "--ulimit", "nproc=100:200"),
         *("--port", "8000", "--port", "0.0.0.0:53:5353/udp", "--port", "[::1]:80:81/tcp", "--gpus", "0,1"),
         *("--device", "/dev/a:/dev/a:rw", "--device", "/dev/a:/dev/b:r", "--share", "x11", "--share", "ssh-agent"),
+        *("--need", "db"),
     )
     assert done.status == 0, done.err
     root = str(dx.root)
@@ -96,6 +97,7 @@ def test_every_option_ends_in_the_definition(dx: Dx, daemon: State) -> None:
         "devices": ["/dev/a", "/dev/a:/dev/b:r"],
         "gpus": ["0", "1"],
         "share": ["ssh-agent", "x11"],
+        "needs": ["db"],
     }
     assert "POST /v1/tools/x/prepare?rebuild=true" in daemon.asked
 

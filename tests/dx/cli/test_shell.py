@@ -99,7 +99,7 @@ def test_completion_in_bash(dx: Dx, daemon: State) -> None:
     assert complete_bash(dx, "dx", "run", "--network", "none", "g") == ["gcc"]
     assert complete_bash(dx, "dx", "run", "gcc", "g") == []
     assert complete_bash(dx, "dx", "ls", "--") == ["--help", "--names", "--commands", "--all", "--json"]
-    assert complete_bash(dx, "dx", "add", "x", "--network", "") == ["none", "bridge", "host"]
+    assert complete_bash(dx, "dx", "add", "x", "--network", "") == ["none", "bridge", "host", "project"]
     assert complete_bash(dx, "dx", "add", "x", "--build", "da") == ["data"]
     assert complete_bash(dx, "dx", "daemon", "st") == ["start", "stop"]
     assert "--follow" in complete_bash(dx, "dx", "daemon", "logs", "--f")
@@ -120,7 +120,7 @@ def test_completion_in_fish(dx: Dx, daemon: State) -> None:
     assert complete("dx show ") == ["jq"]
     assert set(complete("dx builds ")) == {"jq", "log"}
     assert "jq" in complete("dx run ")
-    assert set(complete("dx add x --network ")) == {"none", "bridge", "host"}
+    assert set(complete("dx add x --network ")) == {"none", "bridge", "host", "project"}
     assert "--names" in complete("dx ls --")
     assert set(complete("dx daemon st")) == {"start", "stop"}
 

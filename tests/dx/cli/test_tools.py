@@ -83,6 +83,7 @@ def test_show_says_everything(dx: Dx, daemon: State) -> None:
         devices=["/dev/kvm"],
         gpus=["0", "1"],
         share=["ssh-agent"],
+        needs=["db"],
     )
     lines = [line.split(None, 1) for line in dx("show", "x").out.splitlines()]
     assert lines == [
@@ -114,6 +115,7 @@ def test_show_says_everything(dx: Dx, daemon: State) -> None:
         ["port", "53:53/udp"],
         ["device", "/dev/kvm"],
         ["share", "ssh-agent"],
+        ["needs", "db"],
         ["gpus", "0 1"],
     ]
     assert json.loads(dx("show", "x", "--json").out) == {**daemon.tools["x"], "project": None}

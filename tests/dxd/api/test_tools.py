@@ -58,6 +58,7 @@ class TestTools:
             "devices": ["/dev/kvm", "/dev/snd:/dev/sound:r"],
             "gpus": "all",
             "share": ["ssh-agent", "wayland"],
+            "needs": ["db"],
         }
         answer = await edge.call("PUT", "/v1/tools/gcc", body)
         assert answer.status == 201
@@ -97,7 +98,7 @@ class TestTools:
             ({"image": "a", "gpus": "one"}, 400, "bad-request"),
             ({"image": "a", "share": ["dbus"]}, 400, "bad-request"),
             ({"image": "a", "imgae": "b"}, 400, "bad-request"),
-            ({"image": "a", "network": "moon"}, 400, "bad-request"),
+            ({"image": "a", "network": "moon"}, 422, "bad-definition"),
             ({"image": "a", "pids": "many"}, 400, "bad-request"),
             ([], 400, "bad-request"),
         ],

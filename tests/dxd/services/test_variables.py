@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from dxd.compose.model import Project, ProjectName, Service, ServiceName
+from dxd.compose.model import Port, Project, ProjectName, Service, ServiceName
 from dxd.engine.model import BoundPort, Health
 from dxd.services import variables
 from dxd.services.model import Phase, ServiceView, Will
@@ -72,3 +72,40 @@ def test_neither_the_name_nor_the_port_alone_is_enough(image: str, target: int) 
 def test_an_address_of_its_own_is_kept() -> None:
     assert found("a", "x", port(1, 2, "10.0.0.7"))["A_HOST"] == "10.0.0.7"
     assert found("a", "x", replace(port(1, 2), address="fd00::1"))["A_HOST"] == "[fd00::1]"
+
+
+def inside(image: str, *targets: int, expose: tuple[str, ...] = (), **environ: str) -> dict[str, str]:
+    service = Service(
+        ServiceName("db"),
+        image=image,
+        environment=environ,
+        ports=tuple(Port(each, published="7") for each in targets),
+        raw={"expose": list(expose)},
+    )
+    view = ServiceView(
+        project=ProjectName("p"), name=service.name, phase=Phase.READY, reason="", will=Will.UP, image=image,
+        containers=(), ports=(), health=Health.NONE, restarts=0, since_s=1,
+    )  # fmt: skip
+    return variables.inside(view, service, "data")
+
+
+def test_on_a_network_a_service_has_its_own_ports_under_the_name_that_it_has_there() -> None:
+    assert inside("nginx", 443, expose=("80", "9000/udp")) == {
+        "HOST": "data",
+        "PORT": "443",
+        "PORT_443": "443",
+        "PORT_80": "80",
+    }
+
+
+def test_on_a_network_a_kind_that_is_known_needs_no_port_in_the_file() -> None:
+    assert inside("postgres:16", POSTGRES_PASSWORD="x") == {
+        "HOST": "data",
+        "PORT": "5432",
+        "PORT_5432": "5432",
+        "URL": "postgresql://postgres:x@data:5432/postgres",
+    }
+
+
+def test_on_a_network_nothing_but_the_name_where_nothing_is_known() -> None:
+    assert inside("worker") == {"HOST": "data"}

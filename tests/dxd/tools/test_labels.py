@@ -36,6 +36,7 @@ def test_every_key_is_read() -> None:
         "devices": ('["/dev/fuse"]', ["/dev/fuse"]),
         "gpus": ("all", "all"),
         "share": ('["x11"]', ["x11"]),
+        "needs": ('["db"]', ["db"]),
     }
     assert tuple(values) == KEYS
     labels = {PREFIX + key: text for key, (text, _) in values.items()}
@@ -116,6 +117,7 @@ def test_what_is_beyond_the_defaults_is_asked_for() -> None:
         "devices": ["/dev/fuse"],
         "gpus": "all",
         "share": ["ssh-agent"],
+        "needs": ["db"],
     }
     assert [(each.key, each.text) for each in asks(check_table(table, ""))] == [
         ("network", "use the host's network"),
@@ -129,6 +131,7 @@ def test_what_is_beyond_the_defaults_is_asked_for() -> None:
         ("devices", "open /dev/fuse"),
         ("gpus", "use all GPUs"),
         ("share", "use your ssh-agent"),
+        ("needs", "start the service db"),
     ]
     ports = check_table({"ports": ["0.0.0.0:80:8080"]}, "")
     assert [each.text for each in asks(ports)] == ["be reached at port 0.0.0.0:80:8080"]

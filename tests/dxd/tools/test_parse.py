@@ -209,6 +209,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"image": "x", "ports": ["0.0.0.0:80:1", "80:2"]}, r"ports\[1\]: port 127.0.0.1:80 of this machine is there"),
     ({"image": "x", "ports": ["80"], "network": "none"}, "ports: there is nothing to publish without a network"),
     ({"image": "x", "ports": ["80"], "network": "host"}, "ports: on the host's network"),
+    ({"image": "x", "network": "project:"}, 'network: "" is no network of a compose file'),
+    ({"image": "x", "network": "project:a b"}, 'network: "a b" is no network of a compose file'),
+    ({"image": "x", "network": "bridge:a"}, 'network: "bridge:a" is no network'),
+    ({"image": "x", "needs": "db"}, "needs: must be a list of texts"),
+    ({"image": "x", "needs": ["a/b"]}, r'needs\[0\]: "a/b" is no name of a service'),
+    ({"image": "x", "needs": ["db", "db"]}, r'needs\[1\]: "db" is there twice'),
     ({"image": "x", "devices": "/dev/x"}, "devices: must be a list of texts"),
     ({"image": "x", "devices": ["/etc/x"]}, r'devices\[0\]: "/etc/x" is no device'),
     ({"image": "x", "devices": ["/dev/../etc/x"]}, r'devices\[0\]: "/dev/../etc/x" is no device'),
@@ -278,12 +284,14 @@ tools = st.builds(
     st.from_regex(r"[a-z0-9]{1,5}(:[a-z]{1,3})?", fullmatch=True).map(lambda image: {"image": image})
     | _builds.map(lambda build: {"build": build}),
     st.sampled_from(Network).map(lambda network: {"network": network})
+    | _name.map(lambda name: {"network": Network.PROJECT, "network_name": name})
     | st.lists(_ports, max_size=2, unique_by=lambda each: each.host).map(lambda ports: {"ports": tuple(ports)}),
     name=_name,
     entrypoint=st.none() | st.lists(_text, max_size=3).map(tuple),
     commands=st.lists(_name, max_size=3, unique=True).map(tuple),
     env=st.lists(st.builds("{}={}".format, _variable, _text) | _variable.map("{}*".format), max_size=3).map(tuple),
     mounts=st.lists(st.builds(Mount, _path, _path, st.booleans()), max_size=3, unique_by=lambda m: m.target).map(tuple),
+    needs=st.lists(_name, max_size=3, unique=True).map(tuple),
     user=st.sampled_from(User),
     paths=st.sampled_from(Paths),
     git=st.sampled_from(GitAccess),
