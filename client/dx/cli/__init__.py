@@ -35,7 +35,6 @@ MODULES = {
     "wait": "projects",
     "services": "projects",
     "forget": "projects",
-    "compose": "compose",
     "port": "services",
     "env": "services",
     "exec": "services",
@@ -56,6 +55,9 @@ MODULES = {
 }
 """In the order in which help lists them."""
 
+HIDDEN = {"compose": "compose"}
+"""What programs call, and help does not list."""
+
 RELAY = "--relay"
 """The first argument from the launcher in C: this has to take its place."""
 ALIASES = {"--version": "version", "-V": "version", "--help": "help", "-h": "help", "list": "ls", "remove": "rm"}
@@ -68,13 +70,14 @@ def find(name: str) -> Verb:
         from dx.cli.about import RUN
 
         return RUN
-    if name not in MODULES:
+    modules = {**MODULES, **HIDDEN}
+    if name not in modules:
         from difflib import get_close_matches
 
         close = get_close_matches(name, ["run", *MODULES], cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else "see dx help"
         raise UsageError(f"there is no verb {name!r}; {hint}")
-    verbs: tuple[Verb, ...] = import_module(f"dx.cli.{MODULES[name]}").VERBS
+    verbs: tuple[Verb, ...] = import_module(f"dx.cli.{modules[name]}").VERBS
     return next(verb for verb in verbs if verb.name == name)
 
 

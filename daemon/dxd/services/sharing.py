@@ -62,9 +62,9 @@ class Sharing:
     async def use(self, consumer: str, alias: str, *, of: str, service: str, progress: Progress) -> Mapping[str, str]:
         """Have the service be ready for the consumer; the variables that say where it is: `HOST`, `PORT`, `URL`.
 
-        `of` is the project: its name, or a directory of it, absolute. One that is not known yet is begun by what its own
-        files say: Compose calls with the variables of the consumer, which are none of the project's. The same use again
-        changes nothing, and has the same answer.
+        `of` is the project: its name, or a directory of it, absolute. One that is not known yet is begun by what its
+        own files say: Compose calls with the variables of the consumer, which are none of the project's. The same use
+        again changes nothing, and has the same answer.
         """
         async with self._turn:
             view = await self._find(of)

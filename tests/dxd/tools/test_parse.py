@@ -279,19 +279,20 @@ _builds = st.builds(
     target=st.none() | _name,
     args=st.dictionaries(_variable, _text, max_size=3).map(lambda args: tuple(sorted(args.items()))),
 )
+_service = st.from_regex(r"[a-zA-Z0-9._-]{1,8}", fullmatch=True)
 tools = st.builds(
     lambda image_or_build, reach, **rest: Tool(**rest, **image_or_build, **reach),
     st.from_regex(r"[a-z0-9]{1,5}(:[a-z]{1,3})?", fullmatch=True).map(lambda image: {"image": image})
     | _builds.map(lambda build: {"build": build}),
     st.sampled_from(Network).map(lambda network: {"network": network})
-    | _name.map(lambda name: {"network": Network.PROJECT, "network_name": name})
+    | _service.map(lambda name: {"network": Network.PROJECT, "network_name": name})
     | st.lists(_ports, max_size=2, unique_by=lambda each: each.host).map(lambda ports: {"ports": tuple(ports)}),
     name=_name,
     entrypoint=st.none() | st.lists(_text, max_size=3).map(tuple),
     commands=st.lists(_name, max_size=3, unique=True).map(tuple),
     env=st.lists(st.builds("{}={}".format, _variable, _text) | _variable.map("{}*".format), max_size=3).map(tuple),
     mounts=st.lists(st.builds(Mount, _path, _path, st.booleans()), max_size=3, unique_by=lambda m: m.target).map(tuple),
-    needs=st.lists(_name, max_size=3, unique=True).map(tuple),
+    needs=st.lists(_service, max_size=3, unique=True).map(tuple),
     user=st.sampled_from(User),
     paths=st.sampled_from(Paths),
     git=st.sampled_from(GitAccess),
