@@ -113,7 +113,9 @@ def test_warm_containers_leave_when_compose_itself_has_stopped_all(house: House)
         shop.dx("up", "--wait")
         assert house.run(["--network", "project", IMAGE, "true"], cwd=shop.root).returncode == 0
         shop.compose("down", "--timeout", "1")
-        until(lambda: networks_of(house) == set(), "the warm container is gone")
+        held = ("network", "inspect", "--format", "{{len .Containers}}", f"{shop.name}_default")
+        until(lambda: shop.docker(*held) == "0", "the warm container is off the network")
+        assert networks_of(house) == set()
         shop.compose("down")
         assert shop.docker("network", "ls", "--quiet", "--filter", f"name={shop.name}_default") == ""
 
