@@ -1,6 +1,6 @@
 """Have services ready for somebody who is about to use them: a run, or another project.
 
-Costs nothing where they are ready already: no file is read again, and Compose is not called. Owns nothing. Raises what
+Where they are ready already nothing is done: no file is read again, and neither engine nor Compose is called. Owns nothing. Raises what
 `Services` raises.
 """
 

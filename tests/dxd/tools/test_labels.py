@@ -133,6 +133,9 @@ def test_what_is_beyond_the_defaults_is_asked_for() -> None:
         ("share", "use your ssh-agent"),
         ("needs", "start the service db"),
     ]
+    for text, which in (("project", "the network"), ("project:backend", "the network backend")):
+        (ask,) = asks(check_table({"network": text}, ""))
+        assert (ask.key, ask.text) == ("network", f"be on {which} of the compose project around it")
     ports = check_table({"ports": ["0.0.0.0:80:8080"]}, "")
     assert [each.text for each in asks(ports)] == ["be reached at port 0.0.0.0:80:8080"]
     bounds = {"network": "none", "paths": "none", "memory": "1g", "commands": ["cc"], "caches": ["/c"]}
