@@ -1,7 +1,7 @@
 """Have services ready for somebody who is about to use them: a run, or another project.
 
-Where they are ready already nothing is done: no file is read again, and neither engine nor Compose is called. Owns nothing. Raises what
-`Services` raises.
+Where they are ready already nothing is done: no file is read again, and neither engine nor Compose is called. Owns
+nothing. Raises what `Services` raises.
 """
 
 from collections.abc import Collection, Sequence
