@@ -12,6 +12,14 @@ SERVE = {"command": ["httpd", "-f", "-p", "80", "-h", "/bin"], "network_mode": "
 FETCH = ["wget", "-q", "-O", "-", "http://web/true"]
 
 
+class Near(Shop):
+    """A project whose network tools are on: they leave it before it is removed."""
+
+    def __exit__(self, *error: object) -> None:
+        self.house.dx(["stop", "--all"])
+        super().__exit__(*error)
+
+
 def web(shop: Shop, *networks: str, **more: object) -> None:
     """A service that is reached by its name on the project's network."""
     service = {"image": IMAGE, "init": True, "stop_grace_period": "1s", "command": SERVE["command"], **more}
@@ -27,7 +35,7 @@ def networks_of(house: House) -> set[str]:
 
 def test_a_tool_on_the_projects_network_reaches_services_by_name(house: House) -> None:
     """From any directory of the project, and in a warm container of its own kind."""
-    shop = Shop(house)
+    shop = Near(house)
     web(shop)
     house.define(f"[tools.fetch]\nimage = '{IMAGE}'\nnetwork = 'project'\nentrypoint = ['wget']\n")
     with shop:
@@ -45,7 +53,7 @@ def test_a_tool_on_the_projects_network_reaches_services_by_name(house: House) -
 
 
 def test_another_network_of_the_project_by_its_name(house: House) -> None:
-    shop = Shop(house)
+    shop = Near(house)
     web(shop, "backend")
     with shop:
         shop.dx("up", "--wait")
@@ -56,7 +64,7 @@ def test_another_network_of_the_project_by_its_name(house: House) -> None:
 
 
 def test_a_project_that_only_compose_has_up(house: House) -> None:
-    shop = Shop(house)
+    shop = Near(house)
     web(shop)
     with shop:
         line = one_line(house.run(["--network", "project", IMAGE, "true"], cwd=shop.root))
@@ -73,7 +81,7 @@ def test_where_there_is_no_project(house: House) -> None:
 
 
 def test_down_takes_warm_containers_off_the_network_first(house: House) -> None:
-    shop = Shop(house)
+    shop = Near(house)
     web(shop)
     with shop:
         shop.dx("up", "--wait")
@@ -88,7 +96,7 @@ def test_down_takes_warm_containers_off_the_network_first(house: House) -> None:
 
 
 def test_down_says_which_run_holds_the_network(house: House) -> None:
-    shop = Shop(house)
+    shop = Near(house)
     web(shop)
     with shop:
         shop.dx("up", "--wait")
@@ -107,7 +115,7 @@ def test_down_says_which_run_holds_the_network(house: House) -> None:
 
 def test_warm_containers_leave_when_compose_itself_has_stopped_all(house: House) -> None:
     """A network that they hold stays where Compose removes it at the same moment; the next down removes it."""
-    shop = Shop(house)
+    shop = Near(house)
     web(shop)
     with shop:
         shop.dx("up", "--wait")
@@ -121,7 +129,7 @@ def test_warm_containers_leave_when_compose_itself_has_stopped_all(house: House)
 
 
 def test_up_of_a_run_starts_a_project_nobody_knew_and_waits_for_health(house: House) -> None:
-    shop = Shop(house)
+    shop = Near(house)
     web(shop, **healthy("test -e /proc/1"))
     with shop:
         done = house.run(["--up", "web", IMAGE, *FETCH], cwd=shop.root)
@@ -137,7 +145,7 @@ def test_up_of_a_run_starts_a_project_nobody_knew_and_waits_for_health(house: Ho
 
 def test_up_of_a_run_fails_with_the_reason_and_the_last_lines(house: House) -> None:
     dies = {"command": ["sh", "-c", "echo I am lost; exit 3"]}
-    with Shop(house, db=dies) as shop:
+    with Near(house, db=dies) as shop:
         done = house.run(["--up", "db", IMAGE, "true"], cwd=shop.root)
         lines = done.stderr.decode().splitlines()
         assert done.returncode == 125
@@ -150,7 +158,7 @@ def test_up_of_a_run_fails_with_the_reason_and_the_last_lines(house: House) -> N
 
 def test_what_a_tool_needs_is_woken_and_never_made(house: House) -> None:
     """A compose file that nobody has begun starts nothing, whatever a tool of the user's own needs."""
-    shop = Shop(house)
+    shop = Near(house)
     web(shop)
     house.define(f"[tools.fetch]\nimage = '{IMAGE}'\nnetwork = 'project'\nneeds = ['web']\nentrypoint = ['wget']\n")
     with shop:

@@ -23,6 +23,11 @@ ASKS = "until wget -q -O /dev/null http://$$WEB_HOST:$$WEB_PORT/true; do sleep 0
 class Site(Shop):
     """A project that uses the service of another, by Compose alone."""
 
+    def __exit__(self, *error: object) -> None:
+        """The shared service leaves its network, which could not be removed else."""
+        self.tried("down", "--timeout", "0")
+        super().__exit__(*error)
+
     def uses(self, project: str, service: str | None = None) -> None:
         """Its `web` is that project's."""
         options = {"project": project} | ({"service": service} if service else {})
