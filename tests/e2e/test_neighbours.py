@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from types import TracebackType
 
 from tests.e2e.rig import ask, one_line, warm
 from tests.e2e.shop import Shop, healthy
@@ -15,9 +16,11 @@ FETCH = ["wget", "-q", "-O", "-", "http://web/true"]
 class Near(Shop):
     """A project whose network tools are on: they leave it before it is removed."""
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.house.dx(["stop", "--all"])
-        super().__exit__(*error)
+        super().__exit__(kind, error, trace)
 
 
 def web(shop: Shop, *networks: str, **more: object) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from types import TracebackType
 from typing import Any
 
 from tests.e2e.rig import ask
@@ -23,10 +24,12 @@ ASKS = "until wget -q -O /dev/null http://$$WEB_HOST:$$WEB_PORT/true; do sleep 0
 class Site(Shop):
     """A project that uses the service of another, by Compose alone."""
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """The shared service leaves its network, which could not be removed else."""
         self.tried("down", "--timeout", "0")
-        super().__exit__(*error)
+        super().__exit__(kind, error, trace)
 
     def uses(self, project: str, service: str | None = None) -> None:
         """Its `web` is that project's."""
