@@ -20,7 +20,7 @@ from pathlib import Path
 
 from dxd.compose import complaint, program, read
 from dxd.compose.model import Project, ProjectName, ServiceName, Source
-from dxd.errors import BadCompose, ComposeFailed
+from dxd.errors import BadCompose, BuildFailed, ComposeFailed
 from dxd.kit.progress import Progress, Silent
 
 READ_S = 30.0
@@ -31,6 +31,8 @@ STOP_S = 600.0
 GRACE_S = 10.0
 """For Compose itself to end once it is asked to."""
 MAX_OUTPUT_BYTES = 32 << 20
+
+_ALONE = ("--no-start", "--no-deps", "--no-build", "--yes")
 
 KEPT = frozenset(
     "PATH HOME USER LOGNAME LANG TMPDIR XDG_CONFIG_HOME XDG_RUNTIME_DIR SSH_AUTH_SOCK SSL_CERT_FILE SSL_CERT_DIR"
@@ -77,7 +79,8 @@ class Compose:
         paths = [source.directory / each for each in read.env_files(written)]
         more = await asyncio.to_thread(_referred, paths)
         needs = project.needs | more
-        return Project(project.name, project.services, project.inactive, needs), warnings
+        env_files = tuple(map(str, paths))
+        return Project(project.name, project.services, project.inactive, needs, env_files), warnings
 
     async def create(
         self,
@@ -93,6 +96,32 @@ class Compose:
         # Never `--yes`: where the file says something else of a volume, Compose asks whether it may empty it.
         options = [*["--force-recreate"] * recreate, *["--build"] * build]
         await self._act(source, name, "create", *options, *sorted(services), deadline_s=MAKE_S, progress=progress)
+
+    async def build(self, source: Source, name: ProjectName, service: ServiceName, progress: Progress) -> None:
+        """Build a service's image under the name that Compose has for it; raises `BuildFailed`."""
+        try:
+            await self._act(source, name, "build", service, deadline_s=MAKE_S, progress=progress)
+        except ComposeFailed as error:
+            raise BuildFailed(error.message, "mend what it is built from") from None
+
+    async def another(self, source: Source, name: ProjectName, service: ServiceName, total: int) -> None:
+        """Make containers of a service until there are so many, and leave those that are there as they are."""
+        options = (*_ALONE, "--no-recreate", "--scale", f"{service}={total}")
+        await self._act(source, name, "up", *options, service, deadline_s=MAKE_S)
+
+    async def anew(self, source: Source, name: ProjectName, service: ServiceName) -> None:
+        """Make a service's containers anew where they are not as the files say, and nothing else."""
+        await self._act(source, name, "up", *_ALONE, service, deadline_s=MAKE_S)
+
+    async def hashes(self, source: Source) -> dict[ServiceName, str]:
+        """What Compose puts into the label of a container that is as the files say now."""
+        status, out, err = await self._run(
+            source, [*_named(source), "config", "--hash", "*"], deadline_s=READ_S, doing="config"
+        )
+        if status:
+            raise complaint.failure(err, directory=source.directory, files=source.files, doing="config")
+        words = [line.split() for line in out.splitlines()]
+        return {ServiceName(each[0]): each[1] for each in words if len(each) == 2}
 
     async def start(self, source: Source, name: ProjectName, service: ServiceName) -> None:
         """Start a service in Compose's own way, hooks and all; it waits for dependencies itself."""

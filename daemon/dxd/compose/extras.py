@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from dxd.compose.durations import parse_duration
-from dxd.compose.model import Extras
+from dxd.compose.model import Extras, OnChange
 from dxd.errors import BadCompose
 from dxd.kit.nearest import did_you_mean
 
-KEYS = ("idle", "lazy", "ready", "restart-unhealthy", "seed")
+KEYS = ("idle", "lazy", "on-change", "ready", "restart-unhealthy", "seed")
 
 
 def read(value: object, where: str) -> Extras:
@@ -23,6 +23,7 @@ def read(value: object, where: str) -> Extras:
     return Extras(
         idle_s=_idle(value.get("idle"), f"{where}.idle"),
         lazy=_flag(value.get("lazy"), f"{where}.lazy", default=False),
+        on_change=_on_change(value.get("on-change"), f"{where}.on-change"),
         ready=_test(value.get("ready"), f"{where}.ready"),
         restart_unhealthy=_flag(value.get("restart-unhealthy"), f"{where}.restart-unhealthy", default=True),
         seed=_test(value.get("seed"), f"{where}.seed"),
@@ -40,6 +41,14 @@ def _idle(value: object, where: str) -> float | None:
         if seconds >= 1:
             return seconds
     raise BadCompose(f"{where}: must be a length of time of a second or more", "write it like 10m or 1h30m")
+
+
+def _on_change(value: object, where: str) -> OnChange:
+    if value is None:
+        return OnChange.APPLY
+    if isinstance(value, str) and value in list(OnChange):
+        return OnChange(value)
+    raise BadCompose(f"{where}: must be one of {', '.join(OnChange)}")
 
 
 def _flag(value: object, where: str, *, default: bool) -> bool:

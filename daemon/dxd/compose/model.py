@@ -96,8 +96,28 @@ class Watch:
 
     path: str
     action: str
+    """sync, rebuild, restart, sync+restart or sync+exec."""
     target: str = ""
     ignore: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    """Only these; empty for all."""
+    initial_sync: bool = False
+    """A container that is new gets all of it, not only what changes."""
+    command: tuple[str, ...] = ()
+    """Of `sync+exec`."""
+    user: str = ""
+    """As whom the command is run; empty for the container's own."""
+
+
+class OnChange(StrEnum):
+    """What a change of a service's files leads to while it runs."""
+
+    APPLY = "apply"
+    """It is built and made anew, and the new one takes the old one's place once it is healthy."""
+    BUILD = "build"
+    """What it is built from is followed; another definition in the compose file or an env file is only told."""
+    TELL = "tell"
+    """It is only told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +133,7 @@ class Extras:
     restart_unhealthy: bool = True
     seed: tuple[str, ...] | None = None
     """A command like a health check's, to be run once on an empty volume."""
+    on_change: OnChange = OnChange.APPLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +175,8 @@ class Project:
     """Those of other profiles, with theirs."""
     needs: frozenset[str] = frozenset()
     """Variables that the files refer to."""
+    env_files: tuple[str, ...] = ()
+    """Absolute paths of all `env_file`."""
 
 
 def order(services: Mapping[ServiceName, Service]) -> list[ServiceName]:

@@ -173,6 +173,10 @@ def _watch(value: object, where: str) -> tuple[Watch, ...]:
             action=str(each.get("action") or ""),
             target=str(each.get("target") or ""),
             ignore=_words(each.get("ignore")),
+            include=_words(each.get("include")),
+            initial_sync=each.get("initial_sync") is True,
+            command=_words(_mapping(each.get("exec")).get("command")),
+            user=str(_mapping(each.get("exec")).get("user") or ""),
         )
         for each in rules
     )

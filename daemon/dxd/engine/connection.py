@@ -92,6 +92,24 @@ class Connection:
             async with self._session.post(f"{self._base}/v{self.api_version}/{path}", params=params) as response:
                 await response.read()
 
+    async def post_checked(self, path: str, params: Mapping[str, str]) -> None:
+        """A request without a body whose answer says only whether it was done; the caller sets the deadline."""
+        await self._send("POST", path, params, None)
+
+    async def put(self, path: str, params: Mapping[str, str], data: bytes) -> None:
+        """Send a tar archive; the caller sets the deadline."""
+        await self._send("PUT", path, params, data)
+
+    async def _send(self, method: str, path: str, params: Mapping[str, str], data: bytes | None) -> None:
+        headers = {} if data is None else {"Content-Type": "application/x-tar"}
+        with self._translated():
+            async with self._session.request(
+                method, f"{self._base}/v{self.api_version}/{path}", params=params, data=data, headers=headers
+            ) as response:
+                if response.status >= 400:
+                    raise Answer(response.status, await _message(response))
+                await response.read()
+
     async def get(self, path: str, params: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Any:
         """The JSON that a path answers with; the caller sets the deadline."""
         with self._translated():
@@ -113,12 +131,14 @@ class Connection:
                 data = await response.read()
                 return json.loads(data) if data.strip() else None
 
-    async def run(self, container: str, argv: Sequence[str], *, limit_bytes: int) -> tuple[int, bytes]:
-        """Run a program beside a container's own, as its user, to the end: status, and the first of what it prints.
+    async def run(self, container: str, argv: Sequence[str], *, limit_bytes: int, user: str = "") -> tuple[int, bytes]:
+        """Run a program beside a container's own to the end: status, and the first of what it prints.
+
+        As the container's user, unless another one is named.
 
         The caller sets the deadline; a program that outlasts it goes on.
         """
-        config = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(argv)}
+        config = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(argv), "User": user}
         made = (await self.tell(f"containers/{container}/exec", config))["Id"]
         printed = bytearray()
         with self._translated():

@@ -204,6 +204,8 @@ class Check:
     test: tuple[str, ...]
     interval_s: float
     timeout_s: float
+    start_s: float = 0.0
+    """While it may fail without a meaning, after each start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +244,9 @@ class Inspected:
     env: tuple[str, ...] = field(repr=False)
     """`K=V` each."""
     shell: tuple[str, ...] = ("/bin/sh", "-c")
+    image_id: ImageId = ImageId("")
+    anonymous: tuple[str, ...] = ()
+    """Where in it volumes without a name of their own are."""
 
 
 @dataclass(frozen=True, slots=True)

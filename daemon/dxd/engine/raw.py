@@ -3,6 +3,7 @@
 What does not look as the API says raises `LookupError`, `TypeError` or `ValueError`, which the connection translates.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -110,6 +111,7 @@ def published(raw: Mapping[str, Any]) -> list[Published]:
 
 NEVER = "0001-01-01T00:00:00Z"
 """What Go has for no time at all."""
+_ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 CHECK_S = 30.0
 """The engine's own interval and timeout of a health check."""
 
@@ -137,6 +139,12 @@ def inspected(raw: Mapping[str, Any]) -> Inspected:
         ports=_bound((raw.get("NetworkSettings") or {}).get("Ports") or {}),
         env=_words(config.get("Env")),
         shell=_words(config.get("Shell")) or ("/bin/sh", "-c"),
+        image_id=ImageId(_with_algorithm(str(raw.get("Image") or ""))),
+        anonymous=tuple(
+            str(each.get("Destination"))
+            for each in raw.get("Mounts") or ()
+            if each.get("Type") == "volume" and _ANONYMOUS.fullmatch(str(each.get("Name") or ""))
+        ),
     )
 
 
@@ -144,7 +152,8 @@ def _check(raw: Mapping[str, Any]) -> Check | None:
     test = _words(raw.get("Test"))
     if len(test) < 2 or test[0] == "NONE":
         return None
-    return Check(test, int(raw.get("Interval") or 0) / 1e9 or CHECK_S, int(raw.get("Timeout") or 0) / 1e9 or CHECK_S)
+    interval, timeout, start = (int(raw.get(key) or 0) / 1e9 for key in ("Interval", "Timeout", "StartPeriod"))
+    return Check(test, interval or CHECK_S, timeout or CHECK_S, start)
 
 
 def _bound(raw: Mapping[str, Any]) -> tuple[BoundPort, ...]:

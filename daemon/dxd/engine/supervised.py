@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from dxd.engine import raw
 from dxd.engine.answer import Answer
 from dxd.engine.docker import Engine
-from dxd.engine.model import ContainerId, Inspected
-from dxd.errors import EngineTrouble, NotFound
+from dxd.engine.model import ContainerId, ImageId, Inspected
+from dxd.errors import Conflict, EngineTrouble, NotFound
 
 if TYPE_CHECKING:
     from dxd.engine.connection import Connection
@@ -92,6 +92,61 @@ class Supervised:
     async def logs(self, container: ContainerId, lines: int) -> str:
         """The last lines that it printed; empty where it is gone."""
         return await self._engine.logs(container, lines)
+
+    async def remove(self, container: ContainerId) -> None:
+        """Kill and remove it, as `Engine.remove` does."""
+        await self._engine.remove(container)
+
+    async def rename(self, container: ContainerId, name: str) -> None:
+        """Give it another name, which names on its networks follow; raises `Conflict` where that is another's."""
+        try:
+            async with self._reach.deadline():
+                connection = await self._reach.found()
+                with self._reach.noting():
+                    await connection.post_checked(f"containers/{container}/rename", {"name": name})
+        except Answer as answer:
+            if answer.status == 404:
+                raise NotFound("the container is gone", "try again") from None
+            if answer.status == 409:
+                raise Conflict(f"there is a container {name} already", f"see: docker inspect {name}") from None
+            raise
+
+    async def image_id(self, ref: str) -> ImageId | None:
+        """Which image a name means now; None where there is none."""
+        image = await self._engine.image(ref)
+        return None if image is None else image.id
+
+    async def tag(self, image: ImageId, ref: str) -> None:
+        """Have a name mean that image, as `Engine.tag` does."""
+        await self._engine.tag(image, ref if ":" in ref.rpartition("/")[2] else f"{ref}:latest")
+
+    async def forget_image(self, image: ImageId) -> None:
+        """Remove an image that has no name and no container any more; others stay."""
+        await self._engine.remove_image(image)
+
+    async def put(self, container: ContainerId, archive: bytes, *, deadline_s: float) -> None:
+        """Unpack a tar archive at its root; what is in it belongs to the container's user."""
+        async with self._reach.deadline(deadline_s):
+            connection = await self._reach.found()
+            with self._reach.noting():
+                await connection.put(f"containers/{container}/archive", {"path": "/", "copyUIDGID": "1"}, archive)
+
+    async def run(
+        self, container: ContainerId, argv: Sequence[str], *, user: str = "", deadline_s: float
+    ) -> tuple[int, str]:
+        """Run a program in it: its status, and what it printed first; `TIMED_OUT` where it goes on after that."""
+        async with self._reach.deadline():
+            connection = await self._reach.found()
+        try:
+            async with asyncio.timeout(deadline_s):
+                status, printed = await connection.run(container, argv, limit_bytes=MAX_PRINTED_BYTES, user=user)
+        except TimeoutError:
+            return TIMED_OUT, f"did not end within {deadline_s:g} s"
+        except Answer as answer:
+            if answer.status in (404, 409):
+                raise NotFound("the container is gone", "try again") from None
+            raise
+        return status, printed.decode(errors="replace").strip()
 
     async def goes_on(self) -> bool:
         """Whether the engine is not about to stop."""

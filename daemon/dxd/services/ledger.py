@@ -126,6 +126,11 @@ class Ledger:
         self._instances[each.id] = replace(each, busy=True)
         return True
 
+    def take(self, container: ContainerId) -> None:
+        """Somebody does something with it that is no action of the plan; `finish` ends that."""
+        if container in self._instances:
+            self._instances[container] = replace(self._instances[container], busy=True)
+
     def finish(self, container: ContainerId) -> None:
         """It has been done, or has failed."""
         if container in self._instances:

@@ -86,6 +86,28 @@ class Services:
             for each in [each for each in self._known.values() if each.supervisor is None]:
                 await self._read(each)
 
+    def followed(self) -> dict[str, Supervisor]:
+        """Those that are looked after, by name."""
+        return {name: each.supervisor for name, each in self._known.items() if each.supervisor is not None}
+
+    async def reread(self, name: str) -> bool:
+        """Read a project's files again; where they are broken, what they said last counts, and False comes back."""
+        known = self._known[name]
+        supervisor = known.supervisor
+        assert supervisor is not None
+        try:
+            project, _ = await self._compose.read(supervisor.source)
+            if project.name != name:
+                raise BadCompose(f"the project is called {project.name} now", "to have it under that name: dx up")
+        except EngineTrouble:
+            raise
+        except DxError as error:
+            known.problem = error.line()
+            return False
+        known.problem = ""
+        await supervisor.reread(project)
+        return True
+
     def on_event(self, event: EngineEvent) -> None:
         """Something happened in the engine."""
         if event.kind == "container":
@@ -140,6 +162,7 @@ class Services:
             since = supervisor.now()
             chosen = await supervisor.up(project, source, names, progress, recreate=recreate, build=build)
             known.problem = ""
+        _tell_troubles(supervisor, progress)
         if wait:
             await supervisor.wait(chosen, progress, since=since)
         return self._view(known)
@@ -150,6 +173,7 @@ class Services:
         names = _names(supervisor.ledger.project, services)
         since = supervisor.now()
         chosen = await supervisor.begin(names)
+        _tell_troubles(supervisor, progress)
         if wait:
             await supervisor.wait(chosen, progress, since=since)
         return self._view(known)
@@ -176,6 +200,7 @@ class Services:
             since = supervisor.now()
             chosen = await supervisor.restart(project, source, _names(project, services), progress)
             known.problem = ""
+        _tell_troubles(supervisor, progress)
         if wait:
             await supervisor.wait(chosen, progress, since=since)
         return self._view(known)
@@ -381,9 +406,10 @@ class Services:
         problem = known.problem
         if supervisor is not None and supervisor.away:
             problem = problem or "the engine is away; its services are shown as they were seen last"
-        services = (
-            () if supervisor is None else tuple(views.of(supervisor.ledger, supervisor.inspected, supervisor.now()))
-        )
+        services: tuple[ServiceView, ...] = ()
+        if supervisor is not None:
+            found = views.of(supervisor.ledger, supervisor.inspected, supervisor.troubles, supervisor.now())
+            services = tuple(found)
         return ProjectView(ProjectName(row.name), row.directory, row.files, row.profiles, services, problem)
 
 
@@ -393,6 +419,14 @@ async def _looked(known: Known) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_S):
                 await known.supervisor.looked()
+
+
+def _tell_troubles(supervisor: Supervisor, progress: Progress) -> None:
+    """Say once what of the files could not be followed."""
+    for line in supervisor.troubles.values():
+        if line not in supervisor.told:
+            supervisor.told.add(line)
+            progress.note(line)
 
 
 def _names(project: Project, services: Sequence[str]) -> list[ServiceName]:

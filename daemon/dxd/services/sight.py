@@ -15,6 +15,7 @@ from dxd.errors import NotFound
 from dxd.services.ledger import Ledger
 from dxd.services.model import Instance
 from dxd.services.news import NUMBER, ONEOFF, PROJECT, SERVICE
+from dxd.services.swap import is_aside
 
 OUTPUT_CHARACTERS = 200
 """Of what a health check said, which stands in tables."""
@@ -136,4 +137,7 @@ def run_of(container: Inspected) -> str:
 
 
 def _is_service(container: Inspected) -> bool:
-    return container.labels.get(ONEOFF, "False") != "True" and SERVICE in container.labels
+    labels = container.labels
+    if labels.get(ONEOFF, "False") == "True" or SERVICE not in labels:
+        return False
+    return not is_aside(container.name, labels.get(PROJECT, ""), labels[SERVICE])

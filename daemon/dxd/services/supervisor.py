@@ -31,6 +31,7 @@ from dxd.services.model import Action, Do, Instance, Phase, Will
 from dxd.services.news import PROJECT, SERVICE, Attribution, News, What
 from dxd.services.probes import Probe, Probes
 from dxd.services.sight import Sight, run_of
+from dxd.services.swaps import Swaps, Turn
 from dxd.telemetry import get_logger
 
 SETTLE_S = 0.3
@@ -74,7 +75,7 @@ class Supervisor:
         self._sight = Sight(ledger=ledger, containers=containers, clock=clock, started=started)
         self._probes = Probes(containers, self._tasks, self._passed)
         self._attribution = Attribution()
-        self._turn = asyncio.Lock()
+        self._turn = Turn()
         self._wake = asyncio.Event()
         self._turned = asyncio.Event()
         """Set when something has been looked at, and another one put in its place."""
@@ -87,6 +88,21 @@ class Supervisor:
         self._looked = asyncio.Event()
         """Set once it is known what is there, or that the engine cannot say."""
         self._phases: dict[str, Phase] = {}
+        self.troubles: dict[ServiceName, str] = {}
+        """By service, what of its files could not be followed, for people."""
+        self.told: set[str] = set()
+        """Troubles that were told to somebody."""
+        self.swaps = Swaps(
+            ledger=ledger,
+            compose=compose,
+            containers=containers,
+            attribution=self._attribution,
+            turn=self._turn,
+            source=lambda: self.source,
+            with_compose=self._with_compose,
+            look=self._sight.look_at,
+            wake=self._wake.set,
+        )
 
     def start(self) -> None:
         """Begin to look after it."""
@@ -153,6 +169,13 @@ class Supervisor:
             self.ledger.ask_up(sorted(chosen), once_more=again)
             await self._pass()
         return chosen
+
+    async def reread(self, project: Project) -> None:
+        """The files say something else now; nothing is made or removed for that."""
+        async with self._turn:
+            self.ledger.reread(project)
+            self._sight.all_anew()
+            self._wake.set()
 
     async def begin(self, names: Sequence[ServiceName]) -> frozenset[ServiceName]:
         """Start services whose containers are there, and what they depend on; `ServiceFailed` where one is not."""

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 
+from dxd.compose.model import ServiceName
 from dxd.engine.model import ContainerId, ContainerStatus, Health, Inspected
 from dxd.services.ledger import Ledger
 from dxd.services.model import ServiceView
 
 
-def of(ledger: Ledger, containers: Mapping[ContainerId, Inspected], now: float) -> list[ServiceView]:
-    """Every service of a project, by name."""
+def of(
+    ledger: Ledger, containers: Mapping[ContainerId, Inspected], troubles: Mapping[ServiceName, str], now: float
+) -> list[ServiceView]:
+    """Every service of a project, by name; what is troubled has that as its reason where there is no other."""
     found = []
     for name, service in sorted(ledger.project.services.items()):
         instances = sorted(ledger.seen.of(name), key=lambda each: each.number)
@@ -20,7 +23,7 @@ def of(ledger: Ledger, containers: Mapping[ContainerId, Inspected], now: float) 
                 project=ledger.project.name,
                 name=name,
                 phase=phase,
-                reason=reason,
+                reason=reason or troubles.get(name, ""),
                 will=ledger.wanted.will(name),
                 image=inspected[0].image if inspected else service.image or "",
                 containers=tuple(each.name for each in inspected),
