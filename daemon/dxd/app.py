@@ -15,6 +15,7 @@ from dx.places import Places
 from dxd import settings as settings_file
 from dxd.api.front import HttpFront, create_app
 from dxd.compose.compose import Compose
+from dxd.develop.develop import Develop
 from dxd.engine.address import find_address
 from dxd.engine.docker import Engine
 from dxd.engine.events import follow
@@ -153,7 +154,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         redefined=lambda: shims.reconcile(places.shims_dir, tools.commands(), launcher()),
     )
     locking = Locking(locks=locks, images=images, tools=tools, bases=bases, builder=rebuilds, retire=pool.replace)
-    containers = Supervised(engine)
+    compose, containers = Compose(engine.address), Supervised(engine)
     networks = ProjectNetworks(
         networks=Networks(engine),
         containers=containers,
@@ -163,7 +164,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
     )
     logs = Logs(engine=engine, directory=places.state_dir / "logs", max_bytes=settings.log_bytes)
     services = Services(
-        compose=Compose(engine.address),
+        compose=compose,
         containers=containers,
         store=KnownProjects(database),
         hub=hub,
@@ -185,6 +186,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         force_bind=Rung.BIND in force,
     )
     sharing = Sharing(services=services, store=Consumers(database), networks=Networks(engine), containers=containers)
+    develop = Develop(services=services, compose=compose, containers=containers, hub=hub)
     watch = EngineWatch(
         engine=engine,
         images=images,
@@ -193,6 +195,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         services=services,
         networks=networks,
         sharing=sharing,
+        develop=develop,
         force=force,
     )
     stop = Stop()
@@ -230,11 +233,13 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
                 "leases": runs.expire,
                 "builds": rebuilds.keep,
                 "services": services.keep,
+                "files of services": develop.keep,
             },
             drain_s=settings.drain_s,
         )
     finally:
         await sharing.close()
+        await develop.close()
         await services.close()
         await logs.close()
         await networks.close()
@@ -258,12 +263,14 @@ class EngineWatch:
         services: Services,
         networks: ProjectNetworks,
         sharing: Sharing,
+        develop: Develop,
         force: frozenset[Rung],
     ) -> None:
         self._engine = engine
         self._services = services
         self._networks = networks
         self._sharing = sharing
+        self._develop = develop
         self._rebuilds = rebuilds
         self._force = force
         self._images = images
@@ -285,7 +292,7 @@ class EngineWatch:
 
     def unwatched(self) -> list[Unwatched]:
         """What is looked at again and again, because nobody tells of changes."""
-        return self._rebuilds.unwatched()
+        return [*self._rebuilds.unwatched(), *self._develop.unwatched()]
 
     def ladder(self) -> tuple[ladder.Step, ...]:
         """How each step of a run is done here."""

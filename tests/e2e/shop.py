@@ -42,8 +42,11 @@ class Shop:
         self.compose("down", "--volumes", "--remove-orphans", "--timeout", "0", bare=True)
 
     def write(self, top: dict[str, Any] | None = None, **services: dict[str, Any]) -> None:
-        """Make these its services."""
-        every = {name: {"command": FOREVER, **BASE, **each} for name, each in services.items()}
+        """Make these its services; None takes away what every service has."""
+        every = {
+            name: {key: value for key, value in {"command": FOREVER, **BASE, **each}.items() if value is not None}
+            for name, each in services.items()
+        }
         self.file.write_text(json.dumps({"services": every, **(top or {})}, indent=1))
 
     def dx(self, *arguments: str, ok: bool = True, **environ: str) -> "subprocess.CompletedProcess[str]":

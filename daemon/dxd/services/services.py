@@ -26,7 +26,7 @@ from dxd.logs.logs import Logs
 from dxd.logs.model import Instance, ServiceId
 from dxd.services import variables, views
 from dxd.services.ledger import Ledger
-from dxd.services.model import End, EndKind, ProjectView, Will
+from dxd.services.model import End, EndKind, ProjectView, ServiceView, Will
 from dxd.services.networks import ProjectNetworks
 from dxd.services.news import SERVICE
 from dxd.services.supervisor import Supervisor

@@ -213,6 +213,13 @@ class Supervisor:
             await self._pass()
         return chosen
 
+    async def again(self, names: Sequence[ServiceName]) -> None:
+        """Stop services and start them, as their containers are."""
+        async with self._turn:
+            await self._stop(frozenset(names))
+            self.ledger.ask_up(names)
+            await self._pass()
+
     async def down(self, progress: Progress, *, volumes: bool = False) -> None:
         """Remove its containers and networks; named volumes only where that is asked for."""
         async with self._turn:

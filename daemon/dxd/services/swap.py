@@ -72,7 +72,7 @@ class Picture:
     """A service whose files may say something else than its containers do."""
 
     runs: bool
-    """Its containers run, and somebody wants that."""
+    """A container of it does; it is wanted in any case, at least by whoever connects to it."""
     image: ImageId | None
     """What its image's name means now; None where there is no such image."""
     images: frozenset[ImageId]
@@ -85,7 +85,6 @@ class Picture:
     on_change: OnChange = OnChange.APPLY
     failed: tuple[ImageId, str] | None = None
     """The image and the hash that were tried, and were no good."""
-    lazy: bool = False
 
 
 class Do(StrEnum):
@@ -120,7 +119,7 @@ def decide(it: Picture) -> Decision:
     if it.on_change is OnChange.TELL or (defined and it.on_change is OnChange.BUILD):
         return Decision(Do.TELL, f"{what}; to apply that: dx up")
     if not it.runs:
-        return Decision(Do.REMAKE if it.lazy else Do.NOTHING, f"{what}, and it does not run")
+        return Decision(Do.REMAKE, f"{what}, and it does not run")
     if defined and it.way is Way.IN_PLACE:
         # There would be no way back: the files do not say any more how the old one was made.
         return Decision(Do.TELL, f"{what}; to apply that: dx up")

@@ -27,7 +27,7 @@ log = get_logger("services")
 
 
 class Interrupted(Exception):
-    """Somebody wants something else of the project; the old container goes on. To be tried again."""
+    """Somebody wants something else of the project. To be tried again."""
 
 
 class Turn(asyncio.Lock):
@@ -112,10 +112,8 @@ class Swaps:
             service = self._ledger.project.services[name]
             before = await self.of(name)
             for old in before:
-                if old.image_id == wanted and old.labels.get(HASH) == config:
+                if old.image_id == wanted and (not config or old.labels.get(HASH) == config):
                     continue
-                if old.status is not ContainerStatus.RUNNING:
-                    raise Interrupted
                 began = time.monotonic()
                 if way is Way.IN_PLACE:
                     await self._in_place(service, old)
@@ -207,6 +205,8 @@ class Swaps:
             await self._containers.tag(old.image_id, old.image)
             await self._with_compose(self._compose.anew(self._source(), project, name))
             raise _failed(service, error.line()) from None
+        except Interrupted:
+            return  # what is there is the new one already; how it does, the supervisor tells
         await self._containers.forget_image(old.image_id)
 
     async def _trial(self, service: Service, container: ContainerId, *, begun: bool = True) -> None:

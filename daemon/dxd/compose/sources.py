@@ -1,0 +1,58 @@
+"""Which files a project is read from, as far as a look at them shows: those that are watched.
+
+Compose itself does not say. `include` and `extends` are followed where their paths are written out. A file that is
+missing is among them, since it may come; one that is broken leads nowhere further.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dxd.compose import files
+from dxd.compose.model import Project, Source
+
+MAX_FILES = 200
+
+
+def of(source: Source, project: Project | None) -> tuple[Path, ...]:
+    """Absolute paths. Blocks for a few small files."""
+    given = source.files or tuple(filter(None, source.environ.get("COMPOSE_FILE", "").split(":")))
+    found: dict[Path, None] = dict.fromkeys(source.directory / each for each in given)
+    if not given:
+        for name in files.NAMES:
+            stem, _, suffix = name.rpartition(".")
+            found |= dict.fromkeys((source.directory / name, source.directory / f"{stem}.override.{suffix}"))
+    pending = [*found]
+    while pending and len(found) < MAX_FILES:
+        for each in _led_to(pending.pop()):
+            if each not in found:
+                found[each] = None
+                pending.append(each)
+    found[source.directory / ".env"] = None
+    for listed in filter(None, source.environ.get("COMPOSE_ENV_FILES", "").split(",")):
+        found[source.directory / listed] = None
+    for name in project.env_files if project is not None else ():
+        found[Path(name)] = None
+    return tuple(found)
+
+
+def _led_to(file: Path) -> Iterator[Path]:
+    """The files that one names in `include` and `extends`."""
+    import yaml  # noqa: PLC0415 - few projects change while the daemon runs
+
+    try:
+        document = yaml.load(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return
+    if not isinstance(document, dict):
+        return
+    for each in document.get("include") or ():
+        named = each.get("path") if isinstance(each, dict) else each
+        for path in named if isinstance(named, list) else [named]:
+            if isinstance(path, str) and "$" not in path and "://" not in path:
+                yield file.parent / path
+    services = document.get("services")
+    for service in services.values() if isinstance(services, dict) else ():
+        extends = service.get("extends") if isinstance(service, dict) else None
+        path = extends.get("file") if isinstance(extends, dict) else None
+        if isinstance(path, str) and "$" not in path:
+            yield file.parent / path

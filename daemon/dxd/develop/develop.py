@@ -1,0 +1,111 @@
+"""Follows the files of all projects that are looked after: the one owner of what is watched for them.
+
+Made by `app`. A project is looked at when its files have changed, when one of its services has changed its state, and
+once when it comes. While the engine is away it is tried again now and then.
+"""
+
+import asyncio
+from contextlib import suppress
+
+from dxd.compose.compose import Compose
+from dxd.develop.follower import Follower
+from dxd.engine.supervised import Supervised
+from dxd.errors import EngineTrouble
+from dxd.images.identity import Memory
+from dxd.kit.hub import Hub
+from dxd.kit.tasks import Tasks
+from dxd.services.services import Services
+from dxd.telemetry import get_logger
+from dxd.watch.model import Problem as Unwatched
+from dxd.watch.watcher import Watcher
+
+AGAIN_S = 2.0
+"""After the engine would not do what was asked of it."""
+COMES_S = 1.0
+"""How often it is seen which projects there are."""
+
+log = get_logger("develop")
+
+
+class Develop:
+    """All of them."""
+
+    def __init__(self, *, services: Services, compose: Compose, containers: Supervised, hub: Hub) -> None:
+        self._services = services
+        self._compose = compose
+        self._containers = containers
+        self._hub = hub
+        self._memory = Memory()
+        self._building = asyncio.Lock()
+        self._watcher = Watcher(self.wake)
+        self._tasks = Tasks(lambda name, error: log.error("task failed", task=name, exc_info=error))
+        self._followers: dict[str, Follower] = {}
+        self._wakes: dict[str, asyncio.Event] = {}
+        self._jobs: dict[str, asyncio.Task[None]] = {}
+
+    def wake(self, name: str) -> None:
+        """Something of that project may be another than it was."""
+        if name in self._wakes:
+            self._wakes[name].set()
+
+    def unwatched(self) -> list[Unwatched]:
+        """What is looked at again and again, because nobody tells of changes."""
+        return self._watcher.problems()
+
+    async def keep(self) -> None:
+        """Follow every project that is there; an eternal job."""
+        async with self._hub.subscribe() as news:
+            while True:
+                await self._take_up()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(COMES_S):
+                        event = await news.get()
+                        if event.kind == "service.changed":
+                            self.wake(str(event.fields.get("project")))
+
+    async def close(self) -> None:
+        """Follow nothing any more; an exchange that goes on is taken back."""
+        await self._tasks.close()
+        await self._watcher.close()
+
+    async def _take_up(self) -> None:
+        there = self._services.followed()
+        for name, follower in list(self._followers.items()):
+            if there.get(name) is not follower.supervisor:
+                del self._followers[name], self._wakes[name]
+                job = self._jobs.pop(name)
+                job.cancel()
+                await asyncio.wait({job})
+                self._watcher.drop(name)
+        for name, supervisor in there.items():
+            if name not in self._followers:
+                wake = self._wakes[name] = asyncio.Event()
+                wake.set()
+                loop = asyncio.get_running_loop()
+                follower = self._followers[name] = Follower(
+                    name,
+                    supervisor,
+                    services=self._services,
+                    compose=self._compose,
+                    containers=self._containers,
+                    watcher=self._watcher,
+                    memory=self._memory,
+                    building=self._building,
+                    hub=self._hub,
+                    again=lambda seconds, wake=wake, loop=loop: loop.call_later(seconds, wake.set),  # type: ignore[misc]
+                )
+                self._jobs[name] = self._tasks.start(self._follow(follower, wake), name=f"follow {name}")
+
+    async def _follow(self, follower: Follower, wake: asyncio.Event) -> None:
+        while True:
+            await wake.wait()
+            wake.clear()
+            try:
+                await follower.look()
+            except EngineTrouble as error:
+                log.info("project is not followed", project=follower.name, reason=error.line())
+                asyncio.get_running_loop().call_later(AGAIN_S, wake.set)
+            except Exception:
+                # Whatever it is, it must not end the following of the project.
+                log.exception("project is not followed", project=follower.name)
+                asyncio.get_running_loop().call_later(AGAIN_S * 5, wake.set)

@@ -1,0 +1,282 @@
+"""Follows the files of one project: reads them again, builds, exchanges containers, copies files into them.
+
+Made by `develop`, which wakes it when something may be another than it was. It looks at everything then: contents are
+compared, so that looking too often costs little and does nothing. What cannot be followed is told as a trouble of the
+service, and tried again when its files change. Fails with what the engine raises; then it is to be tried again.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dxd.compose import sources
+from dxd.compose.compose import Compose
+from dxd.compose.model import OnChange, Service, ServiceName, order
+from dxd.develop import inputs, policy, rules, sync
+from dxd.develop.inputs import Watched
+from dxd.develop.rules import Listing, Prints
+from dxd.engine.model import ContainerId, ContainerStatus, ImageId, Inspected
+from dxd.engine.supervised import Supervised
+from dxd.errors import DxError, EngineTrouble, ImageTrouble
+from dxd.images.identity import Memory
+from dxd.kit.hub import Hub
+from dxd.kit.progress import Silent
+from dxd.services import swap
+from dxd.services.model import Will
+from dxd.services.services import Services
+from dxd.services.supervisor import Supervisor
+from dxd.services.swap import Do
+from dxd.services.swaps import HASH, Interrupted
+from dxd.telemetry import get_logger
+from dxd.watch.model import File, Spec
+from dxd.watch.watcher import Watcher
+
+AGAIN_S = 1.0
+"""After somebody wanted something else of the project."""
+
+log = get_logger("develop")
+
+
+@dataclass(slots=True)
+class Followed:
+    """What is known of one service."""
+
+    watched: Watched | None = None
+    built: str | None = None
+    failed: str | None = None
+    failed_swap: tuple[ImageId, str] | None = None
+    base: tuple[Listing, ...] | None = None
+    """What a container that is new has, by rule."""
+    has: dict[ContainerId, tuple[Listing, ...]] = field(default_factory=dict)
+
+
+class Follower:
+    """One project's."""
+
+    def __init__(
+        self,
+        name: str,
+        supervisor: Supervisor,
+        *,
+        services: Services,
+        compose: Compose,
+        containers: Supervised,
+        watcher: Watcher,
+        memory: Memory,
+        building: asyncio.Lock,
+        hub: Hub,
+        again: Callable[[float], None],
+    ) -> None:
+        """`building` is held by one build at a time; `again` asks for another look after so many seconds."""
+        self.name = name
+        self.supervisor = supervisor
+        self._services = services
+        self._compose = compose
+        self._containers = containers
+        self._watcher = watcher
+        self._memory = memory
+        self._prints = Prints()
+        self._building = building
+        self._hub = hub
+        self._again = again
+        self._followed: dict[ServiceName, Followed] = {}
+        self._definition: str | None = None
+        """A digest of the files that the project was read from last."""
+        self._hashes: dict[ServiceName, str] = {}
+        self._hashes_of: object = None
+        self._mended = False
+
+    async def look(self) -> None:
+        """Bring everything up to date with the files; the watcher has waited until they came to rest."""
+        if not self._mended:
+            await self.supervisor.swaps.mend()
+            self._mended = True
+        await self._watch()
+        self._watcher.settled(self.name)
+        if await self._read():
+            # It may have other files by now.
+            await self._watch()
+        for name in order(self.supervisor.ledger.project.services):
+            service = self.supervisor.ledger.project.services.get(name)
+            if service is not None and service.provider is None:
+                try:
+                    await self._follow(service)
+                except EngineTrouble:
+                    raise
+                except Interrupted:
+                    self._again(AGAIN_S)
+                except DxError as error:
+                    self._trouble(name, error.line())
+
+    async def _watch(self) -> None:
+        project = self.supervisor.ledger.project
+        for gone in self._followed.keys() - project.services.keys():
+            del self._followed[gone]
+        files = await asyncio.to_thread(sources.of, self.supervisor.source, project)
+        specs: list[Spec] = [File(str(each)) for each in files]
+        for name, service in project.services.items():
+            state = self._followed.setdefault(name, Followed())
+            if service.build is not None or service.watch:
+                state.watched = await asyncio.to_thread(inputs.watched, service, state.watched)
+                specs += state.watched.specs
+        self._watcher.set(self.name, specs)
+
+    async def _read(self) -> bool:
+        """Read the project again where its files are others by now; whether it is another."""
+        project, source = self.supervisor.ledger.project, self.supervisor.source
+        files = await asyncio.to_thread(sources.of, source, project)
+        found = await asyncio.to_thread(_digest, files)
+        before, self._definition = self._definition, found
+        if before in (None, found):
+            return False
+        if not await self._services.reread(self.name):
+            log.info("project cannot be read", project=self.name)
+            return False
+        return True
+
+    async def _hash(self, name: ServiceName) -> str:
+        """What Compose would label a container of the service with."""
+        of = (self._definition, self.supervisor.source)
+        if self._hashes_of != of:
+            self._hashes = await self._compose.hashes(self.supervisor.source)
+            self._hashes_of = of
+        return self._hashes.get(name, "")
+
+    async def _follow(self, service: Service) -> None:
+        name = service.name
+        containers = await self.supervisor.swaps.of(name)
+        runs = any(each.status is ContainerStatus.RUNNING for each in containers)
+        if not containers:
+            self._trouble(name, "")
+            return
+        if self.supervisor.ledger.wanted.one_shot(name):
+            return  # what is to be done once is not done again for a change
+        wanted = service.extras.lazy or self.supervisor.ledger.wanted.will(name) is Will.UP
+        told = await self._build(service, wanted=wanted)
+        if wanted:
+            told = await self._exchange(service, containers, runs=runs) or told
+            self._trouble(name, told)
+        if service.watch and runs:
+            await self._sync(service)
+
+    async def _build(self, service: Service, *, wanted: bool) -> str:
+        """Build its image if need be; what is to be told of it."""
+        name, state = service.name, self._followed[service.name]
+        digest: str | None = None
+        try:
+            digest = await asyncio.to_thread(inputs.digest, service, self._memory, self._prints)
+            picture = policy.Picture(digest, state.built, state.failed, wanted, service.extras.on_change)
+            decision = policy.decide(picture)
+            if decision.do is policy.Do.NOTHING:
+                if wanted and state.built is None and service.extras.on_change is OnChange.TELL:
+                    state.built = digest
+                return self.supervisor.troubles.get(name, "") if digest is not None and digest == state.failed else ""
+            if decision.do is policy.Do.TELL:
+                return f"{name}: {decision.reason}"
+            listings = await asyncio.to_thread(rules.look, service, self._prints)
+            project = self.supervisor.ledger.project.name
+            async with self._building:
+                log.info("build", project=project, service=name, reason=decision.reason)
+                self._hub.publish("service.building", project=project, service=name)
+                await self._compose.build(self.supervisor.source, project, name, Silent())
+        except ImageTrouble as error:
+            state.failed = digest
+            return f"{name}: its new build failed: {error.line()}; the one before goes on"
+        state.built, state.failed = digest, None
+        state.base = rules.base(service.watch, listings)
+        return ""
+
+    async def _exchange(self, service: Service, containers: list[Inspected], *, runs: bool) -> str:
+        """Exchange its containers if need be; what is to be told of it."""
+        name, state = service.name, self._followed[service.name]
+        images = frozenset(each.image_id for each in containers)
+        ref = containers[0].image
+        # The name of an image that others build or pull may mean another one at any time, and that is their affair.
+        image = await self._containers.image_id(ref) if service.build is not None else next(iter(images))
+        choice = swap.way_of(service, containers)
+        picture = swap.Picture(
+            runs=runs,
+            image=image,
+            images=images,
+            hash=await self._hash(name),
+            hashes=frozenset(each.labels.get(HASH, "") for each in containers),
+            way=choice.way,
+            on_change=service.extras.on_change,
+            failed=state.failed_swap,
+        )
+        decision = swap.decide(picture)
+        if decision.do is Do.NOTHING:
+            return self.supervisor.troubles.get(name, "") if picture.failed == (image, picture.hash) else ""
+        if decision.do is Do.TELL:
+            return f"{name}: {decision.reason}"
+        if decision.do is Do.REMAKE:
+            await self.supervisor.swaps.remake(name)
+            return ""
+        assert image is not None
+        log.info("exchange", service=name, way=choice.way, way_reason=choice.reason, reason=decision.reason)
+        try:
+            await self.supervisor.swaps.swap(name, choice.way, image, picture.hash)
+        except EngineTrouble:
+            raise
+        except DxError as error:
+            state.failed_swap = image, picture.hash
+            log.warning("exchange failed", service=name, reason=error.message)
+            if images != {image}:
+                # So that nobody else makes a container of it, either.
+                state.failed = state.built
+                await self._containers.tag(containers[0].image_id, ref)
+                await self._containers.forget_image(image)
+            return error.line()
+        state.failed_swap = None
+        return ""
+
+    async def _sync(self, service: Service) -> None:
+        """Have its containers have the files that its rules say."""
+        name, state = service.name, self._followed[service.name]
+        wanted = await asyncio.to_thread(rules.look, service, self._prints)
+        if state.base is None or len(state.base) != len(wanted):
+            state.base, state.has = rules.base(service.watch, wanted), {}
+        containers = await self.supervisor.swaps.of(name)
+        state.has = {each.id: state.has[each.id] for each in containers if each.id in state.has}
+        restart = False
+        for each in containers:
+            if each.status is not ContainerStatus.RUNNING:
+                continue
+            has, new = state.has.get(each.id, state.base), each.id not in state.has
+            batch = rules.plan(service.watch, has, wanted, new=new)
+            if batch:
+                log.info("sync", service=name, copies=len(batch.copies), removals=len(batch.removals))
+                # Known before it is tried: a command that fails is told of once, not tried for ever.
+                state.has[each.id] = wanted
+                await sync.carry_out(self._containers, each.id, batch)
+                restart = restart or batch.restart
+            state.has[each.id] = wanted
+        if restart:
+            await self.supervisor.again([name])
+
+    def _trouble(self, name: ServiceName, line: str) -> None:
+        troubles = self.supervisor.troubles
+        if line == troubles.get(name, ""):
+            return
+        if line:
+            log.warning("service does not follow its files", project=self.name, service=name, reason=line)
+            troubles[name] = line
+        else:
+            troubles.pop(name, None)
+        self._hub.publish("service.followed", project=self.name, service=name, trouble=line)
+
+
+def _digest(files: tuple[Path, ...]) -> str:
+    """Of the contents of files; one that cannot be read has none."""
+    whole = hashlib.sha256()
+    for file in files:
+        try:
+            content = b"+" + file.read_bytes()
+        except OSError:
+            content = b"-"
+        whole.update(
+            b"%d:%b%d:%b" % (len(str(file)), str(file).encode(errors="surrogateescape"), len(content), content)
+        )
+    return whole.hexdigest()

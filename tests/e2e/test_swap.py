@@ -1,0 +1,316 @@
+"""Services follow their files: built, tried and exchanged, real builds by the real Compose in the real engine."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.shop import Shop
+from tests.house import BUSYBOX, House
+from tests.waiting import until
+
+FOLLOWED_S = 60.0
+"""For a build and an exchange, on a machine that others use too."""
+NET = {"network_mode": None}
+"""The project's own network."""
+
+
+def check(test: str, **more: Any) -> dict[str, Any]:
+    return {"healthcheck": {"test": ["CMD-SHELL", test], "interval": "30s", **more}}
+
+
+ANSWERS = check("wget -qO- http://127.0.0.1/ >/dev/null", start_period="3s", retries=1)
+
+
+class Site(Shop):
+    """A shop whose service `web` is built: an HTTP server that answers with the content of `page`."""
+
+    def __init__(self, house: House) -> None:
+        super().__init__(house)
+        self.web = self.root / "web"
+        self.web.mkdir()
+        shutil.copy(BUSYBOX, self.web / "busybox")
+        self.page("one")
+        self.dockerfile()
+
+    def page(self, text: str) -> None:
+        (self.web / "page").write_text(text)
+
+    def dockerfile(self, *, prepare: str = "true", command: str = "exec httpd -f -h /www") -> None:
+        (self.web / "Dockerfile").write_text(
+            "FROM scratch\nENV PATH=/bin\nCOPY busybox /bin/busybox\n"
+            'RUN ["/bin/busybox", "--install", "-s", "/bin"]\n'
+            f"COPY page /www/index.html\nRUN {prepare}\n"
+            f'CMD ["sh", "-c", "{command}"]\n'
+        )
+
+    def says(self) -> str:
+        """What the running service answers."""
+        return self.compose("exec", "--no-tty", "web", "wget", "-qO-", "http://127.0.0.1/")
+
+    def shows(self, text: str) -> None:
+        """Wait until it answers that, its first container being ready."""
+
+        def does() -> bool:
+            services = self.services()["web"]
+            return (
+                services["state"] == "ready"
+                and services["containers"] == [self.container("web")]
+                and (self.says() == text)
+            )
+
+        until(does, f"web says {text}", deadline_s=FOLLOWED_S)
+
+    def why(self, pattern: str) -> str:
+        """Wait until the service's line says that."""
+        until(
+            lambda: re.search(pattern, self.services()["web"]["reason"]) is not None,
+            f"{pattern} in {self.services()['web']}",
+            deadline_s=FOLLOWED_S,
+        )
+        return str(self.services()["web"]["reason"])
+
+    def containers(self) -> list[str]:
+        """Of `web`, by id, running or not."""
+        return self.compose("ps", "--all", "--quiet", "web").split()
+
+    def remove_images(self) -> None:
+        for each in self.docker("image", "ls", "--quiet", "--filter", f"reference={self.name}-*").split():
+            self.docker("image", "rm", "--force", each)
+
+
+@pytest.fixture
+def site(house: House) -> Iterator[Site]:
+    with Site(house) as site:
+        yield site
+    site.remove_images()
+
+
+def test_a_change_is_built_and_takes_the_place_without_a_request_that_fails(site: Site) -> None:
+    """A client asks all the time, and tries every address that a name has, as curl, Go and Python do."""
+    asks = (
+        "n=0; bad=0; while :; do ok=; for a in $(nslookup web 127.0.0.11 2>/dev/null"
+        " | awk '/^Address/ && !/127.0.0.11/ {print $NF}'); do"
+        " wget -T 2 -qO /tmp/got http://$a/ 2>/dev/null && ok=1 && break; done;"
+        " n=$((n+1)); [ $ok ] || bad=$((bad+1)); echo $n $bad $(cat /tmp/got) > /tmp/counts.new;"
+        " mv /tmp/counts.new /tmp/counts; done"
+    )
+    site.write(
+        web={"build": "web", "image": None, "command": None, **NET, **ANSWERS},
+        client={"command": ["sh", "-c", asks.replace("$", "$$")], "tmpfs": "/tmp", **NET,
+                "depends_on": {"web": {"condition": "service_healthy"}}},
+    )  # fmt: skip
+
+    def counts() -> list[str]:
+        return site.compose("exec", "--no-tty", "client", "cat", "/tmp/counts").split()
+
+    site.dx("up", "--wait")
+    until(lambda: counts()[2:] == ["one"], "the client is answered")
+    before = site.inspect("web")["Id"]
+    site.page("two")
+    site.shows("two")
+    until(lambda: counts()[2:] == ["two"], "the client is answered by the new one")
+    asked = int(counts()[0])
+    until(lambda: int(counts()[0]) > asked + 20, "it asks on")
+    assert counts()[1] == "0", counts()
+    assert site.inspect("web")["Id"] != before
+    assert len(site.containers()) == 1
+    # Compose finds nothing to do.
+    now = site.inspect("web")["Id"]
+    site.compose("up", "--no-start", "--yes")
+    assert site.inspect("web")["Id"] == now
+
+
+def test_a_build_that_fails_leaves_what_runs(site: Site) -> None:
+    site.write(web={"build": "web", "image": None, "command": None, **ANSWERS})
+    site.dx("up", "--wait")
+    before = site.inspect("web")["Id"]
+    site.dockerfile(prepare="echo no such luck && false")
+    line = site.why("its new build failed")
+    assert "the one before goes on" in line
+    assert site.inspect("web")["Id"] == before
+    assert site.says() == "one"
+    assert "its new build failed" in site.dx("up").stderr
+    assert "its new build failed" not in site.dx("up").stderr
+    assert site.inspect("web")["Id"] == before
+    site.dockerfile()
+    site.page("two")
+    site.shows("two")
+    assert site.services()["web"]["reason"] == ""
+
+
+def test_one_that_does_not_get_healthy_never_takes_the_place(site: Site) -> None:
+    """Neither one that ends at once; and what is right again afterwards does."""
+    site.write(web={"build": "web", "image": None, "command": None, **ANSWERS})
+    site.dx("up", "--wait")
+    before, image = site.inspect("web")["Id"], site.inspect("web")["Image"]
+    site.dockerfile(command="sleep 1000")
+    site.why("not healthy within 3 s|is unhealthy")
+    site.dockerfile(command="exit 3")
+    site.why("is exited, status 3")
+    assert (site.inspect("web")["Id"], site.says()) == (before, "one")
+    assert len(site.containers()) == 1
+    # Nor does Compose make one of it.
+    assert site.docker("image", "inspect", "--format", "{{.Id}}", f"{site.name}-web") == image
+    site.dockerfile()
+    site.page("three")
+    site.shows("three")
+
+
+def test_where_two_cannot_run_the_old_one_is_put_back_and_its_data_is_kept(site: Site) -> None:
+    site.write(
+        {"volumes": {"data": {}}},
+        web={"build": "web", "image": None, "command": None, "volumes": ["data:/data"], **ANSWERS},
+    )
+    site.dx("up", "--wait")
+    site.compose("exec", "--no-tty", "web", "sh", "-c", "echo precious > /data/kept; echo here > /own")
+    before = site.inspect("web")["Id"]
+    site.dockerfile(command="exit 4")
+    site.why("is exited, status 4")
+    site.reach(web="ready")
+    assert site.inspect("web")["Id"] == before
+    assert site.compose("exec", "--no-tty", "web", "cat", "/data/kept", "/own").split() == ["precious", "here"]
+    site.dockerfile()
+    site.page("two")
+    site.shows("two")
+    assert site.inspect("web")["Id"] != before
+    assert site.compose("exec", "--no-tty", "web", "cat", "/data/kept") == "precious"
+
+
+def test_one_that_has_its_own_name_is_made_anew_and_back_from_the_old_image(site: Site) -> None:
+    name = f"{site.name}-own"
+    site.write(web={"build": "web", "image": None, "command": None, "container_name": name, **ANSWERS})
+    site.dx("up", "--wait")
+
+    def page() -> str:
+        return site.docker("exec", name, "cat", "/www/index.html")
+
+    site.page("two")
+    until(lambda: site.states() == {"web": "ready"} and page() == "two", "it is made anew", deadline_s=FOLLOWED_S)
+    site.page("three")
+    site.dockerfile(command="exit 5")
+    site.why("status 5|restarting")
+    until(lambda: site.states() == {"web": "ready"} and page() == "two", "it is back", deadline_s=FOLLOWED_S)
+
+
+def test_a_changed_env_file_is_applied_and_a_touched_one_is_not(site: Site) -> None:
+    env = site.root / "web.env"
+    env.write_text("COLOUR=red\n")
+    site.write(web={"build": "web", "image": None, "command": None, "env_file": ["web.env"], **ANSWERS})
+    site.dx("up", "--wait")
+    first = site.inspect("web")["Id"]
+
+    def colour() -> str:
+        return site.compose("exec", "--no-tty", "web", "sh", "-c", "echo $COLOUR")
+
+    env.touch()
+    (site.web / "page").touch()
+    env.write_text("COLOUR=green\n")
+    until(lambda: site.states() == {"web": "ready"} and colour() == "green", "it is green", deadline_s=FOLLOWED_S)
+    second = site.inspect("web")["Id"]
+    assert second != first
+    site.write(
+        web={"build": "web", "image": None, "command": None, "env_file": ["web.env"], **ANSWERS,
+             "x-dx": {"on-change": "build"}},
+    )  # fmt: skip
+    env.write_text("COLOUR=blue\n")
+    site.why("its definition has changed; to apply that: dx up")
+    assert colour() == "green"
+    site.dx("up", "--wait")
+    assert colour() == "blue"
+    until(lambda: site.services()["web"]["reason"] == "", "nothing is left to be told")
+
+
+def test_a_compose_file_that_is_broken_or_gone_changes_nothing(site: Site) -> None:
+    services = {"web": {"build": "web", "image": None, "command": None, **ANSWERS}}
+    site.write(**services)
+    site.dx("up", "--wait")
+    before = site.inspect("web")["Id"]
+    good = site.file.read_text()
+
+    def shown() -> str:
+        return site.dx("services").stderr
+
+    site.file.write_text("services:\n  web:\n    build: [web\n")
+    until(lambda: "compose.yaml:" in shown(), "the file and the line are told", deadline_s=FOLLOWED_S)
+    site.file.unlink()
+    until(lambda: shown() != "" and "compose.yaml:" not in shown(), "that it is gone is told", deadline_s=FOLLOWED_S)
+    assert site.states() == {"web": "ready"}
+    assert site.inspect("web")["Id"] == before
+    site.kill("web")
+    until(lambda: site.states() == {"web": "ready"} and site.services()["web"]["restarts"] == 1, "it is looked after")
+    site.file.write_text(good)
+    until(lambda: shown() == "", "all is well", deadline_s=FOLLOWED_S)
+    assert site.inspect("web")["Id"] == before
+
+
+def test_files_are_copied_and_removed_and_commands_run_by_the_rules(site: Site) -> None:
+    source = site.root / "web" / "src"
+    (source / "sub").mkdir(parents=True)
+    (source / "a").write_text("a1")
+    (site.root / "conf").mkdir()
+    (site.root / "conf" / "c").write_text("c1")
+    rules = [
+        {"path": "web/src", "action": "sync", "target": "/app", "ignore": ["*.log"], "initial_sync": True},
+        {"path": "conf", "action": "sync+restart", "target": "/conf"},
+        {"path": "web/page", "action": "rebuild"},
+        {
+            "path": "web/hook",
+            "action": "sync+exec",
+            "target": "/hook",
+            "exec": {"command": ["sh", "-c", "cat /hook > /ran"]},
+        },
+    ]
+    site.write(web={"build": "web", "image": None, "command": None, "develop": {"watch": rules}, **ANSWERS})
+    site.dx("up", "--wait")
+
+    def inside(path: str) -> str:
+        done = "cat " + path + " 2>/dev/null || echo none"
+        return site.compose("exec", "--no-tty", "web", "sh", "-c", done)
+
+    def has(path: str, text: str) -> None:
+        until(lambda: inside(path) == text, f"{path} is {text}", deadline_s=FOLLOWED_S)
+
+    has("/app/a", "a1")
+    first = site.inspect("web")["Id"]
+    (source / "sub" / "b").write_text("b1")
+    (source / "x.log").write_text("no")
+    has("/app/sub/b", "b1")
+    (source / "a").unlink()
+    has("/app/a", "none")
+    assert inside("/app/x.log") == "none"
+    (site.web / "hook").write_text("h1")
+    has("/ran", "h1")
+    assert site.inspect("web")["Id"] == first
+    started = site.started("web")
+    (site.root / "conf" / "c").write_text("c2")
+    has("/conf/c", "c2")
+    until(lambda: site.started("web") > started, "it is restarted")
+    site.reach(web="ready")
+    assert site.inspect("web")["Id"] == first
+    site.page("two")
+    site.shows("two")
+    assert site.inspect("web")["Id"] != first
+    has("/app/sub/b", "b1")
+
+
+def test_what_a_killed_daemon_left_of_an_exchange_is_put_right(site: Site) -> None:
+    site.write(
+        {"volumes": {"data": {}}},
+        web={"build": "web", "image": None, "command": None, "volumes": ["data:/data"],
+             **check("test -e /never || wget -qO- http://127.0.0.1/", start_period="60s")},
+    )  # fmt: skip
+    site.dx("up", "--wait")
+    before = site.inspect("web")["Id"]
+    site.dockerfile(command="sleep 1000")
+    until(lambda: f"{site.container('web')}-next" in site.docker("ps", "--format", "{{.Names}}"), "one is on trial",
+          deadline_s=FOLLOWED_S)  # fmt: skip
+    site.kill_daemon()
+    assert not site.inspect("web")["State"]["Running"]
+    site.dockerfile()
+    site.dx("services")
+    site.reach(web="ready", deadline_s=FOLLOWED_S)
+    until(lambda: len(site.containers()) == 1, "the one on trial is gone", deadline_s=FOLLOWED_S)
+    assert site.inspect("web")["Id"] == before
