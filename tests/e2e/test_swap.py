@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -185,7 +186,8 @@ def test_one_that_has_its_own_name_is_made_anew_and_back_from_the_old_image(site
     site.dx("up", "--wait")
 
     def page() -> str:
-        return site.docker("exec", name, "cat", "/www/index.html")
+        done = subprocess.run(["docker", "exec", name, "cat", "/www/index.html"], capture_output=True, timeout=60)
+        return done.stdout.decode()  # nothing while it is exchanged
 
     site.page("two")
     until(lambda: site.states() == {"web": "ready"} and page() == "two", "it is made anew", deadline_s=FOLLOWED_S)
@@ -267,8 +269,9 @@ def test_files_are_copied_and_removed_and_commands_run_by_the_rules(site: Site) 
     site.dx("up", "--wait")
 
     def inside(path: str) -> str:
-        done = "cat " + path + " 2>/dev/null || echo none"
-        return site.compose("exec", "--no-tty", "web", "sh", "-c", done)
+        argv = ["docker", "exec", site.container("web"), "cat", path]
+        done = subprocess.run(argv, capture_output=True, timeout=60)
+        return done.stdout.decode().strip() if done.returncode == 0 else "none"
 
     def has(path: str, text: str) -> None:
         until(lambda: inside(path) == text, f"{path} is {text}", deadline_s=FOLLOWED_S)

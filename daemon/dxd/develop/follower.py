@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dxd.compose import sources
 from dxd.compose.compose import Compose
-from dxd.compose.model import OnChange, Service, ServiceName, order
+from dxd.compose.model import OnChange, Service, ServiceName, Source, order
 from dxd.develop import inputs, policy, rules, sync
 from dxd.develop.inputs import Watched
 from dxd.develop.rules import Listing, Prints
@@ -82,10 +82,11 @@ class Follower:
         self._hub = hub
         self._again = again
         self._followed: dict[ServiceName, Followed] = {}
-        self._definition: str | None = None
-        """A digest of the files that the project was read from last."""
+        self._read_from: tuple[str, Source] | None = None
+        """A digest of the files that the project was read from last, and with what."""
+        self._reads = False
         self._hashes: dict[ServiceName, str] = {}
-        self._hashes_of: object = None
+        """What Compose would label containers with now."""
         self._mended = False
 
     async def look(self) -> None:
@@ -95,9 +96,9 @@ class Follower:
             self._mended = True
         await self._watch()
         self._watcher.settled(self.name)
-        if await self._read():
-            # It may have other files by now.
-            await self._watch()
+        if not await self._read():
+            return
+        await self._watch()  # it may have other files by now
         for name in order(self.supervisor.ledger.project.services):
             service = self.supervisor.ledger.project.services.get(name)
             if service is not None and service.provider is None:
@@ -124,25 +125,29 @@ class Follower:
         self._watcher.set(self.name, specs)
 
     async def _read(self) -> bool:
-        """Read the project again where its files are others by now; whether it is another."""
+        """Read the project again where its files are others by now; whether it can be followed as it is read."""
+        found = await self._digest()
+        while (found, self.supervisor.source) != self._read_from:
+            # What it says and what containers of it are labelled with have to be of the same moment.
+            self._read_from = found, self.supervisor.source
+            self._reads = await self._services.reread(self.name)
+            if self._reads:
+                try:
+                    self._hashes = await self._compose.hashes(self.supervisor.source)
+                except EngineTrouble:
+                    self._read_from = None
+                    raise
+                except DxError:
+                    self._reads = False  # they have just been broken, which is seen in a moment
+            else:
+                log.info("project cannot be read", project=self.name)
+            found = await self._digest()
+        return self._reads
+
+    async def _digest(self) -> str:
         project, source = self.supervisor.ledger.project, self.supervisor.source
         files = await asyncio.to_thread(sources.of, source, project)
-        found = await asyncio.to_thread(_digest, files)
-        before, self._definition = self._definition, found
-        if before in (None, found):
-            return False
-        if not await self._services.reread(self.name):
-            log.info("project cannot be read", project=self.name)
-            return False
-        return True
-
-    async def _hash(self, name: ServiceName) -> str:
-        """What Compose would label a container of the service with."""
-        of = (self._definition, self.supervisor.source)
-        if self._hashes_of != of:
-            self._hashes = await self._compose.hashes(self.supervisor.source)
-            self._hashes_of = of
-        return self._hashes.get(name, "")
+        return await asyncio.to_thread(_digest, files)
 
     async def _follow(self, service: Service) -> None:
         name = service.name
@@ -200,7 +205,7 @@ class Follower:
             runs=runs,
             image=image,
             images=images,
-            hash=await self._hash(name),
+            hash=self._hashes.get(name, ""),
             hashes=frozenset(each.labels.get(HASH, "") for each in containers),
             way=choice.way,
             on_change=service.extras.on_change,
