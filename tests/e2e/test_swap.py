@@ -48,8 +48,9 @@ class Site(Shop):
         )
 
     def says(self) -> str:
-        """What the running service answers."""
-        return self.compose("exec", "--no-tty", "web", "wget", "-qO-", "http://127.0.0.1/")
+        """What the running service answers; nothing while it is exchanged."""
+        argv = ["docker", "exec", self.container("web"), "wget", "-qO-", "http://127.0.0.1/"]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=60).stdout
 
     def shows(self, text: str) -> None:
         """Wait until it answers that, its first container being ready."""
@@ -94,7 +95,7 @@ def test_a_change_is_built_and_takes_the_place_without_a_request_that_fails(site
     asks = (
         "n=0; bad=0; while :; do ok=; for a in $(nslookup web 127.0.0.11 2>/dev/null"
         " | awk '/^Address/ && !/127.0.0.11/ {print $NF}'); do"
-        " wget -T 2 -qO /tmp/got http://$a/ 2>/dev/null && ok=1 && break; done;"
+        " timeout 2 wget -qO /tmp/got http://$a/ 2>/dev/null && ok=1 && break; done;"
         " n=$((n+1)); [ $ok ] || bad=$((bad+1)); echo $n $bad $(cat /tmp/got) > /tmp/counts.new;"
         " mv /tmp/counts.new /tmp/counts; done"
     )

@@ -93,12 +93,15 @@ class Follower:
         """Bring everything up to date with the files; the watcher has waited until they came to rest."""
         if not self._mended:
             await self.supervisor.swaps.mend()
-            self._mended = True
+        self._mended = False  # whatever is cut off from here on may leave something behind
         await self._watch()
         self._watcher.settled(self.name)
-        if not await self._read():
-            return
-        await self._watch()  # it may have other files by now
+        if await self._read():
+            await self._watch()  # it may have other files by now
+            await self._follow_all()
+        self._mended = True
+
+    async def _follow_all(self) -> None:
         for name in order(self.supervisor.ledger.project.services):
             service = self.supervisor.ledger.project.services.get(name)
             if service is not None and service.provider is None:

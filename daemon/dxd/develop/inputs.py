@@ -30,6 +30,8 @@ class Watched:
     builds: tuple[Build, ...]
     recipes: tuple[Recipe, ...]
     specs: tuple[Spec, ...]
+    directories: tuple[bool, ...] = ()
+    """Which of the rules' paths are directories."""
 
 
 def builds_of(service: Service) -> tuple[Build, ...]:
@@ -59,10 +61,14 @@ def watched(service: Service, before: Watched | None) -> Watched:
     specs: tuple[Spec, ...]
     if service.watch:
         dockerfiles = [str(each.file or each.context / "Dockerfile") for each in builds[:1]]
-        if before is not None and before.service.watch == service.watch and before.builds == builds:
-            return Watched(service, builds, (), before.specs)
+        directories = rules.directories(service)
+        if before is not None and (before.service.watch, before.builds, before.directories) == (
+            service.watch, builds, directories,
+        ):  # fmt: skip
+            return Watched(service, builds, (), before.specs, directories)
         specs = (*(File(each) for each in dockerfiles), *rules.specs(service))
-    elif service.build is not None and "dockerfile_inline" in service.build:
+        return Watched(service, builds, (), specs, directories)
+    if service.build is not None and "dockerfile_inline" in service.build:
         if before is not None and before.builds == builds:
             return Watched(service, builds, (), before.specs)
         specs = tuple(Tree(str(each.context)) for each in builds)

@@ -16,7 +16,7 @@ from functools import partial
 from dxd.compose.model import Service, Watch
 from dxd.errors import BuildFailed
 from dxd.images.ignore import BadPattern, Ignore
-from dxd.watch.model import Spec, Tree
+from dxd.watch.model import File, Spec, Tree
 
 Listing = Mapping[str, bytes]
 """Files and links below a rule's path by name relative to it, empty for the path itself, with a digest of each."""
@@ -116,10 +116,16 @@ def base(watch: Sequence[Watch], found: Sequence[Listing]) -> tuple[Listing, ...
 def specs(service: Service) -> tuple[Spec, ...]:
     """What to watch for a service's rules."""
     found: list[Spec] = []
-    for rule in service.watch:
+    for rule, directory in zip(service.watch, directories(service), strict=True):
         judged = _Judged(rule, _ignore_file(service))
-        found.append(Tree(rule.path, prune=judged.leaves_out, ignores=partial(judged.leaves_out, is_file=True)))
+        tree = Tree(rule.path, prune=judged.leaves_out, ignores=partial(judged.leaves_out, is_file=True))
+        found.append(tree if directory else File(rule.path))
     return tuple(found)
+
+
+def directories(service: Service) -> tuple[bool, ...]:
+    """Which rules' paths are directories now. Blocks."""
+    return tuple(os.path.isdir(rule.path) for rule in service.watch)  # noqa: PTH112 - beside os.walk
 
 
 def look(service: Service, prints: Prints) -> tuple[Listing, ...]:

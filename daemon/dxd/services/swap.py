@@ -4,6 +4,7 @@ While two are there, the names say which is which: `shop-web-1-next` is on trial
 Neither is looked after as a container of its service.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -182,8 +183,17 @@ def leftovers(names: Iterable[str]) -> dict[str, Mend]:
 
 
 def base_of(name: str) -> str | None:
-    """The name that a container of an exchange is to have, or had; None for any other container."""
+    """The name that a container of an exchange is to have, or had; None for any other name."""
     for end in (NEXT, PREVIOUS):
-        if name.endswith(end) and name.removesuffix(end).rpartition("-")[2].isdigit():
+        if name.endswith(end):
             return name.removesuffix(end)
     return None
+
+
+def is_aside(name: str, project: str, service: str) -> bool:
+    """Whether a service's container of that name belongs to an exchange, and is not looked after.
+
+    One that has such a name from its compose file does not, because it is not Compose that gave it.
+    """
+    base = base_of(name)
+    return base is not None and re.fullmatch(rf"{re.escape(project)}[-_]{re.escape(service)}[-_]\d+", base) is not None

@@ -93,6 +93,8 @@ class Swaps:
                     by_name[found.name] = found
             for name, what in swap.leftovers(by_name).items():
                 container = by_name[name]
+                if not is_aside(container):
+                    continue
                 log.info("left over from an exchange", container=name, what=what)
                 if what is Mend.REMOVE:
                     await self._remove(container)
@@ -173,6 +175,8 @@ class Swaps:
 
         await self._with_compose(rename())
         await self._look(new)
+        if (seen := self._ledger.get(new)) is not None:
+            self._ledger.probed(new, seen.run)  # as the trial has shown
         self._ledger.lose(old.id)
         await self._stop(service, old)
         await self._remove(old)
@@ -259,7 +263,8 @@ HASH = "com.docker.compose.config-hash"
 
 def is_aside(container: Inspected) -> bool:
     """Whether it belongs to an exchange that goes on, and is not looked after."""
-    return swap.base_of(container.name) is not None
+    labels = container.labels
+    return swap.is_aside(container.name, labels.get(PROJECT, ""), labels.get(SERVICE, ""))
 
 
 def _run_of(container: Inspected) -> str:
