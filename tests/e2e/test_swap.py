@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.shop import Shop
+from tests.e2e.shop import Shop, now
 from tests.house import BUSYBOX, House
 from tests.waiting import until
 
@@ -318,3 +318,29 @@ def test_what_a_killed_daemon_left_of_an_exchange_is_put_right(site: Site) -> No
     site.reach(web="ready", deadline_s=FOLLOWED_S)
     until(lambda: len(site.containers()) == 1, "the one on trial is gone", deadline_s=FOLLOWED_S)
     assert site.inspect("web")["Id"] == before
+
+
+def test_whoever_asks_for_something_does_not_wait_for_a_trial(site: Site) -> None:
+    """The new one would be given a minute and more; the old one is put back at once, and does what is asked of it."""
+    web = {"build": "web", "image": None, "command": None, "volumes": ["data:/data"],
+           **check("wget -qO- http://127.0.0.1/", start_period="100s")}  # fmt: skip
+    site.write({"volumes": {"data": {}}}, web=web)
+    site.dx("up", "--wait")
+    before = site.inspect("web")["Id"]
+    site.dockerfile(command="sleep 1000")
+    until(lambda: f"{site.container('web')}-next" in site.docker("ps", "--format", "{{.Names}}"), "one is on trial",
+          deadline_s=FOLLOWED_S)  # fmt: skip
+    began = now()
+    site.dx("stop", "web")
+    assert now() - began < 30
+    assert site.states() == {"web": "stopped"}
+    assert site.containers() == [before]
+
+
+def test_what_is_put_in_place_at_the_first_look_is_what_the_files_say(site: Site) -> None:
+    """An image that was built of other files, before dx knew of the project, does not stay."""
+    site.write(web={"build": "web", "image": None, "command": None, **ANSWERS})
+    site.compose("build", "web")
+    site.page("two")
+    site.dx("up", "--wait")
+    site.shows("two")

@@ -9,7 +9,7 @@ import os
 import posixpath
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -35,7 +35,9 @@ SYNCS = ("sync", "sync+restart", "sync+exec")
 class Prints:
     """Digests of files' contents and modes; those that have not changed since they were read are not read again."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, now: Callable[[], int] = time.time_ns) -> None:
+        """`now` is the clock of the files' times."""
+        self._now = now
         self._known: dict[str, tuple[tuple[int, ...], bytes]] = {}
 
     def of(self, path: str, status: os.stat_result) -> bytes:
@@ -47,7 +49,7 @@ class Prints:
         found = _read(path, status)
         if len(self._known) >= MAX_PRINTS:
             self._known.clear()
-        if time.time_ns() - status.st_ctime_ns > RACY_NS:
+        if self._now() - status.st_ctime_ns > RACY_NS:
             self._known[path] = key, found
         return found
 

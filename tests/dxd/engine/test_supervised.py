@@ -1,11 +1,13 @@
 import asyncio
+import io
+import tarfile
 
 import pytest
 
 from dxd.engine.docker import Engine
 from dxd.engine.model import ContainerId, ContainerStatus, Health
 from dxd.engine.supervised import TIMED_OUT, Supervised
-from dxd.errors import NotFound
+from dxd.errors import Conflict, NotFound
 from tests.fakes.proxy import Proxy
 from tests.fakes.real_engine import EngineMaker, Workshop
 
@@ -84,3 +86,38 @@ async def test_an_engine_that_takes_no_new_connections_does_not_go_on(proxy: Pro
     await proxy.stop()
     async with asyncio.timeout(10):
         assert not await containers.goes_on()
+
+
+async def test_files_are_put_into_a_container_that_runs_and_programs_run_in_it(
+    workshop: Workshop, engine: Engine
+) -> None:
+    containers = Supervised(engine)
+    image = await workshop.image()
+    container = await engine.create(workshop.spec(image, "/bin/busybox", "sleep", "60"))
+    await containers.start(container)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        entry = tarfile.TarInfo("deep/down/file")
+        entry.size = 5
+        tar.addfile(entry, io.BytesIO(b"hello"))
+    await containers.put(container, buffer.getvalue(), deadline_s=30)
+    assert await containers.run(container, ["/bin/busybox", "cat", "/deep/down/file"], deadline_s=30) == (0, "hello")
+    assert await containers.run(container, ["/bin/busybox", "id", "-u"], user="7", deadline_s=30) == (0, "7")
+    status, _ = await containers.run(container, ["/bin/busybox", "sleep", "30"], deadline_s=0.2)
+    assert status == TIMED_OUT
+    with pytest.raises(NotFound):
+        await containers.run(ContainerId("0" * 64), ["true"], deadline_s=30)
+
+
+async def test_a_container_gets_another_name_unless_somebody_has_it(workshop: Workshop, engine: Engine) -> None:
+    containers = Supervised(engine)
+    image = await workshop.image()
+    one, two = [await engine.create(workshop.spec(image, "/bin/busybox", "true")) for _ in range(2)]
+    await containers.rename(one, f"{workshop.word}-next")
+    seen = await containers.inspect(one)
+    assert seen is not None
+    assert (seen.name, seen.image_id) == (f"{workshop.word}-next", image)
+    with pytest.raises(Conflict):
+        await containers.rename(two, f"{workshop.word}-next")
+    with pytest.raises(NotFound):
+        await containers.rename(ContainerId("0" * 64), f"{workshop.word}-other")

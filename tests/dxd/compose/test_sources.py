@@ -1,0 +1,37 @@
+from pathlib import Path
+
+from dxd.compose import sources
+from dxd.compose.model import Project, ProjectName, Source
+
+
+def names(directory: Path, source: Source, project: Project | None = None) -> set[str]:
+    return {str(each.relative_to(directory)) for each in sources.of(source, project)}
+
+
+def test_what_compose_looks_for_is_watched_before_it_is_there(tmp_path: Path) -> None:
+    found = names(tmp_path, Source(tmp_path))
+    assert {
+        "compose.yaml",
+        "compose.override.yaml",
+        "docker-compose.yml",
+        "docker-compose.override.yml",
+        ".env",
+    } <= found
+
+
+def test_files_that_are_named_lead_to_others(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.yaml").write_text(
+        "include:\n  - sub/b.yaml\n  - {path: [c.yaml, d.yaml]}\n  - ${WHERE}/no.yaml\n"
+        "services:\n  web: {extends: {file: e.yaml, service: x}}\n  db: {extends: {service: web}}\n"
+    )
+    (tmp_path / "sub" / "b.yaml").write_text("include: [f.yaml, b.yaml]\n")
+    (tmp_path / "c.yaml").write_text("services: [broken\n")
+    project = Project(ProjectName("p"), {}, env_files=(str(tmp_path / "web.env"),))
+    found = names(tmp_path, Source(tmp_path, ("a.yaml",)), project)
+    assert found == {"a.yaml", "sub/b.yaml", "sub/f.yaml", "c.yaml", "d.yaml", "e.yaml", ".env", "web.env"}
+
+
+def test_variables_name_files_as_well(tmp_path: Path) -> None:
+    source = Source(tmp_path, environ={"COMPOSE_FILE": "a.yaml:b.yaml", "COMPOSE_ENV_FILES": "one.env,two.env"})
+    assert names(tmp_path, source) == {"a.yaml", "b.yaml", ".env", "one.env", "two.env"}
