@@ -125,11 +125,20 @@ class Supervised:
         await self._engine.remove_image(image)
 
     async def put(self, container: ContainerId, archive: bytes, *, deadline_s: float) -> None:
-        """Unpack a tar archive at its root; what is in it belongs to the container's user."""
+        """Unpack a tar archive at its root; what is in it belongs to the container's user.
+
+        Where the image has no passwd file that the user is in, it belongs to whom the archive says.
+        """
+        path = f"containers/{container}/archive"
         async with self._reach.deadline(deadline_s):
             connection = await self._reach.found()
             with self._reach.noting():
-                await connection.put(f"containers/{container}/archive", {"path": "/", "copyUIDGID": "1"}, archive)
+                try:
+                    await connection.put(path, {"path": "/", "copyUIDGID": "1"}, archive)
+                except Answer as answer:
+                    if "unable to find" not in answer.reason:
+                        raise
+                    await connection.put(path, {"path": "/"}, archive)
 
     async def run(
         self, container: ContainerId, argv: Sequence[str], *, user: str = "", deadline_s: float
