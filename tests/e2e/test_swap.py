@@ -206,7 +206,8 @@ def test_a_changed_env_file_is_applied_and_a_touched_one_is_not(site: Site) -> N
     first = site.inspect("web")["Id"]
 
     def colour() -> str:
-        argv = ["docker", "exec", site.container("web"), "sh", "-c", "echo $COLOUR"]
+        name = site.services()["web"]["containers"][0]
+        argv = ["docker", "exec", name, "sh", "-c", "echo $COLOUR"]
         return subprocess.run(argv, capture_output=True, text=True, timeout=60).stdout.strip()
 
     env.touch()
