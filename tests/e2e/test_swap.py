@@ -1,86 +1,13 @@
 """Services follow their files: built, tried and exchanged, real builds by the real Compose in the real engine."""
 
-import re
-import shutil
-import subprocess
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from tests.e2e.shop import Shop, now
-from tests.house import BUSYBOX, House
+from tests.e2e.shop import now
+from tests.e2e.site import ANSWERS, FOLLOWED_S, NET, Site, check
+from tests.house import House
 from tests.waiting import until
-
-FOLLOWED_S = 60.0
-"""For a build and an exchange, on a machine that others use too."""
-NET = {"network_mode": None}
-"""The project's own network."""
-
-
-def check(test: str, **more: Any) -> dict[str, Any]:
-    return {"healthcheck": {"test": ["CMD-SHELL", test], "interval": "30s", **more}}
-
-
-ANSWERS = check("wget -qO- http://127.0.0.1/ >/dev/null", start_period="3s", retries=1)
-
-
-class Site(Shop):
-    """A shop whose service `web` is built: an HTTP server that answers with the content of `page`."""
-
-    def __init__(self, house: House) -> None:
-        super().__init__(house)
-        self.web = self.root / "web"
-        self.web.mkdir()
-        shutil.copy(BUSYBOX, self.web / "busybox")
-        self.page("one")
-        self.dockerfile()
-
-    def page(self, text: str) -> None:
-        (self.web / "page").write_text(text)
-
-    def dockerfile(self, *, prepare: str = "true", command: str = "exec httpd -f -h /www") -> None:
-        (self.web / "Dockerfile").write_text(
-            "FROM scratch\nENV PATH=/bin\nCOPY busybox /bin/busybox\n"
-            'RUN ["/bin/busybox", "--install", "-s", "/bin"]\n'
-            f"COPY page /www/index.html\nRUN {prepare}\n"
-            f'CMD ["sh", "-c", "{command}"]\n'
-        )
-
-    def says(self) -> str:
-        """What the running service answers; nothing while it is exchanged."""
-        argv = ["docker", "exec", self.container("web"), "wget", "-qO-", "http://127.0.0.1/"]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=60).stdout
-
-    def shows(self, text: str) -> None:
-        """Wait until it answers that, its first container being ready."""
-
-        def does() -> bool:
-            services = self.services()["web"]
-            return (
-                services["state"] == "ready"
-                and services["containers"] == [self.container("web")]
-                and (self.says() == text)
-            )
-
-        until(does, f"web says {text}", deadline_s=FOLLOWED_S)
-
-    def why(self, pattern: str) -> str:
-        """Wait until the service's line says that."""
-        until(
-            lambda: re.search(pattern, self.services()["web"]["reason"]) is not None,
-            f"{pattern} in {self.services()['web']}",
-            deadline_s=FOLLOWED_S,
-        )
-        return str(self.services()["web"]["reason"])
-
-    def containers(self) -> list[str]:
-        """Of `web`, by id, running or not."""
-        return self.compose("ps", "--all", "--quiet", "web").split()
-
-    def remove_images(self) -> None:
-        for each in self.docker("image", "ls", "--quiet", "--filter", f"reference={self.name}-*").split():
-            self.docker("image", "rm", "--force", each)
 
 
 @pytest.fixture
@@ -187,8 +114,7 @@ def test_one_that_has_its_own_name_is_made_anew_and_back_from_the_old_image(site
     site.dx("up", "--wait")
 
     def page() -> str:
-        done = subprocess.run(["docker", "exec", name, "cat", "/www/index.html"], capture_output=True, timeout=60)
-        return done.stdout.decode()  # nothing while it is exchanged
+        return site.inside("cat", "/www/index.html")
 
     site.page("two")
     until(lambda: site.states() == {"web": "ready"} and page() == "two", "it is made anew", deadline_s=FOLLOWED_S)
@@ -206,9 +132,7 @@ def test_a_changed_env_file_is_applied_and_a_touched_one_is_not(site: Site) -> N
     first = site.inspect("web")["Id"]
 
     def colour() -> str:
-        name = site.services()["web"]["containers"][0]
-        argv = ["docker", "exec", name, "sh", "-c", "echo $COLOUR"]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=60).stdout.strip()
+        return site.inside("sh", "-c", "echo $COLOUR")
 
     env.touch()
     (site.web / "page").touch()
@@ -272,9 +196,7 @@ def test_files_are_copied_and_removed_and_commands_run_by_the_rules(site: Site) 
     site.dx("up", "--wait")
 
     def inside(path: str) -> str:
-        argv = ["docker", "exec", site.container("web"), "cat", path]
-        done = subprocess.run(argv, capture_output=True, timeout=60)
-        return done.stdout.decode().strip() if done.returncode == 0 else "none"
+        return site.inside("cat", path, otherwise="none")
 
     def has(path: str, text: str) -> None:
         until(lambda: inside(path) == text, f"{path} is {text}", deadline_s=FOLLOWED_S)

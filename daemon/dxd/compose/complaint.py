@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dxd.compose.files import candidates, line_of
-from dxd.errors import BadCompose, ComposeFailed, DxError, ImageMissing, PortTaken
+from dxd.errors import BadCompose, ComposeFailed, DxError, EngineDown, ImageMissing, PortTaken
 
 _VALIDATING = re.compile(
     r"^validating (?P<file>/.+?): (?:(?P<keys>[A-Za-z0-9_$-]+(?:\.[A-Za-z0-9_$-]+)+) )?(?P<what>.*)$", re.DOTALL
@@ -19,6 +19,7 @@ _MISSING = re.compile(r"required variable (?P<name>\w+) is missing a value(?:: (
 _NO_IMAGE = re.compile(
     r"pull access denied|manifest unknown|not found: manifest|repository does not exist|No such image"
 )
+_NO_ENGINE = re.compile(r"Cannot connect to the Docker daemon|error during connect|connection reset by peer|\bEOF$")
 _NO_FILE = re.compile(r"no configuration file provided")
 
 
@@ -39,6 +40,8 @@ def failure(stderr: str, *, directory: Path, files: Sequence[str], doing: str) -
         return BadCompose(f"there is no compose file in {directory} or above it", "name one with --file")
     if doing == "config":
         return _bad_file(words, where)
+    if _NO_ENGINE.search(words):
+        return EngineDown(f"compose {doing}: {words}", "try again when the engine runs")
     if "port is already allocated" in words or "address already in use" in words:
         return PortTaken(f"compose {doing}: {words}", "see who has it: ss -lntup")
     if _NO_IMAGE.search(words):

@@ -102,7 +102,7 @@ class Compose:
         try:
             await self._act(source, name, "build", service, deadline_s=MAKE_S, progress=progress)
         except ComposeFailed as error:
-            raise BuildFailed(error.message, "mend what it is built from") from None
+            raise BuildFailed(error.message, f"see: docker compose build {service}") from None
 
     async def another(self, source: Source, name: ProjectName, service: ServiceName, total: int) -> None:
         """Make containers of a service until there are so many, and leave those that are there as they are."""

@@ -97,13 +97,17 @@ class Develop:
                 self._jobs[name] = self._tasks.start(self._follow(follower, wake), name=f"follow {name}")
 
     async def _follow(self, follower: Follower, wake: asyncio.Event) -> None:
+        logged = ""
         while True:
             await wake.wait()
             wake.clear()
             try:
                 await follower.look()
+                logged = ""
             except EngineTrouble as error:
-                log.info("project is not followed", project=follower.name, reason=error.line())
+                if error.line() != logged:
+                    logged = error.line()
+                    log.info("project is not followed", project=follower.name, reason=logged)
                 asyncio.get_running_loop().call_later(AGAIN_S, wake.set)
             except Exception:
                 # Whatever it is, it must not end the following of the project.

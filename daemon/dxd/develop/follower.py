@@ -19,7 +19,7 @@ from dxd.develop.inputs import Watched
 from dxd.develop.rules import Listing, Prints
 from dxd.engine.model import ContainerId, ContainerStatus, ImageId, Inspected
 from dxd.engine.supervised import Supervised
-from dxd.errors import DxError, EngineTrouble, ImageTrouble
+from dxd.errors import DxError, EngineDown, EngineTrouble, ImageTrouble
 from dxd.images.identity import Memory
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Silent
@@ -190,6 +190,7 @@ class Follower:
                 self._hub.publish("service.building", project=project, service=name)
                 await self._compose.build(self.supervisor.source, project, name, Silent())
         except ImageTrouble as error:
+            await self._see_engine()
             state.failed = digest
             return f"{name}: its new build failed: {error.line()}; the one before goes on"
         state.built, state.failed = digest, None
@@ -229,6 +230,7 @@ class Follower:
         except EngineTrouble:
             raise
         except DxError as error:
+            await self._see_engine()
             state.failed_swap = image, picture.hash
             log.warning("exchange failed", service=name, reason=error.message)
             if images != {image}:
@@ -263,6 +265,11 @@ class Follower:
             state.has[each.id] = wanted
         if restart:
             await self.supervisor.again([name])
+
+    async def _see_engine(self) -> None:
+        """Raise `EngineDown` where the engine is away, so that whatever failed proves nothing."""
+        if not await self._containers.goes_on():
+            raise EngineDown("the engine went away", "it is tried again")
 
     def _trouble(self, name: ServiceName, line: str) -> None:
         troubles = self.supervisor.troubles
