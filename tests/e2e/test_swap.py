@@ -1,6 +1,7 @@
 """Services follow their files: built, tried and exchanged, real builds by the real Compose in the real engine."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -140,16 +141,23 @@ def test_a_changed_env_file_is_applied_and_a_touched_one_is_not(site: Site) -> N
     until(lambda: site.states() == {"web": "ready"} and colour() == "green", "it is green", deadline_s=FOLLOWED_S)
     second = site.inspect("web")["Id"]
     assert second != first
-    site.write(
-        web={"build": "web", "image": None, "command": None, "env_file": ["web.env"], **ANSWERS,
-             "x-dx": {"on-change": "build"}},
-    )  # fmt: skip
+    # Another definition has to be asked for, also where an env file has changed as well.
+    web = {"build": "web", "image": None, "command": None, "env_file": ["web.env"], **ANSWERS}
+    site.write(web={**web, "labels": {"a": "b"}, "x-dx": {"on-change": "apply"}})
     env.write_text("COLOUR=blue\n")
     site.why("its definition has changed; to apply that: dx up")
     assert colour() == "green"
     site.dx("up", "--wait")
     assert colour() == "blue"
     until(lambda: site.services()["web"]["reason"] == "", "nothing is left to be told")
+    # And by then it has been asked for that it is applied.
+    site.write(web={**web, "labels": {"a": "c"}, "x-dx": {"on-change": "apply"}})
+
+    def label() -> str:
+        name = next(iter(site.services()["web"]["containers"]), "none")
+        return site.docker("ps", "--filter", f"name=^{name}$", "--format", '{{.Label "a"}}')
+
+    until(lambda: site.states() == {"web": "ready"} and label() == "c", "it is applied", deadline_s=FOLLOWED_S)
 
 
 def test_a_compose_file_that_is_broken_or_gone_changes_nothing(site: Site) -> None:
@@ -268,3 +276,29 @@ def test_what_is_put_in_place_at_the_first_look_is_what_the_files_say(site: Site
     site.page("two")
     site.dx("up", "--wait")
     site.shows("two")
+
+
+def test_what_a_changed_file_reaches_for_on_this_machine_waits_for_dx_up(site: Site) -> None:
+    """As after a `git pull` that nobody has read: neither a mount, nor a build or a copy of files from elsewhere."""
+    elsewhere = site.house.root / "secret"
+    elsewhere.mkdir()
+    (elsewhere / "key").write_text("precious")
+    web = {"build": "web", "image": None, "command": None, **ANSWERS}
+    site.write(web=web)
+    site.dx("up", "--wait")
+    site.shows("one")
+    before = site.inspect("web")["Id"]
+    more = {"context": "web", "additional_contexts": {"more": str(elsewhere)}}
+    rules = [{"path": str(elsewhere), "action": "sync", "target": "/got", "initial_sync": True}]
+    bad: list[tuple[dict[str, Any], str]] = [
+        ({"volumes": [f"{elsewhere}:/got"], "x-dx": {"on-change": "apply"}}, "its definition has changed"),
+        ({"build": more, "x-dx": {"on-change": "apply"}}, "its build takes more than files of the project"),
+        ({"develop": {"watch": rules}}, "takes files from outside of the project"),
+    ]
+    for change, told in bad:
+        site.write(web={**web, **change})
+        site.why(told)
+        assert site.inspect("web")["Id"] == before
+        assert site.inside("cat", "/got/key", otherwise="none") == "none"
+    site.dx("up", "--wait")
+    until(lambda: site.inside("cat", "/got/key") == "precious", "it is asked for now", deadline_s=FOLLOWED_S)

@@ -20,11 +20,14 @@ WEB = {
 
 @pytest.fixture
 def place() -> Iterator[tuple[PrivateEngine, Site]]:
-    with PrivateEngine("", "--live-restore=false") as engine, House(DOCKER_HOST=engine.address) as house:
-        with Site(house) as made:
-            yield engine, made
-            if not engine.socket.exists():
-                engine.start()
+    with (
+        PrivateEngine("", "--live-restore=false") as engine,
+        House(DOCKER_HOST=engine.address) as house,
+        Site(house) as made,
+    ):
+        yield engine, made
+        if not engine.socket.exists():
+            engine.start()
 
 
 def test_an_engine_that_goes_during_a_trial_proves_nothing(place: tuple[PrivateEngine, Site]) -> None:

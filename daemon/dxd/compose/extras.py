@@ -45,7 +45,7 @@ def _idle(value: object, where: str) -> float | None:
 
 def _on_change(value: object, where: str) -> OnChange:
     if value is None:
-        return OnChange.APPLY
+        return OnChange.BUILD
     if isinstance(value, str) and value in list(OnChange):
         return OnChange(value)
     raise BadCompose(f"{where}: must be one of {', '.join(OnChange)}")

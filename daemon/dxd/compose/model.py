@@ -113,9 +113,9 @@ class OnChange(StrEnum):
     """What a change of a service's files leads to while it runs."""
 
     APPLY = "apply"
-    """It is built and made anew, and the new one takes the old one's place once it is healthy."""
+    """It is built and made anew, whatever its definition says by then."""
     BUILD = "build"
-    """What it is built from is followed; another definition in the compose file or an env file is only told."""
+    """What it is built from and what its env files say is followed; any other definition of it is only told."""
     TELL = "tell"
     """It is only told."""
 
@@ -133,7 +133,7 @@ class Extras:
     restart_unhealthy: bool = True
     seed: tuple[str, ...] | None = None
     """A command like a health check's, to be run once on an empty volume."""
-    on_change: OnChange = OnChange.APPLY
+    on_change: OnChange = OnChange.BUILD
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,17 @@ from dxd.compose.model import Project, Source
 MAX_FILES = 200
 
 
-def of(source: Source, project: Project | None) -> tuple[Path, ...]:
-    """Absolute paths. Blocks for a few small files."""
+def of(source: Source, project: Project) -> tuple[Path, ...]:
+    """Absolute paths, env files among them. Blocks for a few small files."""
+    found = dict.fromkeys(written(source))
+    found[source.directory / ".env"] = None
+    for listed in filter(None, source.environ.get("COMPOSE_ENV_FILES", "").split(",")):
+        found[source.directory / listed] = None
+    return tuple(found | dict.fromkeys(map(Path, project.env_files)))
+
+
+def written(source: Source) -> tuple[Path, ...]:
+    """Absolute paths of the compose files alone. Blocks for a few small files."""
     given = source.files or tuple(filter(None, source.environ.get("COMPOSE_FILE", "").split(":")))
     found: dict[Path, None] = dict.fromkeys(source.directory / each for each in given)
     if not given:
@@ -27,11 +36,6 @@ def of(source: Source, project: Project | None) -> tuple[Path, ...]:
             if each not in found:
                 found[each] = None
                 pending.append(each)
-    found[source.directory / ".env"] = None
-    for listed in filter(None, source.environ.get("COMPOSE_ENV_FILES", "").split(",")):
-        found[source.directory / listed] = None
-    for name in project.env_files if project is not None else ():
-        found[Path(name)] = None
     return tuple(found)
 
 

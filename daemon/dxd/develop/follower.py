@@ -7,14 +7,14 @@ service, and tried again when its files change. Fails with what the engine raise
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dxd.compose import sources
 from dxd.compose.compose import Compose
 from dxd.compose.model import OnChange, Service, ServiceName, Source, order
-from dxd.develop import inputs, policy, rules, sync
+from dxd.develop import inputs, policy, reach, rules, sync
 from dxd.develop.inputs import Watched
 from dxd.develop.rules import Listing, Prints
 from dxd.engine.model import ContainerId, ContainerStatus, ImageId, Inspected
@@ -47,6 +47,8 @@ class Followed:
     built: str | None = None
     failed: str | None = None
     failed_swap: tuple[ImageId, str] | None = None
+    made: tuple[str, Service] | None = None
+    """The definition that its containers are made by, with a digest of the compose files that say it."""
     base: tuple[Listing, ...] | None = None
     """What a container that is new has, by rule."""
     has: dict[ContainerId, tuple[Listing, ...]] = field(default_factory=dict)
@@ -85,6 +87,8 @@ class Follower:
         self._read_from: tuple[str, Source] | None = None
         """A digest of the files that the project was read from last, and with what."""
         self._reads = False
+        self._written = ""
+        """A digest of the compose files alone."""
         self._hashes: dict[ServiceName, str] = {}
         """What Compose would label containers with now."""
         self._mended = False
@@ -150,6 +154,7 @@ class Follower:
     async def _digest(self) -> str:
         project, source = self.supervisor.ledger.project, self.supervisor.source
         files = await asyncio.to_thread(sources.of, source, project)
+        self._written = await asyncio.to_thread(_digest, await asyncio.to_thread(sources.written, source))
         return await asyncio.to_thread(_digest, files)
 
     async def _follow(self, service: Service) -> None:
@@ -162,12 +167,37 @@ class Follower:
         if self.supervisor.ledger.wanted.one_shot(name):
             return  # what is to be done once is not done again for a change
         wanted = service.extras.lazy or self.supervisor.ledger.wanted.will(name) is Will.UP
+        if told := self._unasked(service, containers[0].image):
+            if wanted:
+                self._trouble(name, told)
+            return
         told = await self._build(service, wanted=wanted)
         if wanted:
             told = await self._exchange(service, containers, runs=runs) or told
             self._trouble(name, told)
         if service.watch and runs:
             await self._sync(service)
+
+    def _unasked(self, service: Service, ref: str) -> str:
+        """What the service wants of this machine that nobody has asked for, to be told; empty where it is nothing."""
+        approved = self.supervisor.approved
+        asked = approved.services.get(service.name) if approved is not None else None
+        if reach.build(service, asked, self.supervisor.source.directory, ref):
+            return f"{service.name}: its build takes more than files of the project; to apply that: dx up --build"
+        if reach.watch(service, asked, self.supervisor.source.directory):
+            return f"{service.name}: develop.watch takes files from outside of the project; to apply that: dx up"
+        return ""
+
+    def _may_follow(self, service: Service) -> bool:
+        approved, state = self.supervisor.approved, self._followed[service.name]
+        asked = approved.services.get(service.name) if approved is not None else None
+        if asked is not None and asked.extras.on_change is OnChange.APPLY:
+            return True
+        if state.made is None or state.made[0] != self._written:
+            return False
+        directory = self.supervisor.source.directory
+        env_files = self.supervisor.ledger.project.env_files
+        return reach.only_environment(state.made[1], service) and reach.inside(directory, env_files)
 
     async def _build(self, service: Service, *, wanted: bool) -> str:
         """Build its image if need be; what is to be told of it."""
@@ -213,8 +243,11 @@ class Follower:
             hashes=frozenset(each.labels.get(HASH, "") for each in containers),
             way=choice.way,
             on_change=service.extras.on_change,
+            may_follow=self._may_follow(service),
             failed=state.failed_swap,
         )
+        if picture.hashes == {picture.hash}:
+            state.made = self._written, service
         decision = swap.decide(picture)
         if decision.do is Do.NOTHING:
             return self.supervisor.troubles.get(name, "") if picture.failed == (image, picture.hash) else ""
@@ -283,7 +316,7 @@ class Follower:
         self._hub.publish("service.followed", project=self.name, service=name, trouble=line)
 
 
-def _digest(files: tuple[Path, ...]) -> str:
+def _digest(files: Sequence[Path]) -> str:
     """Of the contents of files; one that cannot be read has none."""
     whole = hashlib.sha256()
     for file in files:

@@ -88,6 +88,8 @@ class Supervisor:
         self._looked = asyncio.Event()
         """Set once it is known what is there, or that the engine cannot say."""
         self._phases: dict[str, Phase] = {}
+        self.approved: Project | None = None
+        """As somebody has asked for it, with `up` or `restart`, in this daemon's life."""
         self.troubles: dict[ServiceName, str] = {}
         """By service, what of its files could not be followed, for people."""
         self.told: set[str] = set()
@@ -161,7 +163,7 @@ class Supervisor:
     ) -> frozenset[ServiceName]:
         """Have these services, or all, and what they depend on, as the project says now; those that it concerns."""
         async with self._turn:
-            self.source = source
+            self.source, self.approved = source, project
             self.ledger.reread(project)
             chosen = with_dependencies(project.services, tuple(names))
             await self._make(chosen, progress, recreate=recreate, build=build)
@@ -199,7 +201,7 @@ class Supervisor:
     ) -> frozenset[ServiceName]:
         """Stop services, or all, make anew what is not as the files say now, start them; those that it concerns."""
         async with self._turn:
-            self.source = source
+            self.source, self.approved = source, project
             self.ledger.reread(project)
             chosen = frozenset(names) or frozenset(project.services)
             chosen |= {
