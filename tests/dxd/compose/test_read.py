@@ -3,7 +3,17 @@ from pathlib import Path
 import pytest
 
 from dxd.compose.compose import Compose, kept
-from dxd.compose.model import Condition, Dependency, Restart, RestartKind, ServiceName, Source, order, with_dependencies
+from dxd.compose.model import (
+    Condition,
+    Dependency,
+    OnChange,
+    Restart,
+    RestartKind,
+    ServiceName,
+    Source,
+    order,
+    with_dependencies,
+)
 from dxd.errors import BadCompose, ComposeMissing, DxError
 from tests.fakes.proxy import ENGINE
 
@@ -139,6 +149,7 @@ async def test_what_compose_does_at_a_start_is_left_to_compose(
         ("services:\n  a: {image: x, depends_on: [zz]}\n", ("compose.yaml:2:", 'undefined service "zz"')),
         ("services:\n  a: {image: x, env_file: nope}\n", ("nope", "not found")),
         ("services:\n  a: {image: x, x-dx: {idel: 3m}}\n", ("services.a.x-dx.idel: unknown key; did you mean idle?",)),
+        ("services:\n  a: {image: x, x-dx: {on-change: yes}}\n", ("on-change: must be one of apply, build, tell",)),
         ("services:\n  a: {image: x, x-dx: {lazy: 3}}\n", ("services.a.x-dx.lazy: must be true or false",)),
         ("services:\n  a: {image: x, x-dx: {idle: soon}}\n", ("services.a.x-dx.idle: must be a length of time",)),
         ("services:\n  a: {image: x, x-dx: {ready: []}}\n", ("services.a.x-dx.ready: must be a command",)),
@@ -232,3 +243,38 @@ async def test_a_broken_answer_is_no_project(tmp_path: Path) -> None:
 
     with pytest.raises(BadCompose, match="services.a"):
         read.project({"name": "x", "services": {"a": 3}}, {}, ())
+
+
+async def test_rules_of_develop_and_env_files_are_read(compose: Compose, tmp_path: Path) -> None:
+    (tmp_path / "web.env").write_text("A=b\n")
+    text = """
+services:
+  web:
+    build: .
+    env_file: web.env
+    x-dx: {on-change: apply}
+    develop:
+      watch:
+        - {path: ./a, action: sync, target: /a, include: ["*.py"], initial_sync: true}
+        - {path: ./b, action: sync+exec, target: /b, exec: {command: [make, it], user: app}}
+"""
+    project, _ = await compose.read(source(tmp_path, text))
+    web = project.services[ServiceName("web")]
+    assert project.env_files == (str(tmp_path / "web.env"),)
+    assert web.extras.on_change is OnChange.APPLY
+    assert [(each.path, each.include, each.initial_sync, each.command, each.user) for each in web.watch] == [
+        (str(tmp_path / "a"), ("*.py",), True, (), ""),
+        (str(tmp_path / "b"), (), False, ("make", "it"), "app"),
+    ]
+
+
+async def test_what_compose_would_label_a_container_with_follows_the_files(compose: Compose, tmp_path: Path) -> None:
+    (tmp_path / "web.env").write_text("A=b\n")
+    given = source(tmp_path, "services:\n  web: {image: x, env_file: web.env}\n")
+    first = await compose.hashes(given)
+    assert first.keys() == {"web"}
+    (tmp_path / "web.env").write_text("A=c\n")
+    assert await compose.hashes(given) != first
+    (tmp_path / "web.env").unlink()
+    with pytest.raises(BadCompose, match=r"web\.env"):
+        await compose.hashes(given)
