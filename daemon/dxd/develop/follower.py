@@ -47,8 +47,8 @@ class Followed:
     built: str | None = None
     failed: str | None = None
     failed_swap: tuple[ImageId, str] | None = None
-    made: tuple[str, Service] | None = None
-    """The definition that its containers are made by, with a digest of the compose files that say it."""
+    made: tuple[Service, tuple[str, ...]] | None = None
+    """The definition that its containers are made by, and the project's env files then."""
     base: tuple[Listing, ...] | None = None
     """What a container that is new has, by rule."""
     has: dict[ContainerId, tuple[Listing, ...]] = field(default_factory=dict)
@@ -87,8 +87,6 @@ class Follower:
         self._read_from: tuple[str, Source] | None = None
         """A digest of the files that the project was read from last, and with what."""
         self._reads = False
-        self._written = ""
-        """A digest of the compose files alone."""
         self._hashes: dict[ServiceName, str] = {}
         """What Compose would label containers with now."""
         self._mended = False
@@ -154,7 +152,6 @@ class Follower:
     async def _digest(self) -> str:
         project, source = self.supervisor.ledger.project, self.supervisor.source
         files = await asyncio.to_thread(sources.of, source, project)
-        self._written = await asyncio.to_thread(_digest, await asyncio.to_thread(sources.written, source))
         return await asyncio.to_thread(_digest, files)
 
     async def _follow(self, service: Service) -> None:
@@ -189,15 +186,20 @@ class Follower:
         return ""
 
     def _may_follow(self, service: Service) -> bool:
-        approved, state = self.supervisor.approved, self._followed[service.name]
+        """Whether a definition that is another one by now may be applied without anybody having asked for it."""
+        approved, made = self.supervisor.approved, self._followed[service.name].made
         asked = approved.services.get(service.name) if approved is not None else None
         if asked is not None and asked.extras.on_change is OnChange.APPLY:
             return True
-        if state.made is None or state.made[0] != self._written:
+        if made is None and approved is not None and asked is not None:
+            made = asked, approved.env_files  # it was changed before anybody had looked
+        env_files = self.supervisor.ledger.project.env_files
+        if made is None or made[1] != env_files:
             return False
         directory = self.supervisor.source.directory
-        env_files = self.supervisor.ledger.project.env_files
-        return reach.only_environment(state.made[1], service) and reach.inside(directory, env_files)
+        return reach.only_environment(made[0], service) and reach.inside(
+            directory, [*env_files, str(directory / ".env")]
+        )
 
     async def _build(self, service: Service, *, wanted: bool) -> str:
         """Build its image if need be; what is to be told of it."""
@@ -247,7 +249,7 @@ class Follower:
             failed=state.failed_swap,
         )
         if picture.hashes == {picture.hash}:
-            state.made = self._written, service
+            state.made = service, self.supervisor.ledger.project.env_files
         decision = swap.decide(picture)
         if decision.do is Do.NOTHING:
             return self.supervisor.troubles.get(name, "") if picture.failed == (image, picture.hash) else ""

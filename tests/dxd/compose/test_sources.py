@@ -31,9 +31,6 @@ def test_files_that_are_named_lead_to_others(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("services: [broken\n")
     project = Project(ProjectName("p"), {}, env_files=(str(tmp_path / "web.env"),))
     found = names(tmp_path, Source(tmp_path, ("a.yaml",)), project)
-    assert {str(each.relative_to(tmp_path)) for each in sources.written(Source(tmp_path, ("a.yaml",)))} == found - {
-        ".env", "web.env",
-    }  # fmt: skip
     assert found == {"a.yaml", "sub/b.yaml", "sub/f.yaml", "c.yaml", "d.yaml", "e.yaml", ".env", "web.env"}
 
 
