@@ -302,3 +302,33 @@ def test_what_a_changed_file_reaches_for_on_this_machine_waits_for_dx_up(site: S
         assert site.inside("cat", "/got/key", otherwise="none") == "none"
     site.dx("up", "--wait")
     until(lambda: site.inside("cat", "/got/key") == "precious", "it is asked for now", deadline_s=FOLLOWED_S)
+
+
+def test_a_volume_that_is_defined_otherwise_by_now_keeps_its_data(site: Site) -> None:
+    """Compose asks whether it may empty it, and is never told yes: neither by an exchange nor by `dx up`."""
+    web = {"build": "web", "image": None, "command": None, "volumes": ["data:/data"], **ANSWERS}
+    site.write({"volumes": {"data": {}}}, web=web)
+    site.dx("up", "--wait")
+    site.inside("sh", "-c", "echo precious > /data/kept")
+    site.write({"volumes": {"data": {"labels": {"a": "b"}}}}, web=web)
+    site.page("two")
+    site.shows("two")
+    assert site.inside("cat", "/data/kept") == "precious"
+    site.dx("up", "--wait", "--recreate")
+    assert site.inside("cat", "/data/kept") == "precious"
+
+
+def test_a_secret_that_is_another_file_by_now_waits_for_dx_up(site: Site) -> None:
+    """The service says the same as before, and so does its label."""
+    elsewhere = site.house.root / "key"
+    elsewhere.write_text("precious")
+    (site.root / "key").write_text("harmless")
+    web = {"build": "web", "image": None, "command": None, "secrets": ["key"], **ANSWERS}
+    site.write({"secrets": {"key": {"file": "key"}}}, web=web)
+    site.dx("up", "--wait")
+    site.shows("one")
+    site.write({"secrets": {"key": {"file": str(elsewhere)}}}, web=web)
+    site.page("two")
+    site.why("other mounts; to apply that: dx up|its definition has changed")
+    assert site.inside("cat", "/run/secrets/key") == "harmless"
+    assert site.says() == "one"

@@ -32,7 +32,8 @@ GRACE_S = 10.0
 """For Compose itself to end once it is asked to."""
 MAX_OUTPUT_BYTES = 32 << 20
 
-_ALONE = ("--no-start", "--no-deps", "--no-build", "--yes")
+_ALONE = ("--no-start", "--no-deps", "--no-build")
+# Never `--yes`: where the file says something else of a volume, Compose asks whether it may empty it.
 
 KEPT = frozenset(
     "PATH HOME USER LOGNAME LANG TMPDIR XDG_CONFIG_HOME XDG_RUNTIME_DIR SSH_AUTH_SOCK SSL_CERT_FILE SSL_CERT_DIR"

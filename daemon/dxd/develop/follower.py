@@ -185,12 +185,18 @@ class Follower:
             return f"{service.name}: develop.watch takes files from outside of the project; to apply that: dx up"
         return ""
 
+    def _asked_for_all(self, service: Service) -> bool:
+        """Whether somebody has asked for whatever its definition is going to say."""
+        approved = self.supervisor.approved
+        asked = approved.services.get(service.name) if approved is not None else None
+        return asked is not None and asked.extras.on_change is OnChange.APPLY
+
     def _may_follow(self, service: Service) -> bool:
         """Whether a definition that is another one by now may be applied without anybody having asked for it."""
+        if self._asked_for_all(service):
+            return True
         approved, made = self.supervisor.approved, self._followed[service.name].made
         asked = approved.services.get(service.name) if approved is not None else None
-        if asked is not None and asked.extras.on_change is OnChange.APPLY:
-            return True
         if made is None and approved is not None and asked is not None:
             made = asked, approved.env_files  # it was changed before anybody had looked
         env_files = self.supervisor.ledger.project.env_files
@@ -261,7 +267,9 @@ class Follower:
         assert image is not None
         log.info("exchange", service=name, way=choice.way, way_reason=choice.reason, reason=decision.reason)
         try:
-            await self.supervisor.swaps.swap(name, choice.way, image, picture.hash)
+            await self.supervisor.swaps.swap(
+                name, choice.way, image, picture.hash, remount=self._asked_for_all(service)
+            )
         except EngineTrouble:
             raise
         except DxError as error:

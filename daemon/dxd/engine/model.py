@@ -247,6 +247,8 @@ class Inspected:
     image_id: ImageId = ImageId("")
     anonymous: tuple[str, ...] = ()
     """Where in it volumes without a name of their own are."""
+    mounts: frozenset[tuple[str, str]] = frozenset()
+    """What else is mounted in it: a volume's name or a path of the host, and where."""
 
 
 @dataclass(frozen=True, slots=True)

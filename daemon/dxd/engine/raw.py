@@ -140,12 +140,17 @@ def inspected(raw: Mapping[str, Any]) -> Inspected:
         env=_words(config.get("Env")),
         shell=_words(config.get("Shell")) or ("/bin/sh", "-c"),
         image_id=ImageId(_with_algorithm(str(raw.get("Image") or ""))),
-        anonymous=tuple(
-            str(each.get("Destination"))
+        anonymous=tuple(str(each.get("Destination")) for each in raw.get("Mounts") or () if _is_anonymous(each)),
+        mounts=frozenset(
+            (str(each.get("Name") or each.get("Source") or ""), str(each.get("Destination")))
             for each in raw.get("Mounts") or ()
-            if each.get("Type") == "volume" and _ANONYMOUS.fullmatch(str(each.get("Name") or ""))
+            if not _is_anonymous(each)
         ),
     )
+
+
+def _is_anonymous(mount: Mapping[str, Any]) -> bool:
+    return mount.get("Type") == "volume" and _ANONYMOUS.fullmatch(str(mount.get("Name") or "")) is not None
 
 
 def _check(raw: Mapping[str, Any]) -> Check | None:

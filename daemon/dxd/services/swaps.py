@@ -108,8 +108,11 @@ class Swaps:
         async with self._turn:
             await self._with_compose(self._compose.anew(self._source(), self._ledger.project.name, name))
 
-    async def swap(self, name: ServiceName, way: Way, wanted: ImageId, config: str) -> None:
-        """Exchange every container of a service that has not this image or hash, one after the other."""
+    async def swap(self, name: ServiceName, way: Way, wanted: ImageId, config: str, *, remount: bool) -> None:
+        """Exchange every container of a service that has not this image or hash, one after the other.
+
+        With `remount` new ones may have other mounts than the old ones.
+        """
         async with self._turn:
             service = self._ledger.project.services[name]
             before = await self.of(name)
@@ -120,12 +123,29 @@ class Swaps:
                 if way is Way.IN_PLACE:
                     await self._in_place(service, old)
                 else:
-                    await self._exchange(service, old, total=len(before) + 1, stop_first=way is Way.AFTER)
+                    await self._exchange(
+                        service,
+                        old,
+                        total=len(before) + 1,
+                        stop_first=way is Way.AFTER,
+                        config=config,
+                        remount=remount,
+                    )
                 seconds = round(time.monotonic() - began, 3)
                 log.info("exchanged", service=name, container=old.name, way=way, seconds=seconds)
 
-    async def _exchange(self, service: Service, old: Inspected, *, total: int, stop_first: bool) -> None:
+    async def _exchange(
+        self, service: Service, old: Inspected, *, total: int, stop_first: bool, config: str, remount: bool
+    ) -> None:
         new = await self._another(service, old, total)
+        made = await self._containers.inspect(new)
+        if made is None or (config and made.labels.get(HASH) != config):
+            await asyncio.shield(self._back(new, old, stopped=False))
+            raise Interrupted  # the files are others by now
+        if not remount and made.mounts != old.mounts:
+            # The definition of a secret, a config or a volume is nothing of the service's own.
+            await asyncio.shield(self._back(new, old, stopped=False))
+            raise ServiceFailed(f"{service.name}: a new container would have other mounts", "to apply that: dx up")
         self._ledger.take(old.id)
         try:
             try:
