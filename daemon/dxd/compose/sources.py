@@ -15,15 +15,15 @@ MAX_FILES = 200
 
 def of(source: Source, project: Project) -> tuple[Path, ...]:
     """Absolute paths, env files among them. Blocks for a few small files."""
-    found = dict.fromkeys(_written(source))
+    found = dict.fromkeys(written(source))
     found[source.directory / ".env"] = None
     for listed in filter(None, source.environ.get("COMPOSE_ENV_FILES", "").split(",")):
         found[source.directory / listed] = None
     return tuple(found | dict.fromkeys(map(Path, project.env_files)))
 
 
-def _written(source: Source) -> tuple[Path, ...]:
-    """The compose files alone."""
+def written(source: Source) -> tuple[Path, ...]:
+    """Absolute paths of the compose files alone. Blocks for a few small files."""
     given = source.files or tuple(filter(None, source.environ.get("COMPOSE_FILE", "").split(":")))
     found: dict[Path, None] = dict.fromkeys(source.directory / each for each in given)
     if not given:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dxd.compose import sources
 from dxd.compose.compose import Compose
-from dxd.compose.model import OnChange, Service, ServiceName, Source, order
+from dxd.compose.model import OnChange, Project, Service, ServiceName, Source, order
 from dxd.develop import inputs, policy, reach, rules, sync
 from dxd.develop.inputs import Watched
 from dxd.develop.rules import Listing, Prints
@@ -27,7 +27,7 @@ from dxd.services import swap
 from dxd.services.model import Will
 from dxd.services.services import Services
 from dxd.services.supervisor import Supervisor
-from dxd.services.swap import Do
+from dxd.services.swap import Do, Way
 from dxd.services.swaps import HASH, Interrupted
 from dxd.telemetry import get_logger
 from dxd.watch.model import File, Spec
@@ -87,6 +87,9 @@ class Follower:
         self._read_from: tuple[str, Source] | None = None
         """A digest of the files that the project was read from last, and with what."""
         self._reads = False
+        self._written = self._approved_as = ""
+        """Digests of the compose files alone: now, and when somebody asked for what they say."""
+        self._approved: Project | None = None
         self._hashes: dict[ServiceName, str] = {}
         """What Compose would label containers with now."""
         self._mended = False
@@ -152,6 +155,9 @@ class Follower:
     async def _digest(self) -> str:
         project, source = self.supervisor.ledger.project, self.supervisor.source
         files = await asyncio.to_thread(sources.of, source, project)
+        self._written = await asyncio.to_thread(_digest, await asyncio.to_thread(sources.written, source))
+        if self.supervisor.approved is not self._approved:
+            self._approved, self._approved_as = self.supervisor.approved, self._written
         return await asyncio.to_thread(_digest, files)
 
     async def _follow(self, service: Service) -> None:
@@ -261,6 +267,10 @@ class Follower:
             return self.supervisor.troubles.get(name, "") if picture.failed == (image, picture.hash) else ""
         if decision.do is Do.TELL:
             return f"{name}: {decision.reason}"
+        anew = decision.do is Do.REMAKE or choice.way is Way.IN_PLACE
+        if anew and self._written != self._approved_as and not self._asked_for_all(service):
+            # What Compose makes then can only be compared with what there was when that is gone.
+            return f"{name}: {decision.reason}; to apply that: dx up"
         if decision.do is Do.REMAKE:
             await self.supervisor.swaps.remake(name)
             return ""
