@@ -111,7 +111,8 @@ def test_where_two_cannot_run_the_old_one_is_put_back_and_its_data_is_kept(site:
 
 def test_one_that_has_its_own_name_is_made_anew_and_back_from_the_old_image(site: Site) -> None:
     name = f"{site.name}-own"
-    site.write(web={"build": "web", "image": None, "command": None, "container_name": name, **ANSWERS})
+    checked = {"healthcheck": {**ANSWERS["healthcheck"], "start_period": "30s"}}
+    site.write(web={"build": "web", "image": None, "command": None, "container_name": name, **checked})
     site.dx("up", "--wait")
 
     def page() -> str:
