@@ -84,7 +84,7 @@ class Supervised:
         except TimeoutError:
             return TIMED_OUT, f"did not end within {deadline_s:g} s"
         except Answer as answer:
-            if answer.status in (404, 409):
+            if _does_not_run(answer):
                 raise NotFound(f"the container {container.name} is gone", "try again") from None
             raise
         return status, printed.decode(errors="replace").strip()
@@ -152,7 +152,7 @@ class Supervised:
         except TimeoutError:
             return TIMED_OUT, f"did not end within {deadline_s:g} s"
         except Answer as answer:
-            if answer.status in (404, 409):
+            if _does_not_run(answer):
                 raise NotFound("the container is gone", "try again") from None
             raise
         return status, printed.decode(errors="replace").strip()
@@ -176,3 +176,10 @@ class Supervised:
                 return False
             raise
         return True
+
+
+def _does_not_run(answer: Answer) -> bool:
+    """Whether there is no container that a program could be run in. One that ends between the two calls that this takes
+    is told as an error of the engine's own, status 500.
+    """
+    return answer.status in (404, 409) or "is not running" in answer.reason

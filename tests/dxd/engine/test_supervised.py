@@ -80,6 +80,26 @@ async def test_a_test_is_run_as_a_health_check_is(workshop: Workshop, engine: En
         await containers.test(seen, ("CMD", "/bin/busybox", "true"), deadline_s=10)
 
 
+async def test_a_container_that_ends_while_a_program_is_about_to_run_in_it_is_gone(
+    workshop: Workshop, proxy: Proxy, make_engine: EngineMaker
+) -> None:
+    """And no trouble of the engine's, though one that has made the program's place says so, in these words."""
+    containers = Supervised(make_engine(proxy.address))
+    container = await workshop.engine.create(workshop.spec(await workshop.image()))
+    await workshop.engine.start(container)
+    seen = await containers.inspect(container)
+    assert seen is not None
+    body = b'{"message":"Container %b is not running: Exited (5) Less than a second ago"}\n' % container.encode()
+    answer = b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
+    for attempt in (
+        containers.test(seen, ("CMD", "/bin/busybox", "true"), deadline_s=30),
+        containers.run(container, ["/bin/busybox", "true"], deadline_s=30),
+    ):
+        proxy.answer(b"/start", answer % (len(body), body))
+        with pytest.raises(NotFound):
+            await attempt
+
+
 async def test_an_engine_that_takes_no_new_connections_does_not_go_on(proxy: Proxy, make_engine: EngineMaker) -> None:
     containers = Supervised(make_engine(proxy.address))
     assert await containers.goes_on()
