@@ -52,6 +52,7 @@ from dxd.store.consumers import Consumers
 from dxd.store.database import Database
 from dxd.store.projects import KnownProjects
 from dxd.store.schema import MIGRATIONS
+from dxd.store.service_images import ServiceImages
 from dxd.telemetry import get_logger
 from dxd.tools import shims
 from dxd.tools.catalogue import Catalogue
@@ -186,7 +187,9 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         force_bind=Rung.BIND in force,
     )
     sharing = Sharing(services=services, store=Consumers(database), networks=Networks(engine), containers=containers)
-    develop = Develop(services=services, compose=compose, containers=containers, hub=hub)
+    develop = Develop(
+        services=services, compose=compose, containers=containers, images=ServiceImages(database), hub=hub
+    )
     watch = EngineWatch(
         engine=engine,
         images=images,

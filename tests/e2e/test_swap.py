@@ -1,5 +1,6 @@
 """Services follow their files: built, tried and exchanged, real builds by the real Compose in the real engine."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from tests.e2e.shop import now
 from tests.e2e.site import ANSWERS, FOLLOWED_S, NET, Site, check
-from tests.house import House
+from tests.house import IMAGE, House
 from tests.waiting import until
 
 
@@ -120,10 +121,55 @@ def test_one_that_has_its_own_name_is_made_anew_and_back_from_the_old_image(site
 
     site.page("two")
     until(lambda: site.states() == {"web": "ready"} and page() == "two", "it is made anew", deadline_s=FOLLOWED_S)
-    site.page("three")
-    site.dockerfile(command="exit 5")
+    image = json.loads(site.docker("inspect", name))[0]["Image"]
+    site.dockerfile(command="exit 5")  # the one change: two could be built one by one
     site.why("status 5|restarting")
     until(lambda: site.states() == {"web": "ready"} and page() == "two", "it is back", deadline_s=FOLLOWED_S)
+    assert json.loads(site.docker("inspect", name))[0]["Image"] == image
+
+
+def test_a_new_daemon_builds_nothing_whose_files_are_the_same(site: Site) -> None:
+    """And what was changed meanwhile, or is another image by now, it does."""
+    source = site.root / "conf"
+    source.mkdir()
+    (source / "c").write_text("c1")
+    rules = [{"path": "conf", "action": "sync", "target": "/conf"}]
+    built = {"build": "web", "image": None, "command": None, **ANSWERS}
+    site.write(web=built, copied={**built, "build": {"context": ".", "dockerfile": "web/Dockerfile.copied"},
+                                  "develop": {"watch": rules}})  # fmt: skip
+    (site.web / "Dockerfile.copied").write_text(
+        (site.web / "Dockerfile").read_text().replace("COPY ", "COPY web/").replace("RUN true", "COPY conf /conf")
+    )
+
+    def builds(service: str) -> int:
+        lines = [json.loads(each) for each in site.house.log.splitlines() if each.startswith("{")]
+        return len([each for each in lines if (each.get("event"), each.get("service")) == ("build", service)])
+
+    def reach(web: int, copied: int) -> None:
+        until(lambda: (builds("web"), builds("copied")) == (web, copied), f"{web} and {copied} builds, not "
+              f"{builds('web')} and {builds('copied')}", deadline_s=FOLLOWED_S)  # fmt: skip
+
+    def followed(text: str, web: int, copied: int) -> None:
+        """A change, which is seen after whatever is done with `copied` at the first look."""
+        site.page(text)
+        site.shows(text)
+        reach(web, copied)
+
+    def copied() -> str:
+        return site.docker("exec", site.container("copied"), "cat", "/conf/c")
+
+    site.dx("up", "--wait")
+    reach(1, 1)
+    followed("two", 2, 1)
+    site.kill_daemon()
+    site.house.start()
+    followed("three", 3, 1)
+    site.kill_daemon()
+    (source / "c").write_text("c2")
+    site.docker("tag", IMAGE, f"{site.name}-web")
+    site.house.start()
+    until(lambda: copied() == "c2", "what was to be copied is there", deadline_s=FOLLOWED_S)
+    reach(4, 2)
 
 
 def test_a_changed_env_file_is_applied_and_a_touched_one_is_not(site: Site) -> None:

@@ -15,6 +15,7 @@ from dxd.images.identity import Memory
 from dxd.kit.hub import Hub
 from dxd.kit.tasks import Tasks
 from dxd.services.services import Services
+from dxd.store.service_images import ServiceImages
 from dxd.telemetry import get_logger
 from dxd.watch.model import Problem as Unwatched
 from dxd.watch.watcher import Watcher
@@ -30,10 +31,13 @@ log = get_logger("develop")
 class Develop:
     """All of them."""
 
-    def __init__(self, *, services: Services, compose: Compose, containers: Supervised, hub: Hub) -> None:
+    def __init__(
+        self, *, services: Services, compose: Compose, containers: Supervised, images: ServiceImages, hub: Hub
+    ) -> None:
         self._services = services
         self._compose = compose
         self._containers = containers
+        self._images = images
         self._hub = hub
         self._memory = Memory()
         self._building = asyncio.Lock()
@@ -89,6 +93,7 @@ class Develop:
                     compose=self._compose,
                     containers=self._containers,
                     watcher=self._watcher,
+                    images=self._images,
                     memory=self._memory,
                     building=self._building,
                     hub=self._hub,

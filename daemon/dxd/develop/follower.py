@@ -29,6 +29,7 @@ from dxd.services.services import Services
 from dxd.services.supervisor import Supervisor
 from dxd.services.swap import Do, Way
 from dxd.services.swaps import HASH, Interrupted
+from dxd.store.service_images import ServiceImage, ServiceImages
 from dxd.telemetry import get_logger
 from dxd.watch.model import File, Spec
 from dxd.watch.watcher import Watcher
@@ -66,6 +67,7 @@ class Follower:
         compose: Compose,
         containers: Supervised,
         watcher: Watcher,
+        images: ServiceImages,
         memory: Memory,
         building: asyncio.Lock,
         hub: Hub,
@@ -78,6 +80,7 @@ class Follower:
         self._compose = compose
         self._containers = containers
         self._watcher = watcher
+        self._images = images
         self._memory = memory
         self._prints = Prints()
         self._building = building
@@ -93,6 +96,8 @@ class Follower:
         self._hashes: dict[ServiceName, str] = {}
         """What Compose would label containers with now."""
         self._mended = False
+        self._kept: dict[str, ServiceImage] | None = None
+        """What images were built from, as known from before this daemon; each is asked for once."""
 
     async def look(self) -> None:
         """Bring everything up to date with the files; the watcher has waited until they came to rest."""
@@ -174,7 +179,7 @@ class Follower:
             if wanted:
                 self._trouble(name, told)
             return
-        told = await self._build(service, wanted=wanted)
+        told = await self._build(service, containers[0].image, wanted=wanted)
         if wanted:
             told = await self._exchange(service, containers, runs=runs) or told
             self._trouble(name, told)
@@ -213,12 +218,14 @@ class Follower:
             directory, [*env_files, str(directory / ".env")]
         )
 
-    async def _build(self, service: Service, *, wanted: bool) -> str:
-        """Build its image if need be; what is to be told of it."""
+    async def _build(self, service: Service, ref: str, *, wanted: bool) -> str:
+        """Build its image, of that name, if need be; what is to be told of it."""
         name, state = service.name, self._followed[service.name]
         digest: str | None = None
         try:
             digest = await asyncio.to_thread(inputs.digest, service, self._memory, self._prints)
+            if digest is not None and wanted:
+                await self._recall(service, ref, digest)
             picture = policy.Picture(digest, state.built, state.failed, wanted, service.extras.on_change)
             decision = policy.decide(picture)
             if decision.do is policy.Do.NOTHING:
@@ -239,7 +246,21 @@ class Follower:
             return f"{name}: its new build failed: {error.line()}; the one before goes on"
         state.built, state.failed = digest, None
         state.base = rules.base(service.watch, listings)
+        image = await self._containers.image_id(ref)
+        if image is not None and digest is not None:
+            await self._images.put(self.name, name, ServiceImage(image, inputs.whole(digest, listings)))
         return ""
+
+    async def _recall(self, service: Service, ref: str, digest: str) -> None:
+        """Know what its image was built from, where that is the one of a daemon before and its files are the same."""
+        if self._kept is None:
+            self._kept = dict(await self._images.of(self.name))
+        kept, state = self._kept.pop(service.name, None), self._followed[service.name]
+        if kept is None or state.built is not None or await self._containers.image_id(ref) != kept.image_id:
+            return
+        listings = await asyncio.to_thread(rules.look, service, self._prints)
+        if inputs.whole(digest, listings) == kept.digest:
+            state.built, state.base = digest, rules.base(service.watch, listings)
 
     async def _exchange(self, service: Service, containers: list[Inspected], *, runs: bool) -> str:
         """Exchange its containers if need be; what is to be told of it."""

@@ -6,13 +6,13 @@ every other one all that its build takes counts. Functions that read files block
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dxd.compose.model import Service
 from dxd.develop import rules
-from dxd.develop.rules import Prints
+from dxd.develop.rules import Listing, Prints
 from dxd.errors import BuildFailed
 from dxd.images import context
 from dxd.images.context import Recipe
@@ -114,3 +114,10 @@ def digest(service: Service, memory: Memory, prints: Prints) -> str | None:
         for each in builds:
             whole.update(identify(each, platform="", bases={}, memory=memory).digest.encode())
     return whole.hexdigest()
+
+
+def whole(digest: str, listings: Sequence[Listing]) -> str:
+    """A digest of all that is in an image which was built from that: with files that are only copied, too."""
+    if not listings:
+        return digest
+    return hashlib.sha256(f"{digest} {[sorted(each.items()) for each in listings]}".encode()).hexdigest()

@@ -33,7 +33,7 @@ class KnownProjects:
         await self._database.write(lambda connection: _want(connection, project, services))
 
     async def forget(self, project: str) -> None:
-        """Know it no more."""
+        """Know it no more, nor what its images were built from."""
         await self._database.write(lambda connection: _forget(connection, project))
 
 
@@ -91,6 +91,7 @@ def _want(connection: sqlite3.Connection, project: str, services: Mapping[str, K
 
 def _forget(connection: sqlite3.Connection, project: str) -> None:
     connection.execute("DELETE FROM project_services WHERE project = ?", (project,))
+    connection.execute("DELETE FROM service_images WHERE project = ?", (project,))
     connection.execute("DELETE FROM projects WHERE name = ?", (project,))
 
 

@@ -69,5 +69,14 @@ MIGRATIONS = (
         PRIMARY KEY (consumer, alias)
     )
     """,
+    """
+    CREATE TABLE service_images (
+        project TEXT NOT NULL,
+        service TEXT NOT NULL,
+        image_id TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        PRIMARY KEY (project, service)
+    )
+    """,
 )
 """The first makes the tables, each later one leads from the version before it. Paths are bytes, of any kind."""

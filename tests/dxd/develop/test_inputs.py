@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from dxd.compose.model import Service, ServiceName, Watch
-from dxd.develop import inputs
+from dxd.develop import inputs, rules
 from dxd.develop.rules import Prints
 from dxd.errors import BuildFailed
 from dxd.images.identity import Memory
@@ -95,3 +95,20 @@ def test_a_rule_for_what_is_no_directory_watches_a_file_until_it_is_one(director
     (directory / "later").mkdir()
     second = inputs.watched(it, first)
     assert any(isinstance(each, Tree) and each.path == str(directory / "later") for each in second.specs)
+
+
+def test_of_a_service_with_rules_all_that_is_copied_is_in_its_image_too(directory: Path) -> None:
+    of = service(directory, Watch(str(directory / "src"), "sync", "/src"))
+    prints = Prints()
+
+    def found() -> tuple[str | None, str]:
+        now = inputs.digest(of, Memory(), prints)
+        return now, inputs.whole(str(now), rules.look(of, prints))
+
+    first = found()
+    assert found() == first
+    (directory / "src" / "a").write_text("2")
+    second = found()
+    assert second[0] == first[0], "it is copied, and not built for"
+    assert second[1] != first[1]
+    assert inputs.whole("d", ()) == "d"
