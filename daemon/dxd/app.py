@@ -155,7 +155,8 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         redefined=lambda: shims.reconcile(places.shims_dir, tools.commands(), launcher()),
     )
     locking = Locking(locks=locks, images=images, tools=tools, bases=bases, builder=rebuilds, retire=pool.replace)
-    compose, containers = Compose(engine.address), Supervised(engine)
+    containers = Supervised(engine)
+    compose = Compose(engine.address, variables={"DX_RUNTIME_DIR": str(places.runtime_dir)})
     networks = ProjectNetworks(
         networks=Networks(engine),
         containers=containers,
@@ -163,6 +164,10 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         leave=pool.vacate,
         retire=pool.leave,
     )
+
+    async def part(project: str) -> None:
+        await sharing.end(project)  # which is made of services
+
     logs = Logs(engine=engine, directory=places.state_dir / "logs", max_bytes=settings.log_bytes)
     services = Services(
         compose=compose,
@@ -170,6 +175,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         store=KnownProjects(database),
         hub=hub,
         networks=networks,
+        parting=part,
         logs=logs,
     )
     runs = Runs(

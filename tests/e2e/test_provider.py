@@ -1,72 +1,10 @@
 """dx as a provider: a plain `docker compose up` elsewhere uses a service that dx keeps."""
 
 import json
-import subprocess
-from types import TracebackType
-from typing import Any
 
+from tests.e2e.consumer import Consumer, shared
 from tests.e2e.rig import ask
-from tests.e2e.shop import Shop
-from tests.house import DEADLINE_S, IMAGE, House
-from tests.waiting import until
-
-SERVER = {
-    "image": IMAGE,
-    "init": True,
-    "stop_grace_period": "1s",
-    "command": ["httpd", "-f", "-p", "80", "-h", "/bin"],
-    "expose": ["80"],
-    "healthcheck": {"test": ["CMD-SHELL", "test -e /proc/1"], "interval": "30s"},
-}
-ASKS = "until wget -q -O /dev/null http://$$WEB_HOST:$$WEB_PORT/true; do sleep 0.1; done; echo reached; exec sleep 1000"
-
-
-class Site(Shop):
-    """A project that uses the service of another, by Compose alone."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """The shared service leaves its network, which could not be removed else."""
-        self.tried("down", "--timeout", "0")
-        super().__exit__(kind, error, trace)
-
-    def uses(self, project: str, service: str | None = None) -> None:
-        """Its `web` is that project's."""
-        options = {"project": project} | ({"service": service} if service else {})
-        app = {
-            "image": IMAGE, "init": True, "stop_grace_period": "1s", "command": ["sh", "-c", ASKS],
-            "depends_on": ["web"],
-        }  # fmt: skip
-        provider = {"provider": {"type": "dx", "options": options}}
-        self.file.write_text(json.dumps({"services": {"app": app, "web": provider}}))
-
-    def compose(self, *arguments: str, bare: bool = False) -> str:
-        """With dx on PATH, as the house has it, in the project's own directory."""
-        if bare:
-            return super().compose(*arguments, bare=True)
-        done = self.tried(*arguments)
-        assert done.returncode == 0, (done.stderr, self.house.log)
-        return done.stdout.strip()
-
-    def tried(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """The same, whether or not it ends well."""
-        command = [str(self.house.bin / "docker-compose"), "--file", str(self.file), "--project-name", self.name]
-        return subprocess.run(
-            [*command, *arguments], capture_output=True, text=True, timeout=DEADLINE_S, env=self.house.env,
-            cwd=self.root,
-        )  # fmt: skip
-
-    def reaches(self) -> None:
-        """Its app gets an answer of the service, by the variables that it was given."""
-        until(lambda: "reached" in self.compose("logs", "app"), "the app reaches the service")
-
-
-def shared(house: House, **more: Any) -> Shop:
-    """A project with a service for others."""
-    shop = Shop(house)
-    shop.file.write_text(json.dumps({"services": {"server": {**SERVER, **more}}}))
-    return shop
+from tests.house import House
 
 
 def uses(house: House) -> set[tuple[str, str, str]]:
@@ -76,7 +14,7 @@ def uses(house: House) -> set[tuple[str, str, str]]:
 
 def test_compose_up_elsewhere_starts_the_service_and_reaches_it_by_name(house: House) -> None:
     """Again and again; its last down stops what it began, and removes its own network."""
-    shop, site = shared(house), Site(house)
+    shop, site = shared(house), Consumer(house)
     site.uses(str(shop.root), "server")
     with shop, site:
         site.compose("up", "--detach")
@@ -99,7 +37,7 @@ def test_compose_up_elsewhere_starts_the_service_and_reaches_it_by_name(house: H
 
 
 def test_a_service_that_others_use_goes_on_until_the_last_one_leaves(house: House) -> None:
-    shop, one, two = shared(house), Site(house), Site(house)
+    shop, one, two = shared(house), Consumer(house), Consumer(house)
     with shop, one, two:
         for each in (one, two):
             each.uses(str(shop.root), "server")
@@ -113,7 +51,7 @@ def test_a_service_that_others_use_goes_on_until_the_last_one_leaves(house: Hous
 
 def test_what_dx_up_has_begun_is_not_stopped_by_others(house: House) -> None:
     """It is named by the project's name; made anew it is on the other's network again."""
-    shop, site = shared(house), Site(house)
+    shop, site = shared(house), Consumer(house)
     site.uses(shop.name, "server")
     with shop, site:
         shop.dx("up", "--wait")
@@ -128,7 +66,7 @@ def test_what_dx_up_has_begun_is_not_stopped_by_others(house: House) -> None:
 
 
 def test_a_use_outlives_the_daemon(house: House) -> None:
-    shop, site = shared(house), Site(house)
+    shop, site = shared(house), Consumer(house)
     site.uses(str(shop.root), "server")
     with shop, site:
         site.compose("up", "--detach")
@@ -140,7 +78,7 @@ def test_a_use_outlives_the_daemon(house: House) -> None:
 
 
 def test_what_is_wrong_is_said_in_composes_own_output(house: House) -> None:
-    shop, site = shared(house), Site(house)
+    shop, site = shared(house), Consumer(house)
     with shop, site:
         site.uses(str(shop.root))
         done = site.tried("up", "--detach")

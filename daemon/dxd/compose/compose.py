@@ -51,9 +51,13 @@ class Compose:
         address: Callable[[], Awaitable[str]],
         *,
         find: Callable[[], Awaitable[program.Program]] = program.find,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
-        """`address` says where the engine is, as DOCKER_HOST has it."""
+        """`address` says where the engine is, as DOCKER_HOST has it; `variables` say where this dx is, to a provider of
+        Compose's that is dx as well.
+        """
         self._address = address
+        self._variables = variables or {}
         self._find = find
         self._program: program.Program | None = None
         self._finding = asyncio.Lock()
@@ -200,6 +204,8 @@ class Compose:
     ) -> tuple[int, str, str]:
         found = await self._found()
         environ = _environ(source.environ, engine, away=away)
+        if engine is not None:
+            environ |= self._variables
         try:
             process = await asyncio.create_subprocess_exec(
                 *(*found.argv, "--ansi", "never", "--progress", "json", *arguments),

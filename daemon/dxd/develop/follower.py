@@ -270,15 +270,19 @@ class Follower:
         # The name of an image that others build or pull may mean another one at any time, and that is their affair.
         image = await self._containers.image_id(ref) if service.build is not None else next(iter(images))
         choice = swap.way_of(service, containers)
+        known = self.supervisor.ledger.project.services
+        provided = any(each.service in known and known[each.service].provider for each in service.depends_on)
         picture = swap.Picture(
             runs=runs,
             image=image,
             images=images,
-            hash=self._hashes.get(name, ""),
+            # The label shows the provider's variables too, and what is read here does not.
+            hash="" if provided else self._hashes.get(name, ""),
             hashes=frozenset(each.labels.get(HASH, "") for each in containers),
             way=choice.way,
             on_change=service.extras.on_change,
             may_follow=self._may_follow(service),
+            provided=provided,
             failed=state.failed_swap,
         )
         if picture.hashes == {picture.hash}:

@@ -7,7 +7,7 @@ starts are tried again now and then; meanwhile the project is shown with what is
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -63,14 +63,17 @@ class Services:
         store: KnownProjects,
         hub: Hub,
         networks: ProjectNetworks,
+        parting: Callable[[str], Awaitable[None]],
         logs: Logs,
     ) -> None:
+        """`parting` ends what a project uses of others, before it is removed."""
         self._compose = compose
         self._containers = containers
         self._store = store
         self._hub = hub
         self._logs = logs
         self._networks = networks
+        self._parting = parting
         self._known: dict[str, Known] = {}
         self._loaded = asyncio.Event()
         self._turns: dict[str, asyncio.Lock] = {}
@@ -219,6 +222,7 @@ class Services:
         known = await self._get(name, None)
         async with self._turn(known.row.name):
             await self._networks.vacate(known.row.name)
+            await self._parting(known.row.name)
             if known.supervisor is not None:
                 await known.supervisor.down(progress, volumes=volumes)
             else:

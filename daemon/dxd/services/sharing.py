@@ -7,7 +7,8 @@ what the uses of it had begun, and nothing that somebody else wanted. Raises wha
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from dxd.compose.model import Source
 from dxd.engine.model import EngineEvent
 from dxd.engine.networks import Networks
 from dxd.engine.supervised import Supervised
-from dxd.errors import EngineTrouble, UnknownProject
+from dxd.errors import Conflict, EngineTrouble, UnknownProject
 from dxd.kit.progress import Progress
 from dxd.kit.tasks import Tasks
 from dxd.services import waking
@@ -37,7 +38,10 @@ class Sharing:
         self._networks = networks
         self._containers = containers
         self._uses: dict[tuple[str, str], Consumer] | None = None
-        self._turn = asyncio.Lock()
+        self._turns: dict[str, asyncio.Lock] = {}
+        """Of those who use a project, one at a time. Not of all: a project that is used may use others."""
+        self._asked: list[tuple[str, str]] = []
+        """Consumers whose Compose waits now, with the project, or the directory of one that is not known."""
         self._tasks = Tasks(lambda name, error: log.error("task failed", task=name, exc_info=error))
 
     async def close(self) -> None:
@@ -64,9 +68,9 @@ class Sharing:
 
         `of` is the project: its name, or a directory of it, absolute. One that is not known yet is begun by what its
         own files say: Compose calls with the variables of the consumer, which are none of the project's. The same use
-        again changes nothing, and has the same answer.
+        again changes nothing, and has the same answer. Raises `Conflict` where the project waits for the consumer.
         """
-        async with self._turn:
+        async with self._asking(consumer, of):
             view = await self._find(of)
             before = set() if view is None else {each.name for each in view.services if each.will is Will.UP}
             source = Source(Path(of)) if view is None else await self._services.source(view.name)
@@ -83,10 +87,12 @@ class Sharing:
 
     async def leave(self, consumer: str, alias: str) -> None:
         """The use has ended; one that is not known is fine."""
-        async with self._turn:
-            uses = await self._known()
-            use = uses.pop((consumer, alias), None)
-            if use is None:
+        uses = await self._known()
+        use = uses.get((consumer, alias))
+        if use is None:
+            return
+        async with self._turn(use.project):
+            if uses.pop((consumer, alias), None) is None:
                 return
             await self._store.remove(consumer, alias)
             await self._part(use)
@@ -97,6 +103,41 @@ class Sharing:
                 uses[heir.consumer, heir.alias] = heir
             elif use.begun:
                 await self._stop(use)
+
+    async def end(self, consumer: str) -> None:
+        """Every use of that consumer has ended: it is taken down without its files, which name its providers."""
+        for each in [alias for project, alias in await self._known() if project == consumer]:
+            await self.leave(consumer, each)
+
+    @asynccontextmanager
+    async def _asking(self, consumer: str, of: str) -> AsyncIterator[None]:
+        """The turn of the project that is used, once it is known that it does not wait for the consumer itself."""
+        view = await self._find(of)
+        project = of if view is None else view.name
+        ask = consumer, project
+        self._asked.append(ask)
+        try:
+            if consumer in await self._waiting_for(project):
+                raise Conflict(f"{consumer} and {of} use each other", "a service of one of them has to do without")
+            async with self._turn(project):
+                yield
+        finally:
+            self._asked.remove(ask)
+
+    async def _waiting_for(self, project: str) -> set[str]:
+        """That project, and all whose services it is having started now: its Compose does not go on before."""
+        found, pending = set[str](), [project]
+        while pending:
+            each = pending.pop()
+            view = await self._find(each) if each.startswith("/") else None
+            name = each if view is None else str(view.name)  # one that was not known when it was asked for
+            if name not in found:
+                found.add(name)
+                pending += [used for consumer, used in self._asked if consumer == name]
+        return found
+
+    def _turn(self, project: str) -> asyncio.Lock:
+        return self._turns.setdefault(project, asyncio.Lock())
 
     async def _stop(self, use: Consumer) -> None:
         try:
@@ -118,7 +159,9 @@ class Sharing:
 
     async def _known(self) -> dict[tuple[str, str], Consumer]:
         if self._uses is None:
-            self._uses = {(each.consumer, each.alias): each for each in await self._store.all()}
+            found = {(each.consumer, each.alias): each for each in await self._store.all()}
+            if self._uses is None:  # still: somebody else may have been faster
+                self._uses = found
         return self._uses
 
     async def _join_all(self) -> None:

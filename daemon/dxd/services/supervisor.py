@@ -165,8 +165,8 @@ class Supervisor:
         async with self._turn:
             self.source, self.approved = source, project
             self.ledger.reread(project)
-            chosen = with_dependencies(project.services, tuple(names))
-            await self._make(chosen, progress, recreate=recreate, build=build)
+            chosen = self._own(with_dependencies(project.services, tuple(names)))
+            await self._make(chosen or frozenset(names), progress, recreate=recreate, build=build)
             again = [name for name in names if self.ledger.wanted.one_shot(name)]
             self.ledger.ask_up(sorted(chosen), once_more=again)
             await self._pass()
@@ -182,10 +182,10 @@ class Supervisor:
     async def begin(self, names: Sequence[ServiceName]) -> frozenset[ServiceName]:
         """Start services whose containers are there, and what they depend on; `ServiceFailed` where one is not."""
         async with self._turn:
-            chosen = with_dependencies(self.ledger.project.services, tuple(names))
+            chosen = self._own(with_dependencies(self.ledger.project.services, tuple(names)))
             await self._look()
             for name in sorted(chosen):
-                if not self.ledger.seen.of(name) and self.ledger.project.services[name].provider is None:
+                if not self.ledger.seen.of(name):
                     raise ServiceFailed(f"{name} has no container", f"make one: dx up {name}")
             self.ledger.ask_up(sorted(chosen), once_more=[each for each in names if self.ledger.wanted.one_shot(each)])
             await self._pass()
@@ -209,6 +209,7 @@ class Supervisor:
                 for name in dependants(project.services, chosen)
                 if any(each.restart and each.service in chosen for each in project.services[name].depends_on)
             }
+            chosen = self._own(chosen)
             await self._stop(chosen)
             await self._make(chosen, progress)
             self.ledger.ask_up(sorted(chosen), once_more=chosen)
@@ -428,13 +429,16 @@ class Supervisor:
     async def _make(
         self, names: frozenset[ServiceName], progress: Progress, *, recreate: bool = False, build: bool = False
     ) -> None:
-        """Have Compose make what is missing or not as the files say."""
+        """Have Compose make what is missing or not as the files say; it asks the providers that those depend on."""
         name = self.ledger.project.name
-        made = [each for each in names if self.ledger.project.services[each].provider is None]
-        if made:
+        if names:
             await self._with_compose(
-                self._compose.create(self.source, name, made, progress=progress, recreate=recreate, build=build)
+                self._compose.create(self.source, name, names, progress=progress, recreate=recreate, build=build)
             )
+
+    def _own(self, names: Iterable[ServiceName]) -> frozenset[ServiceName]:
+        """Of these services, those that have containers of this project: a provider keeps the others."""
+        return frozenset(each for each in names if self.ledger.project.services[each].provider is None)
 
     async def _with_compose(self, work: Awaitable[None]) -> None:
         """Let Compose change containers; nothing is decided meanwhile, and what goes is not taken as anybody's will."""

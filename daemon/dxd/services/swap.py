@@ -86,6 +86,8 @@ class Picture:
     on_change: OnChange = OnChange.BUILD
     may_follow: bool = True
     """Another definition may be applied without anybody having asked for it."""
+    provided: bool = False
+    """It depends on a provider, whose variables Compose gives only to what it makes together with all that it needs."""
     failed: tuple[ImageId, str] | None = None
     """The image and the hash that were tried, and were no good."""
 
@@ -119,7 +121,7 @@ def decide(it: Picture) -> Decision:
     if it.failed == (it.image, it.hash):
         return Decision(Do.NOTHING, "that has been tried, and was no good")
     what = "its image is another one by now" if built else "its definition has changed"
-    if it.on_change is OnChange.TELL or (defined and not it.may_follow):
+    if it.on_change is OnChange.TELL or it.provided or (defined and not it.may_follow):
         return Decision(Do.TELL, f"{what}; to apply that: dx up")
     if not it.runs:
         return Decision(Do.REMAKE, f"{what}, and it does not run")

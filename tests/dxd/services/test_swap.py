@@ -92,6 +92,9 @@ def picture(**more: object) -> Picture:
         (picture(image=NEW, way=Way.IN_PLACE), Do.SWAP),
         (picture(hash="b", way=Way.IN_PLACE), Do.TELL),
         (picture(image=NEW, runs=False), Do.REMAKE),
+        (picture(hash="", provided=True), Do.NOTHING),
+        (picture(image=NEW, hash="", provided=True), Do.TELL),
+        (picture(image=NEW, hash="", provided=True, runs=False), Do.TELL),
         (picture(image=NEW, runs=False, on_change=OnChange.TELL), Do.TELL),
     ],
 )
