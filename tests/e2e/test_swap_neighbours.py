@@ -1,15 +1,17 @@
 """Services that follow their files, and others who use them meanwhile: projects elsewhere, and tools."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.e2e.consumer import SERVER, Consumer, shared
+from tests.e2e.rig import warm
 from tests.e2e.shop import Shop
-from tests.e2e.site import ANSWERS, FOLLOWED_S, NET, Site
-from tests.house import House
+from tests.e2e.site import ANSWERS, FOLLOWED_S, NET, Site, check
+from tests.house import IMAGE, House
 from tests.waiting import until
 
 WEB = {"build": "web", "image": None, "command": None, **NET, **ANSWERS}
@@ -112,3 +114,58 @@ def test_a_shared_service_may_use_another_one_and_not_its_own_user(house: House)
         done = last.dx("up", ok=False)
         assert done.returncode == 125
         assert "use each other" in done.stderr
+
+
+def exchanges(site: Site) -> int:
+    """How many were begun."""
+    return site.house.log.count('"event": "exchange"')
+
+
+def test_a_run_that_needs_what_is_exchanged_waits_for_the_new_one(house: House, site: Site) -> None:
+    """It has asked for a service that is ready, and not for another exchange: runs one after the other would begin it
+    for ever.
+    """
+    late = "sleep 4; exec httpd -f -h /www"
+    checked = check("wget -q -O /dev/null http://127.0.0.1/", start_period="60s")
+    site.write({"volumes": {"data": {}}}, web={**WEB, **checked, "volumes": ["data:/data"]})
+    site.dx("up", "--wait")
+    assert house.run(["--up", "web", IMAGE, *FETCH], cwd=site.root).stdout == b"one"
+    site.page("two")
+    site.shows("two")
+    begun = exchanges(site)
+    site.dockerfile(command=late)
+    name = f"{site.container('web')}-next"
+    until(lambda: name in site.docker("ps", "--format", "{{.Names}}"), "one is on trial", deadline_s=FOLLOWED_S)
+    done = house.run(["--up", "web", IMAGE, *FETCH], cwd=site.root)
+    assert (done.returncode, done.stdout) == (0, b"two"), done.stderr
+    assert late in json.dumps(site.inspect("web")["Config"]["Cmd"]), "it was the old one that answered"
+    assert exchanges(site) == begun + 1
+
+
+def test_a_run_goes_on_over_an_exchange_and_so_does_its_warm_container(house: House, site: Site) -> None:
+    site.write({"volumes": {"data": {}}}, web={**WEB, "volumes": ["data:/data"]})
+    site.dx("up", "--wait")
+    asks = 'until [ "$(timeout 2 wget -q -O - http://web/)" = two ]; do sleep 0.1; done; exit 7'
+    command = [str(house.bin / "dx"), "run", "--network", "project", IMAGE, "sh", "-c", asks]
+    null = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=site.root, env=house.env, stdin=null, stderr=null) as run:
+        try:
+            until(lambda: any(each["runs"] for each in warm(house)), "it runs")
+            (before,) = {each["id"] for each in warm(house)}
+            site.page("two")
+            assert run.wait(FOLLOWED_S) == 7
+        finally:
+            run.kill()
+    site.shows("two")
+    assert house.run(["--network", "project", IMAGE, *FETCH], cwd=site.root).stdout == b"two"
+    assert {each["id"] for each in warm(house)} == {before}
+
+
+def test_a_warm_container_stays_where_services_are_made_anew(house: House, site: Site) -> None:
+    site.write(web=WEB)
+    site.dx("up", "--wait")
+    for _ in range(2):
+        assert house.run(["--network", "project", IMAGE, *FETCH], cwd=site.root).stdout == b"one"
+        before = site.inspect("web")["Id"]
+        site.dx("up", "--wait", "--recreate")
+        assert site.inspect("web")["Id"] != before

@@ -208,6 +208,12 @@ def waiting(wanted: Wanted, seen: Seen, names: Iterable[ServiceName], now: float
     return {name: each for name, each in phases.items() if each not in (Phase.READY, Phase.DONE)}
 
 
+def comes_up(wanted: Wanted, seen: Seen, names: Iterable[ServiceName], now: float) -> bool:
+    """Whether all of these services are wanted, and ready or on the way to it."""
+    good = (Phase.READY, Phase.DONE, Phase.STARTING, Phase.WAITING)
+    return all(wanted.will(name) is Will.UP and phase(wanted, seen, name, now) in good for name in names)
+
+
 def fallen(seen: Seen, names: Iterable[ServiceName], since: float) -> list[tuple[Instance, str]]:
     """Of these services' containers, those that have failed, or have ended badly since then, with the reason."""
     found = []

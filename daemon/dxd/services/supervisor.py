@@ -180,7 +180,14 @@ class Supervisor:
             self._wake.set()
 
     async def begin(self, names: Sequence[ServiceName]) -> frozenset[ServiceName]:
-        """Start services whose containers are there, and what they depend on; `ServiceFailed` where one is not."""
+        """Start services whose containers are there, and what they depend on; `ServiceFailed` where one is not.
+
+        Where they are about to run anyhow, one of them with a new container, that one is not asked to hurry: whoever
+        takes the turn ends its trial.
+        """
+        chosen = self._own(with_dependencies(self.ledger.project.services, tuple(names)))
+        if self.swaps.under_way in chosen and policy.comes_up(self.ledger.wanted, self.ledger.seen, chosen, self.now()):
+            return chosen
         async with self._turn:
             chosen = self._own(with_dependencies(self.ledger.project.services, tuple(names)))
             await self._look()

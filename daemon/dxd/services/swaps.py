@@ -76,6 +76,8 @@ class Swaps:
         self._with_compose = with_compose
         self._look = look
         self._wake = wake
+        self.under_way: ServiceName | None = None
+        """The service whose containers are exchanged just now."""
 
     async def of(self, name: ServiceName) -> list[Inspected]:
         """The containers of a service as they are now, those of an exchange left out."""
@@ -114,25 +116,25 @@ class Swaps:
         With `remount` new ones may have other mounts than the old ones.
         """
         async with self._turn:
-            service = self._ledger.project.services[name]
-            before = await self.of(name)
-            for old in before:
-                if old.image_id == wanted and (not config or old.labels.get(HASH) == config):
-                    continue
-                began = time.monotonic()
-                if way is Way.IN_PLACE:
-                    await self._in_place(service, old)
-                else:
-                    await self._exchange(
-                        service,
-                        old,
-                        total=len(before) + 1,
-                        stop_first=way is Way.AFTER,
-                        config=config,
-                        remount=remount,
-                    )
-                seconds = round(time.monotonic() - began, 3)
-                log.info("exchanged", service=name, container=old.name, way=way, seconds=seconds)
+            self.under_way = name
+            try:
+                await self._swap(self._ledger.project.services[name], way, wanted, config, remount=remount)
+            finally:
+                self.under_way = None
+
+    async def _swap(self, service: Service, way: Way, wanted: ImageId, config: str, *, remount: bool) -> None:
+        before = await self.of(service.name)
+        for old in before:
+            if old.image_id == wanted and (not config or old.labels.get(HASH) == config):
+                continue
+            began = time.monotonic()
+            if way is Way.IN_PLACE:
+                await self._in_place(service, old)
+            else:
+                total, stop_first = len(before) + 1, way is Way.AFTER
+                await self._exchange(service, old, total=total, stop_first=stop_first, config=config, remount=remount)
+            seconds = round(time.monotonic() - began, 3)
+            log.info("exchanged", service=service.name, container=old.name, way=way, seconds=seconds)
 
     async def _exchange(
         self, service: Service, old: Inspected, *, total: int, stop_first: bool, config: str, remount: bool
