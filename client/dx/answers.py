@@ -447,6 +447,25 @@ class ProjectLine(TypedDict, total=False):
     project: Project
 
 
+class Snapshot(TypedDict):
+    """What some volumes of a project had in them at one moment."""
+
+    project: str
+    name: str
+    created_at: str
+    files: int
+    size_bytes: int
+    volumes: list[str]
+
+
+class SnapshotLine(TypedDict, total=False):
+    """A line of progress: one of these."""
+
+    note: str
+    progress: str
+    snapshot: Snapshot
+
+
 class UseBody(TypedDict):
     """Which service another project uses."""
 

@@ -34,6 +34,8 @@ from dx.answers import (
     Review,
     Run,
     Shims,
+    Snapshot,
+    SnapshotLine,
     Status,
     Terminal,
     Tool,
@@ -245,6 +247,34 @@ class Client:
     ) -> Iterator[ProjectLine]:
         """Start, stop or restart services, or wait for them: `services`, `wait`, `env`; yields lines as `up`."""
         yield from self._stream("POST", f"/v1/projects/{quote(name)}/{verb}", body, last="project")
+
+    def snapshots(self, project: str | None = None) -> list[Snapshot]:
+        """What was saved, of every project or of one; the latest first."""
+        target = "/v1/snapshots" if project is None else f"/v1/snapshots?project={quote(project)}"
+        snapshots: list[Snapshot] = self._ask("GET", target)["snapshots"]
+        return snapshots
+
+    def save_snapshot(self, project: str, name: str, services: Sequence[str] = ()) -> Iterator[SnapshotLine]:
+        """Save the volumes of services, or of all, in place of a snapshot of that name; yields lines until the last,
+        which has the snapshot.
+        """
+        target = f"/v1/projects/{quote(project)}/snapshots/{quote(name)}"
+        yield from self._stream("POST", target, {"services": [*services]}, last="snapshot")
+
+    def restore_snapshot(self, project: str, name: str, services: Sequence[str] = ()) -> Iterator[SnapshotLine]:
+        """Put back what a snapshot has, of services or all of it; yields lines as `save_snapshot`."""
+        target = f"/v1/projects/{quote(project)}/snapshots/{quote(name)}/restore"
+        yield from self._stream("POST", target, {"services": [*services]}, last="snapshot")
+
+    def remove_snapshot(self, project: str, name: str) -> Snapshot:
+        """Remove a snapshot; what it was."""
+        removed: Snapshot = self._ask("DELETE", f"/v1/projects/{quote(project)}/snapshots/{quote(name)}")
+        return removed
+
+    def reset_services(self, project: str, services: Sequence[str] = ()) -> Iterator[ProjectLine]:
+        """Empty the volumes of services, or of all; yields lines until the last, which has the project."""
+        target = f"/v1/projects/{quote(project)}/reset"
+        yield from self._stream("POST", target, {"services": [*services]}, last="project")
 
     def forget_project(self, name: str) -> None:
         """Look after it no more."""

@@ -41,11 +41,13 @@ from dxd.rebuild.serving import Serving
 from dxd.rebuild.trial import Trial
 from dxd.rebuild.upgrades import Upgrades
 from dxd.runs.runs import Runs
+from dxd.services.data import Data
 from dxd.services.neighbours import Neighbours
 from dxd.services.networks import ProjectNetworks
 from dxd.services.services import Services
 from dxd.services.sharing import Sharing
 from dxd.settings import Settings
+from dxd.snapshots.snapshots import Snapshots
 from dxd.store.builds import Builds
 from dxd.store.consents import Consents
 from dxd.store.consumers import Consumers
@@ -169,6 +171,12 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         await sharing.end(project)  # which is made of services
 
     logs = Logs(engine=engine, directory=places.state_dir / "logs", max_bytes=settings.log_bytes)
+    snapshots = Snapshots(
+        engine=engine,
+        agent=agent_dir / "agent",
+        agent_version=starter.agent_version,
+        owner=starter.instance,
+    )
     services = Services(
         compose=compose,
         containers=containers,
@@ -177,6 +185,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         networks=networks,
         parting=part,
         logs=logs,
+        before=snapshots.sweep,
     )
     runs = Runs(
         tools=tools,
@@ -224,6 +233,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         log_services=services.logged,
         services=services,
         sharing=sharing,
+        data=Data(services=services, snapshots=snapshots),
         hub=hub,
         status=watch,
         stop=stop.ask,

@@ -13,7 +13,8 @@ GROUPS = (
     ("Builds", ("builds", "rollback", "unpin", "prune", "outdated", "upgrade", "lock")),
     ("Projects", ("trust",)),
     ("Services", ("up", "down", "start", "restart", "wait", "services", "forget", "port", "env", "exec", "shell")),
-    ("What is going on", ("ps", "stop", "logs", "cache", "reset", "status", "daemon", "doctor")),
+    ("Data", ("snapshot", "reset")),
+    ("What is going on", ("ps", "stop", "logs", "cache", "status", "daemon", "doctor")),
     ("Your shell", ("activate", "reshim", "completions")),
     ("About dx", ("version", "help")),
 )

@@ -53,22 +53,6 @@ def _rm(given: Namespace) -> int:
     return EXIT_DX if failed else 0
 
 
-def _reset_arguments(parser: Parser) -> None:
-    parser.add_argument("name", metavar="NAME", help="the tool")
-    add_json(parser)
-
-
-def reset(given: Namespace) -> int:
-    """Empty a kept root."""
-    client = link.client()
-    dropped = client.reset(link.named(client, given.name))
-    if given.json:
-        screen.print_json({"dropped": dropped})
-    else:
-        print(f"{given.name} begins anew" if dropped else f"{given.name} has nothing kept")
-    return 0
-
-
 VERBS = (
     Verb(
         "cache",
@@ -77,13 +61,5 @@ VERBS = (
         _arguments,
         description="A cache is a directory in a tool's root that stays: a named volume of the engine.",
         examples="dx cache ls\ndx cache rm pip\ndx cache rm pip ~/.cache/pip",
-    ),
-    Verb(
-        "reset",
-        "Empty the kept root of a tool",
-        reset,
-        _reset_arguments,
-        description="What the tool changed in its root is gone; its caches stay.",
-        examples="dx reset debian",
     ),
 )

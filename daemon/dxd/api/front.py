@@ -25,6 +25,7 @@ from dxd.api.logs import LogRoutes
 from dxd.api.ports import (
     Builds,
     Containers,
+    Data,
     Images,
     Locking,
     Logs,
@@ -44,6 +45,7 @@ from dxd.api.projects import ProjectRoutes
 from dxd.api.pushes import PushRoutes
 from dxd.api.route import VERSION, VERSION_HEADER, Handler, Route
 from dxd.api.runs import RunRoutes
+from dxd.api.snapshots import SnapshotRoutes
 from dxd.api.tools import ToolRoutes
 from dxd.api.trust import TrustRoutes
 from dxd.api.upgrades import UpgradeRoutes
@@ -89,6 +91,7 @@ def create_app(
     log_services: LogServices,
     services: Services,
     sharing: Sharing,
+    data: Data,
     hub: Hub,
     status: Status,
     stop: Stop,
@@ -109,6 +112,7 @@ def create_app(
         *CacheRoutes(volumes=volumes).routes(),
         *ProjectRoutes(services=services).routes(),
         *ConsumerRoutes(sharing=sharing).routes(),
+        *SnapshotRoutes(data=data).routes(),
         *BuildRoutes(builds=builds).routes(),
         *TrustRoutes(projects=projects, shims=shims).routes(),
         *UpgradeRoutes(upgrades=upgrades, locking=locking).routes(),

@@ -19,6 +19,7 @@ from dxd.rebuild.pushes import Pushed
 from dxd.rebuild.upgrades import Consent, Upgraded
 from dxd.runs.model import Elsewhere, Lease, LeaseRequest, Run, RunId, StillAlive
 from dxd.services.model import ProjectView
+from dxd.snapshots.model import Snapshot
 from dxd.store.consumers import Consumer
 from dxd.store.model import BuildId, BuildView, Freed
 from dxd.tools.model import Tool
@@ -220,6 +221,25 @@ class Sharing(Protocol):
 
     async def leave(self, consumer: str, alias: str) -> None:
         """A use has ended."""
+
+
+class Data(Protocol):
+    """What services have in their volumes."""
+
+    async def all(self, project: str | None) -> Sequence[Snapshot]:
+        """The snapshots of a project, known or not, or every one; the latest first."""
+
+    async def save(self, project: str, name: str, services: Sequence[str], progress: Progress) -> Snapshot:
+        """Save the volumes of services, or of all; raises `BadName`, `NotFound`, `Conflict`, `ServiceFailed`."""
+
+    async def restore(self, project: str, name: str, services: Sequence[str], progress: Progress) -> Snapshot:
+        """Put back what a snapshot has of services, or all; raises `NotFound`, `Conflict`, `ServiceFailed`."""
+
+    async def reset(self, project: str, services: Sequence[str], progress: Progress) -> ProjectView:
+        """Empty the volumes of services, or of all; raises `NotFound`, `Conflict`, `ServiceFailed`."""
+
+    async def remove(self, project: str, name: str) -> Snapshot:
+        """Remove a snapshot; raises `NotFound`."""
 
 
 class Status(Protocol):

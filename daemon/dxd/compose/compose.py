@@ -83,9 +83,7 @@ class Compose:
         project = read.project(document, written, listed)
         paths = [source.directory / each for each in read.env_files(written)]
         more = await asyncio.to_thread(_referred, paths)
-        needs = project.needs | more
-        env_files = tuple(map(str, paths))
-        return Project(project.name, project.services, project.inactive, needs, env_files), warnings
+        return replace(project, needs=project.needs | more, env_files=tuple(map(str, paths))), warnings
 
     async def create(
         self,

@@ -3,7 +3,7 @@
 What dx acts on has a field; of everything else Compose itself takes care, and `Service.raw` shows it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -177,6 +177,13 @@ class Project:
     """Variables that the files refer to."""
     env_files: tuple[str, ...] = ()
     """Absolute paths of all `env_file`."""
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    """What the engine calls those that have names."""
+
+    def volumes_of(self, names: Iterable[ServiceName]) -> list[str]:
+        """The volumes of these services, as the engine calls them, each once."""
+        mine = [each for name in names for each in self.services[name].volumes]
+        return [self.volumes[each] for each in dict.fromkeys(mine) if each in self.volumes]
 
 
 def order(services: Mapping[ServiceName, Service]) -> list[ServiceName]:

@@ -48,7 +48,11 @@ def project(resolved: Table, plain: Table, variables: Iterable[str]) -> Project:
         if name not in services
     }
     needs = frozenset([*variables, *_passed_on(plain, resolved)])
-    return Project(ProjectName(str(resolved.get("name") or "")), by_name, inactive, needs)
+    volumes = {
+        name: str(_mapping(each).get("name") or name)
+        for name, each in _table(resolved.get("volumes"), "volumes").items()
+    }
+    return Project(ProjectName(str(resolved.get("name") or "")), by_name, inactive, needs, volumes)
 
 
 def service(name: ServiceName, table: Table, own: Extras, document: Table) -> Service:

@@ -29,6 +29,8 @@ class Ledger:
         self._histories: dict[tuple[ServiceName, int], History] = {}
         self._excused: dict[str, str] = {}
         """Runs whose end is no fault of theirs, with the reason."""
+        self._resting: frozenset[ServiceName] = frozenset()
+        """Services that do not run for now, whatever is wanted of them; not kept, so that it ends with the daemon."""
         self._first = True
         self.settled = True
         self.holds: list[Hold] = []
@@ -37,7 +39,8 @@ class Ledger:
     @property
     def wanted(self) -> Wanted:
         """What is wanted now."""
-        return Wanted(self._project.name, self._project.services, self._wills)
+        wills = {**self._wills, **dict.fromkeys(self._resting, Will.STOPPING)}
+        return Wanted(self._project.name, self._project.services, wills)
 
     @property
     def seen(self) -> Seen:
@@ -55,11 +58,15 @@ class Ledger:
         return self._wills
 
     def ends(self) -> list[End]:
-        """Of the runs that have ended for good; to be kept."""
+        """Of the runs that have ended for good, or are no fault of theirs; to be kept. So are those that are made to
+        rest: whoever finds them ended starts them again.
+        """
         found = []
         for each in self._instances.values():
             end = self.seen.history(each).end
-            if end is not None and end.run == each.run and end.kind in (EndKind.DONE, EndKind.FAILED):
+            if each.runs and each.service in self._resting:
+                found.append(End(each.run, EndKind.EXCUSED, BY_DX, 0.0))
+            elif end is not None and end.run == each.run and end.kind is not EndKind.CRASHED:
                 found.append(end)
         return found
 
@@ -158,6 +165,14 @@ class Ledger:
                 self._wills[name] = Will.STOPPING
             else:
                 self._wills[name] = Will.DOWN
+
+    def rest(self, names: Iterable[ServiceName]) -> None:
+        """These, and no others, are not to run for now; what is wanted of them stays as it is."""
+        self._resting = frozenset(names)
+
+    def rests(self) -> bool:
+        """Whether none of those that are not to run for now runs, or is about to."""
+        return not any(each.runs or each.busy for each in self._instances.values() if each.service in self._resting)
 
     def taken(self, name: ServiceName, will: Will) -> None:
         """Somebody has started or stopped it behind dx's back, which counts as having asked for it."""

@@ -65,8 +65,13 @@ class Services:
         networks: ProjectNetworks,
         parting: Callable[[str], Awaitable[None]],
         logs: Logs,
+        before: Callable[[], Awaitable[None]],
     ) -> None:
-        """`parting` ends what a project uses of others, before it is removed."""
+        """`parting` ends what a project uses of others, before it is removed.
+
+        `before` comes before anything is done with any service.
+        """
+        self._before = before
         self._compose = compose
         self._containers = containers
         self._store = store
@@ -161,7 +166,7 @@ class Services:
             known = await self._know(project, source)
             supervisor = known.supervisor
             assert supervisor is not None
-            names = _names(project, services)
+            names = named(project, services)
             since = supervisor.now()
             chosen = await supervisor.up(project, source, names, progress, recreate=recreate, build=build)
             known.problem = ""
@@ -173,7 +178,7 @@ class Services:
     async def start(self, name: str, services: Sequence[str], progress: Progress, *, wait: bool = False) -> ProjectView:
         """Start services that were stopped."""
         known, supervisor = await self._supervised(name)
-        names = _names(supervisor.ledger.project, services)
+        names = named(supervisor.ledger.project, services)
         since = supervisor.now()
         chosen = await supervisor.begin(names)
         _tell_troubles(supervisor, progress)
@@ -184,7 +189,7 @@ class Services:
     async def stop(self, name: str, services: Sequence[str]) -> ProjectView:
         """Stop services, or all; they stay stopped until somebody wants them."""
         known, supervisor = await self._supervised(name)
-        await supervisor.stop(_names(supervisor.ledger.project, services))
+        await supervisor.stop(named(supervisor.ledger.project, services))
         return self._view(known)
 
     async def restart(
@@ -201,7 +206,7 @@ class Services:
         async with self._turn(project.name):
             await self._keep_source(known, project, source)
             since = supervisor.now()
-            chosen = await supervisor.restart(project, source, _names(project, services), progress)
+            chosen = await supervisor.restart(project, source, named(project, services), progress)
             known.problem = ""
         _tell_troubles(supervisor, progress)
         if wait:
@@ -213,7 +218,7 @@ class Services:
         known, supervisor = await self._supervised(name)
         project = supervisor.ledger.project
         wanted = [each for each in project.services if supervisor.ledger.wanted.will(each) is Will.UP]
-        names = _names(project, services) or wanted
+        names = named(project, services) or wanted
         await supervisor.wait(names, progress, since=supervisor.now())
         return self._view(known)
 
@@ -245,8 +250,12 @@ class Services:
     async def on_terminal(self, name: str, service: str) -> tuple[tuple[str, ...], Mapping[str, str]]:
         """How to call Compose for what needs a terminal; raises `UnknownService`."""
         _, supervisor = await self._supervised(name)
-        _names(supervisor.ledger.project, [service])
+        named(supervisor.ledger.project, [service])
         return await self._compose.on_terminal(supervisor.ledger.project.name)
+
+    async def supervisor(self, name: str) -> Supervisor:
+        """The owner of a project, for whatever needs its services to rest; raises `UnknownProject`, `BadCompose`."""
+        return (await self._supervised(name))[1]
 
     async def logged(self, directory: str, project: str, services: Sequence[str]) -> list[ServiceId]:
         """Those of a project, by its name or one of its directories, of which something was printed.
@@ -263,7 +272,7 @@ class Services:
     async def inside(self, name: str, service: str, alias: str) -> Mapping[str, str]:
         """Where a service is for those on a network where it is called so: `HOST`, `PORT`, `URL`."""
         known, supervisor = await self._supervised(name)
-        (chosen,) = _names(supervisor.ledger.project, [service])
+        (chosen,) = named(supervisor.ledger.project, [service])
         view = next(each for each in self._view(known).services if each.name == chosen)
         return variables.inside(view, supervisor.ledger.project.services[chosen], alias)
 
@@ -382,6 +391,7 @@ class Services:
             keep=self._keep_wills,
             hub=self._hub,
             started=partial(self._keep_output, project.name),
+            before=self._before,
         )
         supervisor.start()
         return supervisor
@@ -433,7 +443,7 @@ def _tell_troubles(supervisor: Supervisor, progress: Progress) -> None:
             progress.note(line)
 
 
-def _names(project: Project, services: Sequence[str]) -> list[ServiceName]:
+def named(project: Project, services: Sequence[str]) -> list[ServiceName]:
     """Names that are services of the project; raises `UnknownService`."""
     for each in services:
         if each not in project.services:

@@ -14,8 +14,8 @@ set to `no` while they are looked after: see docs/decisions/0022.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 
 from dxd.compose.compose import Compose
 from dxd.compose.model import Project, RestartKind, ServiceName, Source, dependants, with_dependencies
@@ -61,15 +61,19 @@ class Supervisor:
         keep: Callable[[Ledger], Awaitable[None]],
         hub: Hub,
         started: Callable[[Inspected], None],
+        before: Callable[[], Awaitable[None]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`keep` is told when what has to outlive the daemon is another, `started` of each run of a container."""
+        """`keep` is told when what has to outlive the daemon is another, `started` of each run of a container. `before`
+        is awaited before anything is decided; where it raises, nothing is.
+        """
         self.source = source
         self.ledger = ledger
         self._compose = compose
         self._containers = containers
         self._keep = keep
         self._hub = hub
+        self._before = before
         self._clock = clock
         self._tasks = Tasks(lambda name, error: log.error("task failed", task=name, exc_info=error))
         self._sight = Sight(ledger=ledger, containers=containers, clock=clock, started=started)
@@ -203,6 +207,23 @@ class Supervisor:
         async with self._turn:
             await self._stop(frozenset(names) or frozenset(self.ledger.project.services))
 
+    @asynccontextmanager
+    async def resting(self, names: Iterable[ServiceName]) -> AsyncIterator[None]:
+        """Have these services not run until the block ends. What is wanted of them stays, so that they come back as
+        they were, by the next daemon where this one dies meanwhile. Other verbs wait.
+        """
+        async with self._turn:
+            await self._look()
+            self.ledger.rest(names)
+            try:
+                await self.save()
+                await self._pass()
+                await self._until(self.ledger.rests)
+                yield
+            finally:
+                self.ledger.rest(())
+                self._wake.set()
+
     async def restart(
         self, project: Project, source: Source, names: Sequence[ServiceName], progress: Progress
     ) -> frozenset[ServiceName]:
@@ -323,6 +344,7 @@ class Supervisor:
     async def _pass(self) -> None:
         """Look at what may have changed, decide, and begin what is to be done."""
         await self._look()
+        await self._before()
         now = self._clock()
         for action in self.ledger.plan(now):
             if self.ledger.begin(action, now):
@@ -420,10 +442,13 @@ class Supervisor:
         await self._look()
         self.ledger.ask_stop(sorted(names))
         await self._pass()
+        await self._until(lambda: all(self.ledger.wanted.will(name) is not Will.STOPPING for name in names))
+
+    async def _until(self, stopped: Callable[[], bool]) -> None:
         while True:
             self._refuse_if_closed()
             turned = self._turned
-            if all(self.ledger.wanted.will(name) is not Will.STOPPING for name in names):
+            if stopped():
                 return
             if self._away:
                 raise EngineDown("the engine went away while services were stopped", "try again when it runs")

@@ -38,6 +38,8 @@ class Snapshots:
         self._owner = owner
         self._busy = asyncio.Lock()
         self._saving: set[str] = set()
+        self._swept = False
+        self._sweeping = asyncio.Lock()
 
     async def all(self, project: str | None = None) -> Sequence[Snapshot]:
         """Those of a project, or every one, the latest first. Raises `EngineTrouble`."""
@@ -118,13 +120,26 @@ class Snapshots:
             await self._remove_left()
         return snapshot
 
+    async def there(self, volumes: Sequence[str]) -> list[str]:
+        """Those of the volumes that there are; raises `EngineTrouble`."""
+        return [each for each in volumes if await self._storage.volume(each) is not None]
+
     async def is_empty(self, volume: str) -> bool:
         """Whether nothing is in a volume; raises `NotFound`, `EngineTrouble`."""
         async with self._alone():
             return await self._helper.is_empty(volume)
 
     async def sweep(self) -> None:
-        """Bring to an end what a daemon that died was at; raises `EngineTrouble`, and is to be tried again then."""
+        """Bring to an end what a daemon that died was at; raises `EngineTrouble`, and is to be tried again then.
+
+        Once it has been done it does nothing.
+        """
+        async with self._sweeping:
+            if not self._swept:
+                await self._sweep()
+                self._swept = True
+
+    async def _sweep(self) -> None:
         async with self._alone():
             for each in (await self._found()).restores:
                 targets = [name for name in each.targets if await self._storage.volume(name) is not None]

@@ -24,6 +24,7 @@ from dxd.rebuild.pushes import Pushed
 from dxd.rebuild.upgrades import Consent, Upgraded
 from dxd.runs.model import Grant, Lease, LeaseRequest, Run, RunId, RunState, StillAlive
 from dxd.services.model import Phase, ProjectView, ServiceView, Will
+from dxd.snapshots.model import Copy, Snapshot
 from dxd.store.consents import Consents
 from dxd.store.consumers import Consumer
 from dxd.store.database import Database
@@ -85,6 +86,15 @@ BUILD = BuildView(
     size_bytes=8 << 20,
     current=True,
     pinned=False,
+)
+SNAPSHOT = Snapshot(
+    project="shop",
+    name="before",
+    id="0" * 16,
+    created=datetime(2026, 11, 20, 12, 0, tzinfo=UTC),
+    files=3,
+    bytes=4096,
+    copies=(Copy("shop_data", "dx-snapshot-0-0", {}),),
 )
 OLDER = replace(BUILD, id=BuildId(1), current=False)
 FAILED = replace(BUILD, id=BuildId(2), tool="yq", image_id=None, result=Result.FAILED, error="no", current=False)
@@ -166,6 +176,7 @@ class Rooms:
     )
     projects: list[ProjectView] = field(default_factory=lambda: [PROJECT])
     ups: list[tuple[Source, tuple[str, ...], bool, bool, bool]] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=lambda: [SNAPSHOT])
     changes: list[tuple[str, str, tuple[str, ...], object]] = field(default_factory=list)
     signals: list[tuple[int, int, bool]] = field(default_factory=list)
     stops: list[str] = field(default_factory=list)
@@ -460,6 +471,45 @@ class FakeServices:
         return await self.find(name, None)
 
 
+@dataclass
+class FakeData:
+    """The port `Data`."""
+
+    rooms: Rooms
+
+    async def all(self, project: str | None) -> list[Snapshot]:
+        return [each for each in self.rooms.snapshots if project in (None, each.project)]
+
+    async def save(self, project: str, name: str, services: Sequence[str], progress: Progress) -> Snapshot:
+        progress.progress("stopping db")
+        if "fallen" in services:
+            raise ServiceFailed("fallen: ended with status 3", "see: dx logs fallen")
+        self.rooms.changes.append(("save", project, tuple(services), name))
+        made = replace(SNAPSHOT, project=project, name=name)
+        self.rooms.snapshots.insert(0, made)
+        return made
+
+    async def restore(self, project: str, name: str, services: Sequence[str], progress: Progress) -> Snapshot:
+        self.rooms.changes.append(("restore", project, tuple(services), name))
+        return self._get(project, name)
+
+    async def reset(self, project: str, services: Sequence[str], progress: Progress) -> ProjectView:
+        self.rooms.changes.append(("reset", project, tuple(services), None))
+        progress.note("emptied shop_data")
+        return await FakeServices(self.rooms).find(project, None)
+
+    async def remove(self, project: str, name: str) -> Snapshot:
+        found = self._get(project, name)
+        self.rooms.snapshots.remove(found)
+        return found
+
+    def _get(self, project: str, name: str) -> Snapshot:
+        for each in self.rooms.snapshots:
+            if (each.project, each.name) == (project, name):
+                return each
+        raise NotFound(f"{project} has no snapshot {name!r}", "see: dx snapshot ls")
+
+
 async def _logged(logs: Logs, directory: str, project: str, names: Sequence[str]) -> list[ServiceId]:
     if directory:
         raise NotFound("no project is known by its directory", "give its name: --project NAME")
@@ -510,6 +560,7 @@ def make_app(rooms: Rooms, directory: Path, limits: Limits = DEFAULT_LIMITS) -> 
         log_services=partial(_logged, logs),
         services=FakeServices(rooms),
         sharing=FakeSharing(rooms),
+        data=FakeData(rooms),
         hub=hub,
         status=FakeStatus(rooms),
         stop=rooms.stops.append,

@@ -1,0 +1,119 @@
+"""dx snapshot and dx reset: the data of real services, in real volumes."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from tests.e2e.shop import Shop
+from tests.house import House
+from tests.waiting import until
+
+DB: dict[str, Any] = {"volumes": ["data:/data"]}
+
+
+@contextmanager
+def shop(house: House, **services: dict[str, Any]) -> Iterator[Shop]:
+    """One with a volume, and no snapshot of it left at the end."""
+    made = Shop(house)
+    made.write({"volumes": {"data": {}}}, **(services or {"db": DB}))
+    with made:
+        try:
+            made.dx("up", "--wait")
+            yield made
+        finally:
+            listed = made.dx("snapshot", "ls", "--project", made.name, "--json").stdout
+            for each in json.loads(listed)["snapshots"]:
+                made.dx("snapshot", "rm", each["name"], "--project", made.name)
+
+
+def put(shop: Shop, text: str, service: str = "db") -> None:
+    """Have this in the volume."""
+    shop.docker("exec", shop.container(service), "sh", "-c", f"echo {text} > /data/kept")
+
+
+def kept(shop: Shop, service: str = "db") -> str:
+    """What is in it."""
+    return shop.docker("exec", shop.container(service), "sh", "-c", "cat /data/kept 2>/dev/null || echo nothing")
+
+
+def is_stopped(shop: Shop) -> bool:
+    return not shop.inspect("db")["State"]["Running"]
+
+
+def test_what_was_saved_is_put_back_and_those_that_use_it_come_back(house: House) -> None:
+    """Both that have the volume are stopped; the one that has not goes on."""
+    with shop(house, db=DB, reader=DB, web={}) as it:
+        put(it, "before")
+        ids = [it.inspect(name)["Id"] for name in ("db", "reader", "web")]
+        started = {name: it.started(name) for name in ("db", "reader", "web")}
+        saved = json.loads(it.dx("snapshot", "save", "first", "db", "--json").stdout.splitlines()[-1])
+        assert (saved["name"], saved["files"], saved["volumes"]) == ("first", 1, [f"{it.name}_data"])
+        assert it.states() == {"db": "ready", "reader": "ready", "web": "ready"}
+        assert it.started("web") == started["web"]
+        assert it.started("db") > started["db"]
+        assert it.started("reader") > started["reader"]
+        put(it, "after")
+        assert "has what first has" in it.dx("snapshot", "restore", "first").stdout
+        assert kept(it) == "before"
+        assert [it.inspect(name)["Id"] for name in ("db", "reader", "web")] == ids
+        assert it.dx("snapshot", "ls").stdout.splitlines()[1].split()[0] == "first"
+        assert it.dx("snapshot", "rm", "first").stdout == "first is gone\n"
+        done = it.dx("snapshot", "restore", "first", ok=False)
+        assert (done.returncode, done.stderr) == (
+            125,
+            f"dx: {it.name} has no snapshot 'first'; see: dx snapshot ls\n",
+        )
+
+
+def test_one_that_was_stopped_stays_so(house: House) -> None:
+    with shop(house) as it:
+        put(it, "before")
+        it.dx("stop", "db")
+        it.dx("snapshot", "save", "first")
+        it.dx("reset", "db")
+        it.dx("snapshot", "restore", "first")
+        assert it.states() == {"db": "stopped"}
+        it.dx("start", "--wait")
+        assert kept(it) == "before"
+
+
+def test_reset_empties_the_volumes_of_a_service(house: House) -> None:
+    with shop(house) as it:
+        put(it, "before")
+        assert it.dx("reset", "db").stdout == "db begins anew\n"
+        assert it.states() == {"db": "ready"}
+        assert kept(it) == "nothing"
+        assert "has no service 'bd'" in it.dx("reset", "bd", "--project", it.name, ok=False).stderr
+
+
+def test_without_volumes_there_is_nothing_to_save(house: House) -> None:
+    with shop(house, db=DB, web={}) as it:
+        assert "web has no named volume" in it.dx("snapshot", "save", "first", "web", ok=False).stderr
+        assert "is no name for a snapshot" in it.dx("snapshot", "save", "First", ok=False).stderr
+        assert it.states() == {"db": "ready", "web": "ready"}
+
+
+def test_a_daemon_that_is_killed_meanwhile_loses_nothing_and_the_next_one_starts_all_again(house: House) -> None:
+    """In the middle of a save and of a restore, with a service that ends well when it is told to stop."""
+    quits = {"command": ["sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"], "init": False}
+    for verb in ("save", "restore"):
+        with shop(house, db={**DB, **quits}) as it:
+            fill = "for n in $(seq 200); do dd if=/dev/urandom of=/data/$n bs=64k count=4 2>/dev/null; done"
+            it.docker("exec", it.container("db"), "sh", "-c", fill)
+            put(it, "before")
+            it.dx("snapshot", "save", "first")
+            put(it, "after")
+            command = [str(house.bin / "dx"), "snapshot", verb, "first" if verb == "restore" else "second"]
+            client = subprocess.Popen(command, cwd=it.root, env=house.env, stdout=-1, stderr=-1)
+            until(partial(is_stopped, it), "it is stopped")
+            it.kill_daemon()
+            assert client.wait() == 125
+            it.reach(db="ready")
+            assert kept(it) in ({"after"} if verb == "save" else {"before", "after"})
+            assert it.docker("exec", it.container("db"), "sh", "-c", "ls -A /data | wc -l") == "201"
+            names = [each["name"] for each in json.loads(it.dx("snapshot", "ls", "--json").stdout)["snapshots"]]
+            assert "first" in names
+            assert not it.docker("volume", "ls", "--quiet", "--filter", "label=dev.dx.snapshot=restore")
