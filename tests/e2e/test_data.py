@@ -107,10 +107,13 @@ def test_a_daemon_that_is_killed_meanwhile_loses_nothing_and_the_next_one_starts
             it.dx("snapshot", "save", "first")
             put(it, "after")
             command = [str(house.bin / "dx"), "snapshot", verb, "first" if verb == "restore" else "second"]
-            client = subprocess.Popen(command, cwd=it.root, env=house.env, stdout=-1, stderr=-1)
+            client = subprocess.Popen(
+                command, cwd=it.root, env=house.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
             until(partial(is_stopped, it), "it is stopped")
             it.kill_daemon()
             assert client.wait() == 125
+            it.dx("services")
             it.reach(db="ready")
             assert kept(it) in ({"after"} if verb == "save" else {"before", "after"})
             assert it.docker("exec", it.container("db"), "sh", "-c", "ls -A /data | wc -l") == "201"

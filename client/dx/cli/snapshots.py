@@ -129,8 +129,8 @@ VERBS = (
         "Save the data of services, and put it back",
         snapshot,
         _arguments,
-        description="A snapshot has the named volumes of a project's services, as they were at one moment. Services that\n"
-        "use them are stopped meanwhile, and come back as they were. What is cut short changes nothing.",
+        description="A snapshot has the named volumes of a project's services, as they were at one moment. Services\n"
+        "that use them are stopped meanwhile, and come back as they were. What is cut short changes nothing.",
         examples="dx snapshot save before-migration\ndx snapshot restore before-migration\n"
         "dx snapshot save fixtures db\ndx snapshot ls\ndx snapshot rm fixtures",
     ),
@@ -139,7 +139,8 @@ VERBS = (
         "Empty the volumes of a service, or the kept root of a tool",
         reset,
         _reset_arguments,
-        description="A service that uses the volumes is stopped meanwhile, and begins anew with nothing. What a tool changed in its root is gone; its caches stay.",
+        description="A service that uses the volumes is stopped meanwhile, and begins anew with nothing.\n"
+        "What a tool changed in its root is gone; its caches stay.",
         examples="dx reset db\ndx reset debian",
     ),
 )

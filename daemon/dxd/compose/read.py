@@ -52,7 +52,7 @@ def project(resolved: Table, plain: Table, variables: Iterable[str]) -> Project:
         name: str(_mapping(each).get("name") or name)
         for name, each in _table(resolved.get("volumes"), "volumes").items()
     }
-    return Project(ProjectName(str(resolved.get("name") or "")), by_name, inactive, needs, volumes)
+    return Project(ProjectName(str(resolved.get("name") or "")), by_name, inactive, needs, volumes=volumes)
 
 
 def service(name: ServiceName, table: Table, own: Extras, document: Table) -> Service:
