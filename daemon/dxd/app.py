@@ -47,6 +47,7 @@ from dxd.services.networks import ProjectNetworks
 from dxd.services.services import Services
 from dxd.services.sharing import Sharing
 from dxd.settings import Settings
+from dxd.snapshots.seeds import Seeds
 from dxd.snapshots.snapshots import Snapshots
 from dxd.store.builds import Builds
 from dxd.store.consents import Consents
@@ -54,6 +55,7 @@ from dxd.store.consumers import Consumers
 from dxd.store.database import Database
 from dxd.store.projects import KnownProjects
 from dxd.store.schema import MIGRATIONS
+from dxd.store.seeds import SeedRows
 from dxd.store.service_images import ServiceImages
 from dxd.telemetry import get_logger
 from dxd.tools import shims
@@ -177,6 +179,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         agent_version=starter.agent_version,
         owner=starter.instance,
     )
+    seeds = Seeds(snapshots=snapshots, rows=SeedRows(database))
     services = Services(
         compose=compose,
         containers=containers,
@@ -186,6 +189,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         parting=part,
         logs=logs,
         before=snapshots.sweep,
+        seeds=seeds,
     )
     runs = Runs(
         tools=tools,
@@ -233,7 +237,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         log_services=services.logged,
         services=services,
         sharing=sharing,
-        data=Data(services=services, snapshots=snapshots),
+        data=Data(services=services, snapshots=snapshots, seeds=seeds),
         hub=hub,
         status=watch,
         stop=stop.ask,

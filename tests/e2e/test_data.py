@@ -120,3 +120,48 @@ def test_a_daemon_that_is_killed_meanwhile_loses_nothing_and_the_next_one_starts
             names = [each["name"] for each in json.loads(it.dx("snapshot", "ls", "--json").stdout)["snapshots"]]
             assert "first" in names
             assert not it.docker("volume", "ls", "--quiet", "--filter", "label=dev.dx.snapshot=restore")
+
+
+SEED = "sleep 0.5; echo seeded >> /data/kept"
+
+
+def test_a_seed_fills_an_empty_volume_once_before_the_service_is_ready(house: House) -> None:
+    """Not at the next start, and again after a reset."""
+    with shop(house, db={**DB, "x-dx": {"seed": SEED}}) as it:
+        assert kept(it) == "seeded"
+        it.dx("restart", "--wait")
+        it.dx("down")
+        it.dx("up", "--wait")
+        assert kept(it) == "seeded"
+        put(it, "changed")
+        it.dx("reset", "db")
+        assert kept(it) == "seeded"
+
+
+def test_a_seed_that_fails_is_a_failure_of_the_service_and_is_tried_again_at_the_next_start(house: House) -> None:
+    with shop(house) as it:
+        broken = {**DB, "x-dx": {"seed": "echo no such table; exit 3"}}
+        it.dx("reset", "db")
+        it.write({"volumes": {"data": {}}}, db=broken)
+        done = it.dx("restart", "--wait", ok=False)
+        assert "dx: db: its seed ended with status 3: no such table; see: dx logs db" in done.stderr
+        assert it.states() == {"db": "failed"}
+        it.write({"volumes": {"data": {}}}, db={**DB, "x-dx": {"seed": SEED}})
+        it.dx("restart", "--wait")
+        assert kept(it) == "seeded"
+
+
+def test_a_seed_that_the_end_of_the_daemon_cut_short_is_run_again_in_a_fresh_start(house: House) -> None:
+    with shop(house) as it:
+        it.dx("reset", "db")
+        seed = "test -e /data/begun && echo again >> /data/kept || { touch /data/begun; sleep 1000; }"
+        it.write({"volumes": {"data": {}}}, db={**DB, "x-dx": {"seed": seed}})
+        it.dx("restart")
+        begun = ["exec", it.container("db"), "sh", "-c", "test -e /data/begun && echo yes || true"]
+        until(lambda: it.states() == {"db": "starting"} and it.docker(*begun) == "yes", "the seed has begun")
+        started = it.started("db")
+        it.kill_daemon()
+        it.dx("services")
+        it.reach(db="ready")
+        assert it.started("db") > started
+        assert kept(it) == "again"

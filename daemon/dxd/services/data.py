@@ -18,15 +18,17 @@ from dxd.services.services import Services, named
 from dxd.services.supervisor import Supervisor
 from dxd.snapshots import policy
 from dxd.snapshots.model import Snapshot
+from dxd.snapshots.seeds import Seeds
 from dxd.snapshots.snapshots import Snapshots
 
 
 class Data:
     """That of every project."""
 
-    def __init__(self, *, services: Services, snapshots: Snapshots) -> None:
+    def __init__(self, *, services: Services, snapshots: Snapshots, seeds: Seeds) -> None:
         self._services = services
         self._snapshots = snapshots
+        self._seeds = seeds
 
     async def all(self, project: str | None) -> Sequence[Snapshot]:
         """The snapshots of a project, known or not, or every one; the latest first."""
@@ -51,7 +53,10 @@ class Data:
             if not volumes:
                 raise NotFound(f"the snapshot {name} has no volume of {', '.join(services)}", "see: dx snapshot ls")
         async with _resting(supervisor, volumes, progress):
-            return await self._snapshots.restore(project, name, progress, volumes=volumes)
+            restored = await self._snapshots.restore(project, name, progress, volumes=volumes)
+            for each in volumes:  # one whose seed has failed before has been filled by this
+                await self._seeds.done(each)
+        return restored
 
     async def reset(self, project: str, services: Sequence[str], progress: Progress) -> ProjectView:
         """Empty the volumes of these services, or all."""

@@ -31,6 +31,7 @@ class Ledger:
         """Runs whose end is no fault of theirs, with the reason."""
         self._resting: frozenset[ServiceName] = frozenset()
         """Services that do not run for now, whatever is wanted of them; not kept, so that it ends with the daemon."""
+        self._unseeded: set[ServiceName] = set()
         self._first = True
         self.settled = True
         self.holds: list[Hold] = []
@@ -40,7 +41,7 @@ class Ledger:
     def wanted(self) -> Wanted:
         """What is wanted now."""
         wills = {**self._wills, **dict.fromkeys(self._resting, Will.STOPPING)}
-        return Wanted(self._project.name, self._project.services, wills)
+        return Wanted(self._project.name, self._project.services, wills, frozenset(self._unseeded))
 
     @property
     def seen(self) -> Seen:
@@ -173,6 +174,18 @@ class Ledger:
     def rests(self) -> bool:
         """Whether none of those that are not to run for now runs, or is about to."""
         return not any(each.runs or each.busy for each in self._instances.values() if each.service in self._resting)
+
+    def seed(self, name: ServiceName, *, due: bool) -> None:
+        """It is not ready until its seed has succeeded, or may be now."""
+        (self._unseeded.add if due else self._unseeded.discard)(name)
+
+    def to_seed(self, now: float) -> list[Instance]:
+        """One container of each service whose seed may run now."""
+        return policy.to_seed(self.wanted, self.seen, now)
+
+    def condemn(self, run: str, reason: str) -> None:
+        """That run is about to be stopped, and has failed."""
+        self._ends[run] = End(run, EndKind.FAILED, reason, 0.0)
 
     def taken(self, name: ServiceName, will: Will) -> None:
         """Somebody has started or stopped it behind dx's back, which counts as having asked for it."""

@@ -127,6 +127,8 @@ class Wanted:
     project: ProjectName
     services: Mapping[ServiceName, Service]
     wills: Mapping[ServiceName, Will]
+    unseeded: frozenset[ServiceName] = frozenset()
+    """Those that are not ready until their seed has succeeded."""
 
     def will(self, name: ServiceName) -> Will:
         """Of one that nobody has said anything about: DOWN."""

@@ -5,6 +5,7 @@ answer whoever waits for services.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from dxd.compose.model import Condition, Dependency, RestartKind, Service, ServiceName
 from dxd.engine.model import ContainerStatus, Health
@@ -71,6 +72,8 @@ def _phase(wanted: Wanted, seen: Seen, service: Service, each: Instance, now: fl
 def _is_ready(wanted: Wanted, service: Service, each: Instance, now: float) -> bool:
     if wanted.one_shot(service.name):
         return False  # it is when it has ended
+    if service.name in wanted.unseeded:
+        return False
     if each.busy:
         return False  # hooks of Compose may still go on
     if service.extras.ready is not None:
@@ -200,6 +203,17 @@ def _waits_for(wanted: Wanted, dependency: Dependency, phases: dict[ServiceName,
 def _reason(seen: Seen, each: Instance) -> str:
     end = _end(seen, each)
     return end.reason if end is not None and end.kind in (EndKind.FAILED, EndKind.CRASHED) else ""
+
+
+def to_seed(wanted: Wanted, seen: Seen, now: float) -> list[Instance]:
+    """One container of each service that only its seed keeps from being ready."""
+    seeded = replace(wanted, unseeded=frozenset())
+    found: dict[ServiceName, Instance] = {}
+    for name in wanted.unseeded & wanted.services.keys():
+        for each in seen.of(name):
+            if each.runs and _phase(seeded, seen, wanted.services[name], each, now) is Phase.READY:
+                found.setdefault(name, each)
+    return list(found.values())
 
 
 def waiting(wanted: Wanted, seen: Seen, names: Iterable[ServiceName], now: float) -> dict[ServiceName, Phase]:

@@ -30,6 +30,7 @@ from dxd.services.model import End, EndKind, ProjectView, ServiceView, Will
 from dxd.services.networks import ProjectNetworks
 from dxd.services.news import SERVICE
 from dxd.services.supervisor import Supervisor
+from dxd.snapshots.seeds import Seeds
 from dxd.store.model import KnownProject, KnownService
 from dxd.store.projects import KnownProjects
 from dxd.telemetry import get_logger
@@ -66,12 +67,14 @@ class Services:
         parting: Callable[[str], Awaitable[None]],
         logs: Logs,
         before: Callable[[], Awaitable[None]],
+        seeds: Seeds,
     ) -> None:
         """`parting` ends what a project uses of others, before it is removed.
 
         `before` comes before anything is done with any service.
         """
         self._before = before
+        self._seeds = seeds
         self._compose = compose
         self._containers = containers
         self._store = store
@@ -392,6 +395,7 @@ class Services:
             hub=self._hub,
             started=partial(self._keep_output, project.name),
             before=self._before,
+            seeds=self._seeds,
         )
         supervisor.start()
         return supervisor

@@ -30,8 +30,10 @@ from dxd.services.ledger import Ledger
 from dxd.services.model import Action, Do, Instance, Phase, Will
 from dxd.services.news import PROJECT, SERVICE, Attribution, News, What
 from dxd.services.probes import Probe, Probes
+from dxd.services.seeding import Seeding
 from dxd.services.sight import Sight, run_of
 from dxd.services.swaps import Swaps, Turn
+from dxd.snapshots.seeds import Seeds
 from dxd.telemetry import get_logger
 
 SETTLE_S = 0.3
@@ -62,6 +64,7 @@ class Supervisor:
         hub: Hub,
         started: Callable[[Inspected], None],
         before: Callable[[], Awaitable[None]],
+        seeds: Seeds,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`keep` is told when what has to outlive the daemon is another, `started` of each run of a container. `before`
@@ -78,12 +81,16 @@ class Supervisor:
         self._tasks = Tasks(lambda name, error: log.error("task failed", task=name, exc_info=error))
         self._sight = Sight(ledger=ledger, containers=containers, clock=clock, started=started)
         self._probes = Probes(containers, self._tasks, self._passed)
+        self._seeding = Seeding(
+            containers, seeds, self._tasks, done=self._seeded, failed=self._not_seeded, again=self._seed_again
+        )
         self._attribution = Attribution()
         self._turn = Turn()
         self._wake = asyncio.Event()
         self._turned = asyncio.Event()
         """Set when something has been looked at, and another one put in its place."""
         self._away = False
+        self._adopted = False
         self._closed = False
         self._making = False
         self._deferred: list[EngineEvent] = []
@@ -345,6 +352,8 @@ class Supervisor:
         """Look at what may have changed, decide, and begin what is to be done."""
         await self._look()
         await self._before()
+        if not self._adopted:
+            await self._adopt()
         now = self._clock()
         for action in self.ledger.plan(now):
             if self.ledger.begin(action, now):
@@ -352,7 +361,22 @@ class Supervisor:
             else:
                 self._wake.set()
         self._probes.keep(self._to_probe(now))
+        self._seeding.keep(
+            {each.service: self.inspected[each.id] for each in self.ledger.to_seed(now) if each.id in self.inspected},
+            self.ledger.project,
+            live={each.run for each in self.ledger.seen.instances if self.ledger.wanted.will(each.service) is Will.UP},
+        )
         await self._tell()
+
+    async def _adopt(self) -> None:
+        """Stop what a daemon before has begun to seed; it is started again, and seeded again, in its turn."""
+        for each in self.ledger.seen.instances:
+            if each.runs and await self._seeding.cut_short(self.ledger.project, each.service):
+                self._seed_again(self.inspected[each.id])
+                grace_s = self.ledger.project.services[each.service].stop_grace_s
+                await self._containers.stop(each.id, grace_s=grace_s)
+                await self._sight.look_at(each.id)
+        self._adopted = True
 
     async def _act(self, action: Action) -> None:
         name, container = action.service, action.container
@@ -361,6 +385,8 @@ class Supervisor:
         log.info("service", do=action.do, project=self.ledger.project.name, service=name, reason=action.reason)
         self._attribution.announce(container, verb)
         try:
+            if action.do is Do.START:
+                self.ledger.seed(name, due=await self._seeding.due(self.ledger.project, name))
             if service.by_compose:
                 by = self._compose.start if action.do is Do.START else self._compose.stop
                 await by(self.source, self.ledger.project.name, name)
@@ -422,6 +448,18 @@ class Supervisor:
     def _passed(self, container: Inspected) -> None:
         self.ledger.probed(container.id, run_of(container))
         self._wake.set()
+
+    def _seeded(self, name: ServiceName) -> None:
+        self.ledger.seed(name, due=False)
+        self._wake.set()
+
+    def _not_seeded(self, container: Inspected, reason: str) -> None:
+        self._attribution.announce(container.id, "stop")
+        self.ledger.condemn(run_of(container), reason)
+
+    def _seed_again(self, container: Inspected) -> None:
+        self._attribution.announce(container.id, "stop")
+        self.ledger.excuse(run_of(container), "its seed was cut short")
 
     def _to_probe(self, now: float) -> dict[str, tuple[Inspected, Probe]]:
         found = {}

@@ -26,6 +26,10 @@ class Seeds:
             return True
         return await self._rows.get(volume) is False
 
+    async def begun(self, volume: str) -> bool:
+        """Whether it was found empty, and nobody has said since that it is filled."""
+        return await self._rows.get(volume) is False
+
     async def done(self, volume: str) -> None:
         """It was filled."""
         await self._rows.keep(volume, done=True)
