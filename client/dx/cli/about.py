@@ -101,9 +101,9 @@ What a service may have that is dx's own:
   x-dx:
     ready: pg_isready -q           a test that has to succeed once before it is ready; a text for the shell, or a list
     restart-unhealthy: true        false: an unhealthy service is left alone
-    lazy: false                    kept for later versions, as are the next two
+    seed: psql -f /seed.sql        run once in its container, where a volume was empty, before it is ready
+    lazy: false                    kept for later versions, as is the next
     idle: 10m
-    seed: ./seed.sh
 
 States: ready, done (ended well, and that was all), starting, waiting (for what it depends on), backoff (fell, and is
 started again), unhealthy, failed, paused, stopping, stopped, absent (it has no container).

@@ -139,8 +139,8 @@ VERBS = (
         "Empty the volumes of a service, or the kept root of a tool",
         reset,
         _reset_arguments,
-        description="A service that uses the volumes is stopped meanwhile, and begins anew with nothing.\n"
-        "What a tool changed in its root is gone; its caches stay.",
+        description="A service that uses the volumes is stopped meanwhile, and begins anew with nothing,\n"
+        "or with what its seed makes. What a tool changed in its root is gone; its caches stay.",
         examples="dx reset db\ndx reset debian",
     ),
 )

@@ -132,7 +132,7 @@ class Extras:
     """A test like a health check's, which has to succeed once after each start."""
     restart_unhealthy: bool = True
     seed: tuple[str, ...] | None = None
-    """A command like a health check's, to be run once on an empty volume."""
+    """A command like a health check's, which is run once where a volume was empty."""
     on_change: OnChange = OnChange.BUILD
 
 
