@@ -31,7 +31,8 @@ class Ledger:
         """Runs whose end is no fault of theirs, with the reason."""
         self._resting: frozenset[ServiceName] = frozenset()
         """Services that do not run for now, whatever is wanted of them; not kept, so that it ends with the daemon."""
-        self._unseeded: set[ServiceName] = set()
+        self._unseeded = {name for name, each in project.services.items() if each.extras.seed is not None}
+        """Services that are not ready until their seed has succeeded; at first all that have one, until it is known."""
         self._first = True
         self.settled = True
         self.holds: list[Hold] = []

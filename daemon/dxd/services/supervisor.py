@@ -370,10 +370,14 @@ class Supervisor:
 
     async def _adopt(self) -> None:
         """Stop what a daemon before has begun to seed; it is started again, and seeded again, in its turn."""
-        for each in self.ledger.seen.instances:
-            if each.runs and await self._seeding.cut_short(self.ledger.project, each.service):
+        for name in self.ledger.project.services:
+            running = [each for each in self.ledger.seen.of(name) if each.runs]
+            if not running or not await self._seeding.cut_short(self.ledger.project, name):
+                self.ledger.seed(name, due=False)
+                continue
+            for each in running:
                 self._seed_again(self.inspected[each.id])
-                grace_s = self.ledger.project.services[each.service].stop_grace_s
+                grace_s = self.ledger.project.services[name].stop_grace_s
                 await self._containers.stop(each.id, grace_s=grace_s)
                 await self._sight.look_at(each.id)
         self._adopted = True
