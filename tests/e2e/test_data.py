@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from tests.e2e.shop import Shop
-from tests.house import House
+from tests.e2e.shop import FOREVER, Shop
+from tests.house import IMAGE, House
 from tests.waiting import until
 
 DB: dict[str, Any] = {"volumes": ["data:/data"]}
@@ -94,6 +94,28 @@ def test_without_volumes_there_is_nothing_to_save(house: House) -> None:
         assert "web has no named volume" in it.dx("snapshot", "save", "first", "web", ok=False).stderr
         assert "is no name for a snapshot" in it.dx("snapshot", "save", "First", ok=False).stderr
         assert it.states() == {"db": "ready", "web": "ready"}
+
+
+def test_one_that_is_paused_stays_so_and_one_of_somebody_else_is_named(house: House) -> None:
+    """What a paused one has can be saved; nothing can be put under it."""
+    with shop(house) as it:
+        put(it, "before")
+        it.docker("pause", it.container("db"))
+        it.reach(db="paused")
+        it.dx("snapshot", "save", "first")
+        done = it.dx("snapshot", "restore", "first", ok=False)
+        assert f"db is paused and has the volume {it.name}_data; stop it: dx stop db" in done.stderr
+        assert it.states() == {"db": "paused"}
+        it.docker("unpause", it.container("db"))
+        it.reach(db="ready")
+        other = f"{it.name}-other"
+        it.docker("run", "--detach", "--rm", "--name", other, "--volume", f"{it.name}_data:/d", IMAGE, *FOREVER)
+        try:
+            assert f"{other} is running and has the volume" in it.dx("reset", "db", ok=False).stderr
+            it.reach(db="ready")
+            assert kept(it) == "before"
+        finally:
+            it.docker("rm", "--force", other)
 
 
 def test_a_daemon_that_is_killed_meanwhile_loses_nothing_and_the_next_one_starts_all_again(house: House) -> None:
