@@ -73,7 +73,9 @@ def _words(name: str, summary: str, parser: argparse.ArgumentParser) -> Words:
             choices += [str(each) for each in action.choices]
             if isinstance(action.choices, dict):
                 for inner in action.choices.values():
-                    options += _words(name, summary, inner).options
+                    found = _words(name, summary, inner)
+                    options += found.options
+                    services = services or found.services
         elif action.metavar == "SERVICE":
             services = True
         elif "NAME" in (alternatives := str(action.metavar).split("|")):
@@ -170,7 +172,7 @@ def zsh(every: list[Words]) -> str:
         elif words.tools:
             specs.append(f"'*:tool:{' '.join(['_dx_tools', *words.choices])}'")
         elif words.services:
-            specs.append("'*:service:_dx_services'")
+            specs.append(f"'*:service:{' '.join(['_dx_services', *words.choices])}'")
         elif words.choices:
             specs.append(f"'1:what:({' '.join(words.choices)})'")
         cases.append(f"    {words.name}) _arguments -S {' '.join(specs)} ;;\n")
@@ -204,6 +206,7 @@ _dx_services() {
     local -a services
     services=(${(f)"$(dx services --names 2>/dev/null)"})
     compadd -a services
+    compadd -- ${@:#-*}
 }
 _dx() {
     local -a verbs
@@ -240,7 +243,7 @@ def fish(every: list[Words]) -> str:
             also = "".join(f"{each} " for each in words.choices)
             lines.append(f"{seen} {'' if words.name == 'run' else '-f '}-a '{also}({TOOLS})'")
         elif words.services:
-            lines.append(f"{seen} -f -a '({SERVICES})'")
+            lines.append(f"{seen} -f -a '{''.join(f'{each} ' for each in words.choices)}({SERVICES})'")
         elif words.choices:
             lines.append(f"{seen} -f -a {_fish_quote(' '.join(words.choices))}")
         else:
