@@ -82,5 +82,6 @@ class Site(Shop):
         return self.compose("ps", "--all", "--quiet", "web").split()
 
     def remove_images(self) -> None:
-        for each in self.docker("image", "ls", "--quiet", "--filter", f"reference={self.name}-*").split():
+        listing = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={self.name}-*"]
+        for each in self.docker(*listing).split():
             self.docker("image", "rm", "--force", each)

@@ -69,7 +69,8 @@ def place(tmp_path: Path, image: str) -> Iterator[Source]:
         listing = ["--all"] if what == "container" else []
         if found := docker(what, "ls", *listing, "--quiet", "--filter", label).split():
             docker(what, *remove.split(), *dict.fromkeys(found))
-    if found := docker("image", "ls", "--quiet", f"{name}-*").split():  # the classic builder gives it no such label
+    # The classic builder gives them no such label, and an id may be another image's, too.
+    if found := docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{name}-*").split():
         docker("image", "rm", "--force", *found)
 
 
