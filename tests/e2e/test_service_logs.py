@@ -61,3 +61,28 @@ def test_no_line_is_lost_or_doubled_over_a_killed_daemon(house: House) -> None:
         kept = numbers(shop.dx("logs", "--no-prefix", "web").stdout)
         assert kept == list(range(1, len(kept) + 1))
         assert len(kept) >= len(followed)
+
+
+def test_who_follows_a_project_sees_services_that_come_later(house: House) -> None:
+    """Whoever follows one by name does not."""
+    web = {"command": ["sh", "-c", "echo from web; exec sleep 1000"]}
+    with Shop(house, web=web) as shop:
+        shop.dx("up", "--wait")
+        out = [house.root / "all", house.root / "web"]
+        followers = []
+        for file, names in zip(out, ([], ["web"]), strict=True):
+            with file.open("wb") as stdout:
+                command = [str(house.bin / "dx"), "logs", "-f", "--tail", "0", *names]
+                followers.append(subprocess.Popen(command, stdout=stdout, **house.options({"cwd": shop.root})))
+        try:
+            shop.write(web=web, db={"command": ["sh", "-c", "echo from db; exec sleep 1000"]})
+            shop.dx("up", "--wait")
+            shop.dx("restart", "web")
+            until(lambda: "from db" in out[0].read_text() and "from web" in out[0].read_text(), "both are followed")
+            until(lambda: "from web" in out[1].read_text(), "the one is followed")
+        finally:
+            for each in followers:
+                each.send_signal(signal.SIGINT)
+                each.wait()
+        assert out[0].read_text().count("from db") == 1
+        assert "from db" not in out[1].read_text()

@@ -68,8 +68,8 @@ class LogRoutes:
                     "container, stream, line}`, with `level` where that was asked for, and `partial` where no newline "
                     "came; or `{time, service, mark, reason}`, where `mark` is `gap`, `torn`, `damaged`, `dropped` or "
                     "`ended`. A line that is no UTF-8 is `{base64}`. What is followed has a blank line at least every "
-                    "15 s, and ends when the daemon does. A reader that is slow slows nobody; what was removed before "
-                    "it came that far is `dropped`."
+                    "15 s, and ends when the daemon does; without `services` it has those, too, that begin to print. A "
+                    "reader that is slow slows nobody; what was removed before it came that far is `dropped`."
                 ),
                 tag="logs",
                 answers=(Answer(200, "It has begun", media_types=(NDJSON,)),),
@@ -127,14 +127,16 @@ class LogRoutes:
         if bool(directory) == bool(project):
             raise Refused("which project is not said", "give its name, or a directory of it, and not both")
         names = [each for each in given.get("services", "").split(",") if each]
+        services = await self._services(directory, project, names)
         return Query(
-            services=tuple(await self._services(directory, project, names)),
+            services=tuple(services),
             since=b"" if since is None else moment.parse(since, now_ns),
             until=None if until is None else moment.parse(until, now_ns),
             tail=None if tail is None else int(tail),
             stderr=None if stream is None else stream == "stderr",
             level=None if level is None else Level[level.upper()],
             follow=reading.one_of(given, "follow", "true", "false") == "true",
+            rest_of="" if names else services[0].project,
         )
 
 

@@ -11,7 +11,7 @@ the rest in its own files meanwhile. Nothing here raises because of the disk but
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -69,6 +69,8 @@ class Logs:
         self._max_bytes = max_bytes
         self._clock_ns = clock_ns
         self._services: dict[ServiceId, _Service] = {}
+        self._expecting: set[asyncio.Event] = set()
+        """Of readers who want services that are not there yet."""
         self._followed: dict[ContainerId, _Followed] = {}
         self._tasks = Tasks(lambda name, error: log.error("a follower failed", task=name, exc_info=error))
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="logs")
@@ -144,6 +146,8 @@ class Logs:
         services = {service: self._services[service] for service in query.services}
         for of in services.values():
             of.readers.add(rung)
+        if query.rest_of:
+            self._expecting.add(rung)
         weave: Weave | None = None
         try:
             weave = await _in_thread(partial(Weave, keepers, query, clock_ns=self._clock_ns))
@@ -159,12 +163,20 @@ class Logs:
                 await self._wait(rung, query, wait_s)
                 if any(self._services.get(service) is not of for service, of in services.items()):
                     return  # the project was forgotten
+                for service in self._new(query, services):
+                    of = services[service] = await self._opened(service)
+                    of.readers.add(rung)
+                    await _in_thread(partial(weave.add, service, of.keeper))
                 weave.again()
         finally:
+            self._expecting.discard(rung)
             for of in services.values():
                 of.readers.discard(rung)
             if weave:
                 weave.close()
+
+    def _new(self, query: Query, known: Collection[ServiceId]) -> list[ServiceId]:
+        return [each for each in self._services if each.project == query.rest_of and each not in known]
 
     async def forget(self, project: str) -> None:
         """Follow nothing of the project any more, and remove what is kept of it."""
@@ -247,6 +259,8 @@ class Logs:
     def _known(self, service: ServiceId) -> _Service:
         if (of := self._services.get(service)) is None:
             of = self._services[service] = _Service(Keeper(self._path(service), max_bytes=self._max_bytes))
+            for each in self._expecting:
+                each.set()
         return of
 
     def _path(self, service: ServiceId) -> Path:

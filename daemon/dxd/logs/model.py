@@ -114,6 +114,8 @@ class Query:
     level: Level | None = None
     """Only lines that are at least as grave; one without a level counts as `INFO`."""
     follow: bool = False
+    rest_of: str = ""
+    """With `follow`: those of this project's services, too, which first print something later."""
 
 
 @dataclass(frozen=True, slots=True)

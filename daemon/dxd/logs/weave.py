@@ -8,6 +8,7 @@ printed now, until it is `HOLD_NS` old.
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 
 from dxd.logs.keeper import Keeper
@@ -133,6 +134,10 @@ class Weave:
             heapq.heappop(self._heap)
             self._held_bytes -= cost(entry)
             yield entry
+
+    def add(self, service: ServiceId, keeper: Keeper) -> None:
+        """Read one more, from its beginning on."""
+        self._services.append(_Service(service, keeper, replace(self._query, tail=None)))
 
     def again(self) -> None:
         """There may be more: what was at its end is looked at again."""
