@@ -161,12 +161,17 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
     locking = Locking(locks=locks, images=images, tools=tools, bases=bases, builder=rebuilds, retire=pool.replace)
     containers = Supervised(engine)
     compose = Compose(engine.address, variables={"DX_RUNTIME_DIR": str(places.runtime_dir)})
+
+    def acting(project: str) -> bool:
+        return services.acting(project)  # which has the networks
+
     networks = ProjectNetworks(
         networks=Networks(engine),
         containers=containers,
         occupied=pool.occupied,
         leave=pool.vacate,
         retire=pool.leave,
+        acting=acting,
     )
 
     async def part(project: str) -> None:

@@ -1,5 +1,6 @@
 """The data of services: save it, put it back, empty it."""
 
+import re
 from typing import Final
 
 import msgspec
@@ -13,6 +14,7 @@ from dxd.api.stream import Lines, told
 from dxd.errors import (
     BadCompose,
     BadName,
+    BadRequest,
     ComposeMissing,
     Conflict,
     EngineTrouble,
@@ -21,9 +23,11 @@ from dxd.errors import (
     UnknownProject,
     UnknownService,
 )
+from dxd.snapshots import policy
 from dxd.snapshots.model import Snapshot
 
-_PROJECT: Final[dict[str, object]] = {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,199}$"}
+_NAME: Final = "[a-z0-9][a-z0-9_-]{0,199}"
+_PROJECT: Final[dict[str, object]] = {"type": "string", "pattern": f"^{_NAME}$"}
 _OF_PROJECT = (Parameter("name", "The project", _PROJECT),)
 _OF_SNAPSHOT = (
     *_OF_PROJECT,
@@ -115,7 +119,10 @@ class SnapshotRoutes:
         )
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
-        found = await self._data.all(reading.read_query(request, "project").get("project"))
+        project = reading.read_query(request, "project").get("project")
+        if project is not None:
+            _check(project)
+        found = await self._data.all(project)
         every = snapshot_types.Snapshots([_json(each) for each in found])
         return web.Response(body=types.encode(every), content_type=errors.JSON)
 
@@ -137,13 +144,12 @@ class SnapshotRoutes:
 
     async def _remove(self, request: web.Request) -> web.StreamResponse:
         reading.read_query(request)
-        project, name = reading.path_value(request, "name"), reading.path_value(request, "snapshot")
-        removed = _json(await self._data.remove(project, name))
+        removed = _json(await self._data.remove(*_named(request)))
         return web.Response(body=types.encode(removed), content_type=errors.JSON)
 
     async def _reset(self, request: web.Request) -> web.StreamResponse:
         reading.read_query(request)
-        project, body = reading.path_value(request, "name"), await reading.read_json(request, _BODY)
+        project, body = _check(reading.path_value(request, "name")), await reading.read_json(request, _BODY)
 
         async def work(lines: Lines) -> msgspec.Struct:
             return project_types.ProjectLine(project_json(await self._data.reset(project, body.services, lines)))
@@ -155,7 +161,19 @@ async def _asked(request: web.Request) -> tuple[str, str, list[str]]:
     """The project, the snapshot, and whose volumes."""
     reading.read_query(request)
     body = await reading.read_json(request, _BODY)
-    return reading.path_value(request, "name"), reading.path_value(request, "snapshot"), body.services
+    return *_named(request), body.services
+
+
+def _named(request: web.Request) -> tuple[str, str]:
+    """The project and the snapshot; raises `BadRequest` and `BadName`."""
+    project, name = reading.path_value(request, "name"), reading.path_value(request, "snapshot")
+    return _check(project), policy.check(name)
+
+
+def _check(project: str) -> str:
+    if not re.fullmatch(_NAME, project):
+        raise BadRequest(f"{project!r} cannot be the name of a project")
+    return project
 
 
 def _json(snapshot: Snapshot) -> snapshot_types.Snapshot:

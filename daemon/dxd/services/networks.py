@@ -32,15 +32,18 @@ class ProjectNetworks:
         occupied: Callable[[], set[str]],
         leave: Callable[[str], Awaitable[None]],
         retire: Callable[[str], None],
+        acting: Callable[[str], bool],
     ) -> None:
         """`occupied` are the networks with warm containers; `leave` removes those on one and raises `Conflict` where
-        one has runs; `retire` lets those that have runs finish.
+        one has runs; `retire` lets those that have runs finish; `acting` is whether dx itself is at a project's
+        containers just now, which come back, or whose networks it vacates first.
         """
         self._networks = networks
         self._containers = containers
         self._occupied = occupied
         self._leave = leave
         self._retire = retire
+        self._acting = acting
         self._found: dict[tuple[str, str], str] = {}
         self._projects: dict[str, str] = {}
         self._tasks = Tasks(lambda name, error: log.error("task failed", task=name, exc_info=error))
@@ -55,7 +58,7 @@ class ProjectNetworks:
             self.clear()
         elif event.kind == "container" and event.action in ("die", "destroy") and event.attributes.get(PROJECT):
             project = event.attributes[PROJECT]
-            if self._occupied() - _BUILT_IN:
+            if self._occupied() - _BUILT_IN and not self._acting(project):
                 self._tasks.spawn(self._follow_out(project), name=f"networks of {project}")
 
     def clear(self) -> None:

@@ -279,6 +279,11 @@ class Services:
         view = next(each for each in self._view(known).services if each.name == chosen)
         return variables.inside(view, supervisor.ledger.project.services[chosen], alias)
 
+    def acting(self, name: str) -> bool:
+        """Whether something is done to the containers of a project just now; nothing is to one that is not known."""
+        known = self._known.get(name)
+        return known is not None and known.supervisor is not None and known.supervisor.acting()
+
     async def source(self, name: str) -> Source:
         """Where a project is read from; raises `UnknownProject`."""
         return _source((await self._get(name, None)).row)

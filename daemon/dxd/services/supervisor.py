@@ -258,6 +258,10 @@ class Supervisor:
             self.ledger.ask_up(names)
             await self._pass()
 
+    def acting(self) -> bool:
+        """Whether something is done to the containers just now."""
+        return self._turn.locked()
+
     async def down(self, progress: Progress, *, volumes: bool = False) -> None:
         """Remove its containers and networks; named volumes only where that is asked for."""
         async with self._turn:
