@@ -30,6 +30,7 @@ from dxd.lifecycle.listener import Listener
 from dxd.lifecycle.notify import Notifier
 from dxd.lifecycle.stages import Stop, serve
 from dxd.logs.logs import Logs
+from dxd.ports.ports import Ports
 from dxd.rebuild.bases import Bases
 from dxd.rebuild.history import History
 from dxd.rebuild.locking import Locking
@@ -44,6 +45,7 @@ from dxd.runs.runs import Runs
 from dxd.services.data import Data
 from dxd.services.neighbours import Neighbours
 from dxd.services.networks import ProjectNetworks
+from dxd.services.publishing import Publishing
 from dxd.services.services import Services
 from dxd.services.sharing import Sharing
 from dxd.settings import Settings
@@ -53,6 +55,7 @@ from dxd.store.builds import Builds
 from dxd.store.consents import Consents
 from dxd.store.consumers import Consumers
 from dxd.store.database import Database
+from dxd.store.ports import PortRows
 from dxd.store.projects import KnownProjects
 from dxd.store.schema import MIGRATIONS
 from dxd.store.seeds import SeedRows
@@ -160,7 +163,11 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
     )
     locking = Locking(locks=locks, images=images, tools=tools, bases=bases, builder=rebuilds, retire=pool.replace)
     containers = Supervised(engine)
-    compose = Compose(engine.address, variables={"DX_RUNTIME_DIR": str(places.runtime_dir)})
+    compose = Compose(
+        engine.address,
+        overrides=places.state_dir / "overrides",
+        variables={"DX_RUNTIME_DIR": str(places.runtime_dir)},
+    )
 
     def acting(project: str) -> bool:
         return services.acting(project)  # which has the networks
@@ -191,6 +198,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         store=KnownProjects(database),
         hub=hub,
         networks=networks,
+        publishing=Publishing(Ports(engine=engine, rows=PortRows(database))),
         parting=part,
         logs=logs,
         before=snapshots.sweep,

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from dxd.compose import complaint, program, read
+from dxd.compose import complaint, files, override, program, read
 from dxd.compose.model import Project, ProjectName, ServiceName, Source
 from dxd.errors import BadCompose, BuildFailed, ComposeFailed
 from dxd.kit.progress import Progress, Silent
@@ -50,13 +50,15 @@ class Compose:
         self,
         address: Callable[[], Awaitable[str]],
         *,
+        overrides: Path,
         find: Callable[[], Awaitable[program.Program]] = program.find,
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        """`address` says where the engine is, as DOCKER_HOST has it; `variables` say where this dx is, to a provider of
-        Compose's that is dx as well.
+        """`address` says where the engine is, as DOCKER_HOST has it; `overrides` is a directory for what is said beside
+        projects' own files; `variables` say where this dx is, to a provider of Compose's that is dx as well.
         """
         self._address = address
+        self._overrides = overrides
         self._variables = variables or {}
         self._find = find
         self._program: program.Program | None = None
@@ -118,9 +120,8 @@ class Compose:
 
     async def hashes(self, source: Source) -> dict[ServiceName, str]:
         """What Compose puts into the label of a container that is as the files say now."""
-        status, out, err = await self._run(
-            source, [*_named(source), "config", "--hash", "*"], deadline_s=READ_S, doing="config"
-        )
+        arguments = [*await self._files(source), *_named(source), "config", "--hash", "*"]
+        status, out, err = await self._run(source, arguments, deadline_s=READ_S, doing="config")
         if status:
             raise complaint.failure(err, directory=source.directory, files=source.files, doing="config")
         words = [line.split() for line in out.splitlines()]
@@ -145,6 +146,10 @@ class Compose:
         options = ["--remove-orphans", *["--volumes"] * volumes]
         await self._act(bare, name, "down", *options, deadline_s=STOP_S, progress=progress, away=True)
 
+    async def forget(self, name: ProjectName) -> None:
+        """Keep nothing of what was said beside a project's files."""
+        await asyncio.to_thread(override.remove, self._overrides, name)
+
     async def on_terminal(self, name: ProjectName) -> tuple[tuple[str, ...], dict[str, str]]:
         """How to call Compose for this project on a terminal, and the variables to set for it."""
         found = await self._found()
@@ -154,7 +159,8 @@ class Compose:
         self, source: Source, *arguments: str, quiet: bool = False
     ) -> tuple[dict[str, object], list[str]]:
         """The JSON that it prints, with its warnings; where it fails and is `quiet`, nothing."""
-        status, out, err = await self._run(source, [*_named(source), *arguments], deadline_s=READ_S, doing="config")
+        arguments = (*_given(source), *_named(source), *arguments)
+        status, out, err = await self._run(source, arguments, deadline_s=READ_S, doing="config")
         if status and quiet:
             return {}, []
         if status:
@@ -178,16 +184,39 @@ class Compose:
         away: bool = False,
     ) -> None:
         profiles = [each for profile in source.profiles for each in ("--profile", profile)]
-        files = [] if away else _files(source)
+        given = [] if away else await self._files(source)
         # With the option, and no files given, Compose would not read the file; the variable says only what its name is.
         named = ["--project-name", name] if away else []
         source = replace(source, environ={**source.environ, "COMPOSE_PROJECT_NAME": name})
-        argv = [*files, *named, *profiles, verb, *arguments]
+        argv = [*given, *named, *profiles, verb, *arguments]
         status, _, err = await self._run(
             source, argv, deadline_s=deadline_s, doing=verb, progress=progress, engine=await self._address(), away=away
         )
         if status:
             raise complaint.failure(err, directory=source.directory, files=source.files, doing=verb)
+
+    async def _files(self, source: Source) -> list[str]:
+        """The options that name files: none where Compose looks for itself and is told nothing beside."""
+        if not source.ports or source.name is None:
+            return _given(source)
+        given = [*source.files] or await self._found_files(source)
+        try:
+            more = await asyncio.to_thread(override.keep, self._overrides, ProjectName(source.name), source.ports)
+        except OSError as error:
+            raise ComposeFailed(f"{self._overrides}: {error.strerror}", "make room there, or it writable") from None
+        return [each for file in (*given, str(more)) for each in ("--file", file)]
+
+    async def _found_files(self, source: Source) -> list[str]:
+        """Those that Compose reads of itself: as soon as one is named, it looks for none."""
+        status, out, err = await self._run(source, ["config", "--environment"], deadline_s=READ_S, doing="config")
+        if status:
+            raise complaint.failure(err, directory=source.directory, files=(), doing="config")
+        environ = dict(line.partition("=")[::2] for line in out.splitlines())
+        if listed := environ.get("COMPOSE_FILE"):
+            return listed.split(environ.get("COMPOSE_PATH_SEPARATOR") or ":")
+        if found := await asyncio.to_thread(files.found_by_compose, source.directory):
+            return found
+        raise BadCompose(f"there is no compose file in {source.directory}", "name one with --file")
 
     async def _run(
         self,
@@ -250,13 +279,13 @@ def kept(environ: Mapping[str, str], needs: Iterable[str]) -> dict[str, str]:
     return {key: value for key, value in environ.items() if key in wanted or key.startswith(KEPT_PREFIXES)}
 
 
-def _files(source: Source) -> list[str]:
+def _given(source: Source) -> list[str]:
     return [each for file in source.files for each in ("--file", file)]
 
 
 def _named(source: Source) -> list[str]:
     name = [] if source.name is None else ["--project-name", source.name]
-    return [*_files(source), *name, *(each for profile in source.profiles for each in ("--profile", profile))]
+    return [*name, *(each for profile in source.profiles for each in ("--profile", profile))]
 
 
 def _environ(given: Mapping[str, str], engine: str | None, *, away: bool) -> dict[str, str]:

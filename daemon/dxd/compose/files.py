@@ -8,8 +8,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
-"""In the order of https://github.com/compose-spec/compose-spec/blob/main/spec.md#compose-file."""
+NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+"""In the order in which Compose takes the first that is there, as `DefaultFileNames` of compose-go has it."""
+OVERRIDES = (
+    *("compose.override.yml", "compose.override.yaml"),
+    *("docker-compose.override.yml", "docker-compose.override.yaml"),
+)
+"""The same of what it reads after that, whatever the first is called: `DefaultOverrideFileNames`."""
 
 _KEY = re.compile(
     r"""^(?P<indent>[ ]*)(?:-[ ]+)?(?P<quote>["']?)(?P<key>[^\s"':#{\[][^"':#]*?)(?P=quote)[ ]*:(?:\s|$)"""
@@ -36,6 +41,13 @@ def _directory_of(cwd: Path, files: Sequence[str], environ: Mapping[str, str]) -
         if _names_files(directory / ".env"):
             return directory
     return None
+
+
+def found_by_compose(directory: Path) -> list[str]:
+    """What it reads there if nobody names a file: one, or one and what overrides it; none where there is none."""
+    first = next((each for each in NAMES if (directory / each).is_file()), None)
+    more = next((each for each in OVERRIDES if (directory / each).is_file()), None)
+    return [] if first is None else [first, *([more] if more is not None else [])]
 
 
 def _names_files(env_file: Path) -> bool:

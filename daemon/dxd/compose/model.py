@@ -27,6 +27,9 @@ class Source:
     """As after `-p`; None where Compose finds the name."""
     profiles: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ports: "Mapping[ServiceName, tuple[Port, ...]]" = field(default_factory=dict)
+    """What services publish where that is not what the files say; Compose is told it with whatever it makes or
+    compares, and not when the files are read."""
 
 
 class Condition(StrEnum):

@@ -1,14 +1,16 @@
 """What Compose is told beside a project's own files, so that ports of services are others than they say.
 
-A pure function; whoever calls Compose keeps the file. Compose hashes what the files and this one say together. So a
-plain `docker compose up` beside, which does not get this file, sees another hash, makes such a service's container
-anew, and publishes the port that the project's files name. Nothing here fails.
+Whoever calls Compose has the file kept, one for each project. Compose hashes what the files and this one say together.
+So a plain `docker compose up` beside, which does not get this file, sees another hash, makes such a service's container
+anew, and publishes the port that the project's files name. Fails with `OSError`, where the file cannot be written.
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from dxd.compose.model import Port, ServiceName
+from dxd.compose.model import Port, ProjectName, ServiceName
+from dxd.kit import atomic
 
 
 def override(ports: Mapping[ServiceName, Sequence[Port]]) -> str:
@@ -21,6 +23,23 @@ def override(ports: Mapping[ServiceName, Sequence[Port]]) -> str:
         # JSON is YAML, and a name may be a word like `on`.
         lines += [f"  {_quoted(name)}:", f"    ports: !override [{', '.join(_entry(each) for each in every)}]"]
     return "\n".join([*lines, ""]) if ports else "services: {}\n"
+
+
+def keep(directory: Path, name: ProjectName, ports: Mapping[ServiceName, Sequence[Port]]) -> Path:
+    """The file of a project that says so; it is written where it says something else. Blocks."""
+    file, text = directory / f"{name}.yaml", override(ports).encode()
+    try:
+        if file.read_bytes() == text:
+            return file
+    except FileNotFoundError:
+        pass
+    atomic.write(file, text)
+    return file
+
+
+def remove(directory: Path, name: ProjectName) -> None:
+    """The file of a project that is not needed any more."""
+    (directory / f"{name}.yaml").unlink(missing_ok=True)
 
 
 def _entry(port: Port) -> str:

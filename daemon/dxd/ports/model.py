@@ -17,6 +17,8 @@ class Owner:
     target: int
     """The port in the container."""
     protocol: Protocol = "tcp"
+    wanted: int | None = None
+    """The port that it would have; one target may want several. None where any will do."""
 
     def __str__(self) -> str:
         return f"the service {self.service} of {self.project} in {self.root}"
@@ -27,7 +29,6 @@ class Given:
     """The port that an owner gets."""
 
     port: int
-    wanted: int | None
     why: str = ""
     """Why it is not the wanted one, in words for the user; empty where it is."""
 

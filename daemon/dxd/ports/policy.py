@@ -7,7 +7,7 @@ that some other program held for a while is taken again when that is gone.
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from dxd.errors import PortTaken
 from dxd.ports.model import Owner
@@ -29,21 +29,15 @@ def series(owner: Owner, uid: int, ports: range = RANGE) -> Iterator[int]:
         at = (at + step) % size
 
 
-def choose(
-    owner: Owner, wanted: int | None, *, remembered: Mapping[int, Owner], free: Callable[[int], bool], uid: int
-) -> int:
-    """The port. `remembered` is what each of ours had last; `free` says whether nobody has a port at the moment.
+def choose(owner: Owner, *, had: int | None, stays: bool = False, possible: Callable[[int], bool], uid: int) -> int:
+    """The port. `had` is what the owner had last, and with `stays` it keeps that though it could have the wanted one;
+    `possible` says of a port that nobody else has it, nor had it last.
 
     Raises `PortTaken` where there is none left.
     """
-
-    def possible(port: int) -> bool:
-        return remembered.get(port, owner) == owner and free(port)
-
-    if wanted is not None and possible(wanted):
-        return wanted
-    for port, each in remembered.items():
-        if each == owner and port != wanted and free(port):
+    first = (had, owner.wanted) if stays else (owner.wanted, had)
+    for port in first:
+        if port is not None and possible(port):
             return port
     for port in series(owner, uid):
         if possible(port):

@@ -6,7 +6,7 @@ wants or the first of its own series, which is the same one as a rule. Raises `P
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,39 +27,53 @@ class Ports:
         self._uid = os.getuid() if uid is None else uid
         self._giving = asyncio.Lock()
 
-    async def take(self, owner: Owner, wanted: int | None, *, address: str = "", has: int | None = None) -> Given:
-        """The port for an owner to listen at, at an address of the machine's or, if that is empty, at all of them.
+    async def take(
+        self, owner: Owner, *, addresses: Sequence[str] = (), has: Collection[int] = (), stays: bool = False
+    ) -> Given:
+        """The port for an owner to listen at, at these addresses of the machine's, or at all of them.
 
-        `has` is the port that it listens at already, which it then keeps. Nobody holds the port for it: where another
-        program takes it in between, take once more.
+        `has` is where it listens already: it keeps that if it is the wanted one or what it had last. With `stays` it
+        keeps what it had last though the wanted one is free by now. Nobody holds the port for it: where another program
+        takes it in between, take once more.
         """
+        wanted, protocol = owner.wanted, owner.protocol
         async with self._giving:
-            remembered = {each.port: _owner(each) for each in await self._live(owner.protocol)}
-            published = {each.port: each for each in await self._published(owner.protocol)}
+            rows = await self._live(protocol)
+            had = next((each.port for each in rows if _owner(each) == owner), None)
+            others = [each for each in rows if _owner(each) != owner]
+            published = await self._published(protocol)
 
-            def free(port: int) -> bool:
-                return port == has or (port not in published and table.free(address, port, owner.protocol))
+            def possible(port: int) -> bool:
+                if any(each.port == port and table.meet(each.addresses, addresses) for each in others):
+                    return False
+                if any(each.port == port and table.meet([each.address], addresses) for each in published):
+                    return False
+                return all(table.free(each, port, protocol) for each in addresses or [""])
 
-            if has is not None and remembered.get(has) == owner:
-                port = has
+            keeps = [each for each in (had, wanted) if each is not None and each in has]
+            if keeps:
+                port = keeps[0]
             else:
                 port = await asyncio.to_thread(
-                    partial(policy.choose, owner, wanted, remembered=remembered, free=free, uid=self._uid)
+                    partial(policy.choose, owner, had=had, stays=stays, possible=possible, uid=self._uid)
                 )
-            await self._rows.keep(_row(owner, port))
+            await self._rows.keep(_row(owner, addresses, port))
         if wanted is None or port == wanted:
-            return Given(port, wanted)
-        who = await self.holder(wanted, owner.protocol, address=address)
-        if who is None and wanted in remembered:
-            who = str(remembered[wanted])
-        return Given(port, wanted, f"port {wanted} is {f'of {who}' if who else 'taken'}, so it is {port}")
+            return Given(port)
+        if keeps or (stays and port == had):
+            return Given(port, f"port {port}, as before, instead of {wanted}")
+        who = await self.holder(wanted, protocol, addresses=addresses)
+        if who is None:
+            named = (each for each in others if each.port == wanted and table.meet(each.addresses, addresses))
+            who = next((str(_owner(each)) for each in named), None)
+        return Given(port, f"port {wanted} is {f'of {who}' if who else 'taken'}, so it is {port}")
 
-    async def holder(self, port: int, protocol: Protocol = "tcp", *, address: str = "") -> str | None:
+    async def holder(self, port: int, protocol: Protocol = "tcp", *, addresses: Sequence[str] = ()) -> str | None:
         """Who has a port, in words: a container, a service of ours, a process; None where nobody does."""
         for each in await self._published(protocol):
-            if each.port == port:
+            if each.port == port and table.meet([each.address], addresses):
                 return _container(each)
-        found = await asyncio.to_thread(table.holder, address, port, protocol)
+        found = await asyncio.to_thread(table.holder, addresses, port, protocol)
         if found is None:
             return None
         process = await asyncio.to_thread(table.process, found.inode)
@@ -79,6 +93,11 @@ class Ports:
     async def forget(self, root: str) -> None:
         """Let others have what the services of a worktree had."""
         await self._rows.drop([each for each in await self._rows.all() if each.root == root])
+
+    async def retain(self, project: str, root: str, kept: Callable[[Owner], bool]) -> None:
+        """Of what a project in a worktree had, let others have what is not kept."""
+        mine = [each for each in await self._rows.all() if (each.project, each.root) == (project, root)]
+        await self._rows.drop([each for each in mine if not kept(_owner(each))])
 
     async def _live(self, protocol: Protocol) -> Sequence[PortRow]:
         """What is remembered, without worktrees that are gone."""
@@ -110,8 +129,10 @@ def _is_proxy(pid: int) -> bool:
 
 
 def _owner(row: PortRow) -> Owner:
-    return Owner(row.project, row.root, row.service, row.target, "udp" if row.protocol == "udp" else "tcp")
+    protocol: Protocol = "udp" if row.protocol == "udp" else "tcp"
+    return Owner(row.project, row.root, row.service, row.target, protocol, row.wanted or None)
 
 
-def _row(owner: Owner, port: int) -> PortRow:
-    return PortRow(owner.project, owner.root, owner.service, owner.target, owner.protocol, port)
+def _row(owner: Owner, addresses: Sequence[str], port: int) -> PortRow:
+    whose = owner.project, owner.root, owner.service, owner.target, owner.protocol, owner.wanted or 0
+    return PortRow(*whose, tuple(addresses), port)

@@ -9,7 +9,7 @@ import ipaddress
 import os
 import pwd
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,12 +43,19 @@ def free(address: str, port: int, protocol: Protocol) -> bool:
     return all(_free(each, port, protocol) for each in places)
 
 
-def holder(address: str, port: int, protocol: Protocol) -> Bound | None:
-    """The socket that is in the way there."""
+def holder(addresses: Collection[str], port: int, protocol: Protocol) -> Bound | None:
+    """The socket that is in the way at one of these; none is all of them."""
     for each in bound(protocol):
-        if each.port == port and (_any(address) or _any(each.address) or each.address == address):
+        if each.port == port and meet([each.address], addresses):
             return each
     return None
+
+
+def meet(some: Collection[str], others: Collection[str]) -> bool:
+    """Whether who has a port at some addresses is in the way of others; none is all of them."""
+    if not some or not others:
+        return True
+    return any(_any(each) or _any(other) or each == other for each in some for other in others)
 
 
 def process(inode: int) -> tuple[int, str] | None:
@@ -88,7 +95,7 @@ def _free(address: str, port: int, protocol: Protocol) -> bool:
         if error.errno == errno.EADDRINUSE:
             return False
         if error.errno in (errno.EACCES, errno.EPERM):  # below 1024; the engine may have it
-            return holder(address, port, protocol) is None
+            return holder([address], port, protocol) is None
         return error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)  # nothing can be in the way there
     return True
 

@@ -29,6 +29,7 @@ from dxd.services.ledger import Ledger
 from dxd.services.model import End, EndKind, ProjectView, ServiceView, Will
 from dxd.services.networks import ProjectNetworks
 from dxd.services.news import SERVICE
+from dxd.services.publishing import Publishing
 from dxd.services.supervisor import Supervisor
 from dxd.snapshots.seeds import Seeds
 from dxd.store.model import KnownProject, KnownService
@@ -64,6 +65,7 @@ class Services:
         store: KnownProjects,
         hub: Hub,
         networks: ProjectNetworks,
+        publishing: Publishing,
         parting: Callable[[str], Awaitable[None]],
         logs: Logs,
         before: Callable[[], Awaitable[None]],
@@ -81,6 +83,7 @@ class Services:
         self._hub = hub
         self._logs = logs
         self._networks = networks
+        self._publishing = publishing
         self._parting = parting
         self._known: dict[str, Known] = {}
         self._loaded = asyncio.Event()
@@ -248,6 +251,7 @@ class Services:
                 await known.supervisor.close()
             self._known.pop(known.row.name, None)
             await self._store.forget(known.row.name)
+            await self._compose.forget(ProjectName(known.row.name))
             await self._logs.forget(known.row.name)
 
     async def on_terminal(self, name: str, service: str) -> tuple[tuple[str, ...], Mapping[str, str]]:
@@ -378,6 +382,7 @@ class Services:
             known.problem = error.line()
             return
         known.problem = ""
+        source = replace(source, ports=await self._publishing.recall(project, source.directory))
         if known.supervisor is None and self._known.get(known.row.name) is known:
             known.supervisor = self._supervise(project, source, known.row)
 
@@ -396,6 +401,7 @@ class Services:
             ledger=ledger,
             compose=self._compose,
             containers=self._containers,
+            publishing=self._publishing,
             keep=self._keep_wills,
             hub=self._hub,
             started=partial(self._keep_output, project.name),

@@ -16,6 +16,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 from dxd.compose.compose import Compose
 from dxd.compose.model import Project, RestartKind, ServiceName, Source, dependants, with_dependencies
@@ -30,6 +31,7 @@ from dxd.services.ledger import Ledger
 from dxd.services.model import Action, Do, Instance, Phase, Will
 from dxd.services.news import PROJECT, SERVICE, Attribution, News, What
 from dxd.services.probes import Probe, Probes
+from dxd.services.publishing import Publishing
 from dxd.services.seeding import Seeding
 from dxd.services.sight import Sight, run_of
 from dxd.services.swaps import Swaps, Turn
@@ -60,6 +62,7 @@ class Supervisor:
         ledger: Ledger,
         compose: Compose,
         containers: Supervised,
+        publishing: Publishing,
         keep: Callable[[Ledger], Awaitable[None]],
         hub: Hub,
         started: Callable[[Inspected], None],
@@ -74,6 +77,7 @@ class Supervisor:
         self.ledger = ledger
         self._compose = compose
         self._containers = containers
+        self._publishing = publishing
         self._keep = keep
         self._hub = hub
         self._before = before
@@ -174,7 +178,7 @@ class Supervisor:
     ) -> frozenset[ServiceName]:
         """Have these services, or all, and what they depend on, as the project says now; those that it concerns."""
         async with self._turn:
-            self.source, self.approved = source, project
+            self.source, self.approved = await self._published(project, source), project
             self.ledger.reread(project)
             chosen = self._own(with_dependencies(project.services, tuple(names)))
             await self._make(chosen or frozenset(names), progress, recreate=recreate, build=build)
@@ -186,6 +190,7 @@ class Supervisor:
     async def reread(self, project: Project) -> None:
         """The files say something else now; nothing is made or removed for that."""
         async with self._turn:
+            self.source = await self._published(project, self.source)
             self.ledger.reread(project)
             self._sight.all_anew()
             self._wake.set()
@@ -236,7 +241,7 @@ class Supervisor:
     ) -> frozenset[ServiceName]:
         """Stop services, or all, make anew what is not as the files say now, start them; those that it concerns."""
         async with self._turn:
-            self.source, self.approved = source, project
+            self.source, self.approved = await self._published(project, source), project
             self.ledger.reread(project)
             chosen = frozenset(names) or frozenset(project.services)
             chosen |= {
@@ -513,6 +518,10 @@ class Supervisor:
             await self._with_compose(
                 self._compose.create(self.source, name, names, progress=progress, recreate=recreate, build=build)
             )
+
+    async def _published(self, project: Project, source: Source) -> Source:
+        """With what services publish where it is not what the files say."""
+        return replace(source, ports=await self._publishing.recall(project, source.directory))
 
     def _own(self, names: Iterable[ServiceName]) -> frozenset[ServiceName]:
         """Of these services, those that have containers of this project: a provider keeps the others."""

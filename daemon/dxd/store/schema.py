@@ -78,5 +78,19 @@ MIGRATIONS = (
         PRIMARY KEY (project, service)
     )
     """,
+    """
+    DROP TABLE ports;
+    CREATE TABLE ports (
+        project TEXT NOT NULL,
+        root BLOB NOT NULL,
+        service TEXT NOT NULL,
+        target INTEGER NOT NULL,
+        protocol TEXT NOT NULL,
+        wanted INTEGER NOT NULL,
+        addresses TEXT NOT NULL,
+        port INTEGER NOT NULL,
+        PRIMARY KEY (project, root, service, target, protocol, wanted)
+    )
+    """,
 )
 """The first makes the tables, each later one leads from the version before it. Paths are bytes, of any kind."""

@@ -38,11 +38,11 @@ KEYS = """
 
 
 @pytest.fixture
-def compose() -> Compose:
+def compose(tmp_path: Path) -> Compose:
     async def address() -> str:
         return f"unix://{ENGINE}"
 
-    return Compose(address)
+    return Compose(address, overrides=tmp_path / "overrides")
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ async def address() -> str:
 
 
 @pytest.fixture
-def compose() -> Compose:
-    return Compose(address)
+def compose(tmp_path: Path) -> Compose:
+    return Compose(address, overrides=tmp_path / "overrides")
 
 
 def source(directory: Path, text: str, name: str = "compose.yaml", **environ: str) -> Source:
@@ -213,7 +213,7 @@ async def test_cancelling_ends_the_process(tmp_path: Path) -> None:
     async def find() -> Program:
         return Program((str(script),), "9.9")
 
-    task = asyncio.create_task(Compose(address, find=find).read(Source(tmp_path, environ=ENVIRON)))
+    task = asyncio.create_task(Compose(address, find=find, overrides=tmp_path).read(Source(tmp_path, environ=ENVIRON)))
     pids = tmp_path / "pids"
     await until_turned(lambda: pids.exists() and len(pids.read_text().split()) == 3)
     task.cancel()

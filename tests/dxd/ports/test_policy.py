@@ -1,6 +1,7 @@
 """Which port a service gets: the decision alone."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -12,13 +13,14 @@ from dxd.errors import PortTaken
 from dxd.ports.model import Owner
 from dxd.ports.policy import RANGE, choose, series
 
-A = Owner("shop", "/a", "db", 5432)
-B = Owner("shop", "/b", "db", 5432)
+A = Owner("shop", "/a", "db", 5432, wanted=5432)
+B = Owner("shop", "/b", "db", 5432, wanted=5432)
 
 
-def port(owner: Owner, taken: Collection[int] = (), wanted: int | None = 5432, **more: Any) -> int:
-    given_more: dict[str, Any] = {"remembered": {}, "uid": 1000} | more
-    return choose(owner, wanted, free=lambda number: number not in taken, **given_more)
+def port(owner: Owner, taken: Collection[int] = (), **more: Any) -> int:
+    """What is chosen where others have these, or had them last."""
+    given_more: dict[str, Any] = {"had": None, "uid": 1000} | more
+    return choose(owner, possible=lambda number: number not in taken, **given_more)
 
 
 def test_the_wanted_one_if_nobody_has_it() -> None:
@@ -33,28 +35,25 @@ def test_its_own_one_where_it_is_taken_always_the_same() -> None:
     assert own != port(A, {5432}, uid=1001)
 
 
-def test_two_worktrees_keep_what_they_have_whichever_starts_first() -> None:
-    """Also while the other does not run."""
-    own = port(B, {5432})
-    assert port(B, remembered={5432: A, own: B}) == own
-    assert port(A, remembered={5432: A, own: B}) == 5432
-
-
-def test_the_wanted_one_again_when_a_foreign_program_has_gone() -> None:
+def test_the_wanted_one_again_when_whoever_had_it_has_gone() -> None:
     own = port(A, {5432})
-    assert port(A, {5432}, remembered={own: A}) == own
-    assert port(A, remembered={own: A}) == 5432
+    assert port(A, {5432}, had=own) == own
+    assert port(A, had=own) == 5432
+
+
+def test_not_as_long_as_it_stays_where_it_is() -> None:
+    assert port(A, had=20007, stays=True) == 20007
+    assert port(A, {20007}, had=20007, stays=True) == 5432
 
 
 def test_what_it_had_comes_before_what_its_series_says() -> None:
-    assert port(A, {5432}, remembered={20007: A}) == 20007
-    assert port(A, wanted=None, remembered={20007: A}) == 20007
+    assert port(A, {5432}, had=20007) == 20007
+    assert port(replace(A, wanted=None), had=20007) == 20007
 
 
 def test_the_next_of_its_series_where_its_own_is_taken() -> None:
-    first, second, third = islice(series(A, 1000), 3)
+    first, second, _ = islice(series(A, 1000), 3)
     assert port(A, {5432, first}) == second
-    assert port(A, {5432, first}, remembered={second: B}) == third
 
 
 def test_none_left_is_an_error() -> None:

@@ -10,7 +10,7 @@ import pytest
 from dxd.engine.docker import Engine
 from dxd.engine.model import Publication
 from dxd.ports import table
-from dxd.ports.model import Bound, Owner
+from dxd.ports.model import Bound, Owner, Protocol
 from dxd.ports.policy import RANGE
 from dxd.ports.ports import Ports
 from dxd.proxy.model import Place
@@ -50,9 +50,9 @@ def ports(engine: Engine, database: Database) -> Ports:
     return Ports(engine=engine, rows=PortRows(database))
 
 
-def owner(root: Path, name: str = "db") -> Owner:
+def owner(root: Path, wanted: int | None, protocol: Protocol = "tcp") -> Owner:
     root.mkdir(exist_ok=True)
-    return Owner("shop", str(root), name, 5432)
+    return Owner("shop", str(root), "db", 5432, protocol, wanted)
 
 
 def held(address: str = "127.0.0.1") -> socket.socket:
@@ -63,11 +63,11 @@ def held(address: str = "127.0.0.1") -> socket.socket:
 async def test_a_port_that_a_process_has_is_told_with_its_name(ports: Ports, tmp_path: Path) -> None:
     with held() as other:
         wanted = other.getsockname()[1]
-        given = await ports.take(owner(tmp_path / "a"), wanted)
+        given = await ports.take(owner(tmp_path / "a", wanted))
     assert given.port in RANGE
     comm = Path("/proc/self/comm").read_text().strip()
     assert given.why == f"port {wanted} is of {comm}, process {os.getpid()}, so it is {given.port}"
-    assert (await ports.take(owner(tmp_path / "a"), wanted)).port == wanted
+    assert (await ports.take(owner(tmp_path / "a", wanted))).port == wanted
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::"])
@@ -76,7 +76,7 @@ async def test_a_port_is_taken_at_whatever_address_is_in_the_way(ports: Ports, t
     with socket.create_server((address, 0), family=family) as other:
         wanted = other.getsockname()[1]
         assert not table.free("", wanted, "tcp")
-        assert (await ports.take(owner(tmp_path / "a"), wanted)).port != wanted
+        assert (await ports.take(owner(tmp_path / "a", wanted))).port != wanted
     assert table.free("", wanted, "tcp")
 
 
@@ -86,49 +86,83 @@ async def test_two_worktrees_have_different_ports_and_keep_them(
     """Through a restart of the daemon, too, and though nobody listens."""
     with held() as other:
         wanted = other.getsockname()[1]
-    first = await ports.take(owner(tmp_path / "a"), wanted)
-    second = await ports.take(owner(tmp_path / "b"), wanted)
+    first = await ports.take(owner(tmp_path / "a", wanted))
+    second = await ports.take(owner(tmp_path / "b", wanted))
     assert (first.port, first.why) == (wanted, "")
     assert second.why == f"port {wanted} is of the service db of shop in {tmp_path}/a, so it is {second.port}"
     again = Ports(engine=engine, rows=PortRows(database))
-    assert (await again.take(owner(tmp_path / "b"), wanted)).port == second.port
-    assert (await again.take(owner(tmp_path / "a"), wanted)).port == first.port
-    assert await again.all(str(tmp_path / "b")) == [(owner(tmp_path / "b"), second.port)]
+    assert (await again.take(owner(tmp_path / "b", wanted))).port == second.port
+    assert (await again.take(owner(tmp_path / "a", wanted))).port == first.port
+    assert await again.all(str(tmp_path / "b")) == [(owner(tmp_path / "b", wanted), second.port)]
 
 
 async def test_a_worktree_may_have_a_name_that_is_no_utf_8(ports: Ports, tmp_path: Path) -> None:
     root = tmp_path / os.fsdecode(b"\xff")
-    given = await ports.take(owner(root), None)
-    assert await ports.all(str(root)) == [(owner(root), given.port)]
+    given = await ports.take(owner(root, None))
+    assert await ports.all(str(root)) == [(owner(root, None), given.port)]
 
 
 async def test_what_a_worktree_had_is_free_when_it_is_gone_or_forgotten(ports: Ports, tmp_path: Path) -> None:
     with held() as other:
         wanted = other.getsockname()[1]
-    await ports.take(owner(tmp_path / "a"), wanted)
+    await ports.take(owner(tmp_path / "a", wanted))
     (tmp_path / "a").rmdir()
-    assert (await ports.take(owner(tmp_path / "b"), wanted)).port == wanted
+    assert (await ports.take(owner(tmp_path / "b", wanted))).port == wanted
     await ports.forget(str(tmp_path / "b"))
-    assert (await ports.take(owner(tmp_path / "c"), wanted)).port == wanted
+    assert (await ports.take(owner(tmp_path / "c", wanted))).port == wanted
 
 
 async def test_a_port_that_it_has_already_it_keeps(ports: Ports, tmp_path: Path) -> None:
     """Its own listener is not in its way."""
     with held() as other:
         wanted = other.getsockname()[1]
-    await ports.take(owner(tmp_path / "a"), wanted)
+    await ports.take(owner(tmp_path / "a", wanted))
     with socket.create_server(("127.0.0.1", wanted)):
-        assert (await ports.take(owner(tmp_path / "a"), wanted, has=wanted)).port == wanted
+        assert (await ports.take(owner(tmp_path / "a", wanted), has=[wanted])).port == wanted
+
+
+async def test_what_it_had_stays_though_the_wanted_one_is_free(ports: Ports, tmp_path: Path) -> None:
+    """And is given up for it by whoever begins anew."""
+    with held() as other:
+        wanted = other.getsockname()[1]
+        own = (await ports.take(owner(tmp_path / "a", wanted))).port
+    stayed = await ports.take(owner(tmp_path / "a", wanted), stays=True)
+    assert (stayed.port, stayed.why) == (own, f"port {own}, as before, instead of {wanted}")
+    assert (await ports.take(owner(tmp_path / "a", wanted))).port == wanted
+
+
+async def test_what_it_had_does_not_stay_where_somebody_took_it(ports: Ports, tmp_path: Path) -> None:
+    with held() as other:
+        wanted = other.getsockname()[1]
+        own = (await ports.take(owner(tmp_path / "a", wanted))).port
+        with socket.create_server(("127.0.0.1", own)):
+            assert (await ports.take(owner(tmp_path / "a", wanted), stays=True)).port not in (own, wanted)
+
+
+async def test_the_same_port_at_two_addresses_is_two_services(ports: Ports, tmp_path: Path) -> None:
+    with held() as other:
+        wanted = other.getsockname()[1]
+        there = await ports.take(owner(tmp_path / "a", wanted), addresses=["127.0.0.2"])
+    here = await ports.take(owner(tmp_path / "b", wanted), addresses=["127.0.0.1"])
+    assert there.port == here.port == wanted
+    for in_the_way in (["127.0.0.1"], ["127.0.0.3", "127.0.0.2"], ["0.0.0.0"], []):
+        assert (await ports.take(owner(tmp_path / "c", wanted), addresses=in_the_way)).port != wanted
+
+
+async def test_one_target_may_have_two_ports(ports: Ports, tmp_path: Path) -> None:
+    one, two = owner(tmp_path / "a", 21001), owner(tmp_path / "a", 21002)
+    given = [(each, (await ports.take(each)).port) for each in (one, two)]
+    assert await ports.all(str(tmp_path / "a")) == given
+    await ports.retain("shop", str(tmp_path / "a"), lambda each: each == two)
+    assert await ports.all(str(tmp_path / "a")) == given[1:]
 
 
 async def test_a_udp_port_is_another_than_the_tcp_port(ports: Ports, tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))
         wanted = other.getsockname()[1]
-        tcp = owner(tmp_path / "a")
-        udp = Owner(tcp.project, tcp.root, tcp.service, tcp.target, "udp")
-        assert (await ports.take(udp, wanted)).port != wanted
-        assert (await ports.take(tcp, wanted)).port == wanted
+        assert (await ports.take(owner(tmp_path / "a", wanted, "udp"))).port != wanted
+        assert (await ports.take(owner(tmp_path / "a", wanted))).port == wanted
 
 
 async def test_a_container_is_told_by_its_name_and_service(ports: Ports, workshop: Workshop, tmp_path: Path) -> None:
@@ -146,7 +180,7 @@ async def test_a_container_is_told_by_its_name_and_service(ports: Ports, worksho
         },
     )
     await workshop.engine.start(await workshop.engine.create(spec))
-    given = await ports.take(owner(tmp_path / "a"), wanted)
+    given = await ports.take(owner(tmp_path / "a", wanted))
     assert given.why == f"port {wanted} is of the container {workshop.word}, web of shop, so it is {given.port}"
 
 
@@ -155,7 +189,7 @@ async def test_a_port_at_the_proxy_is_told_by_its_service(
 ) -> None:
     with held() as other:
         wanted = other.getsockname()[1]
-    await ports.take(owner(tmp_path / "a"), wanted)
+    await ports.take(owner(tmp_path / "a", wanted))
     async with running(directory) as proxy:
         await proxy.listen("db", Place("127.0.0.1", wanted), service.wake)
         assert await ports.holder(wanted) == f"the service db of shop in {tmp_path}/a"
@@ -167,4 +201,4 @@ async def test_without_an_engine_the_kernel_knows_enough(
     ports = Ports(engine=make_engine(f"unix://{tmp_path}/nowhere"), rows=PortRows(database))
     with held() as other:
         wanted = other.getsockname()[1]
-        assert (await ports.take(owner(tmp_path / "a"), wanted)).port != wanted
+        assert (await ports.take(owner(tmp_path / "a", wanted))).port != wanted

@@ -1,0 +1,61 @@
+"""What services publish where it is not what their files say: the pure part."""
+
+from pathlib import Path
+
+import pytest
+
+from dxd.compose.model import Port, Project, ProjectName, Service, ServiceName
+from dxd.ports.model import Owner
+from dxd.services.publishing import Wish, differing, wishes
+
+ROOT = Path("/a")
+
+
+def project(*ports: Port, replicas: int = 1) -> Project:
+    name = ServiceName("db")
+    service = Service(name, ports=ports, replicas=replicas)
+    return Project(ProjectName("shop"), {name: service, ServiceName("web"): Service(ServiceName("web"))})
+
+
+def owner(target: int, wanted: int, protocol: str = "tcp") -> Owner:
+    return Owner("shop", "/a", "db", target, "udp" if protocol == "udp" else "tcp", wanted)
+
+
+def wanted(*ports: Port, replicas: int = 1) -> list[Wish]:
+    whole = project(*ports, replicas=replicas)
+    return wishes(whole, ROOT, whole.services[ServiceName("db")])
+
+
+def test_a_number_is_wanted_at_all_addresses_or_at_some() -> None:
+    assert wanted(Port(5432, "5432")) == [Wish(owner(5432, 5432), ())]
+    both = Port(5432, "5432", "127.0.0.1"), Port(5432, "5432", "::1")
+    assert wanted(*both) == [Wish(owner(5432, 5432), ("127.0.0.1", "::1"))]
+    assert wanted(*both, Port(5432, "5432")) == [Wish(owner(5432, 5432), ())]
+
+
+def test_another_number_for_the_same_target_and_another_protocol_are_others() -> None:
+    found = wanted(Port(53, "53"), Port(53, "53", "", "udp"), Port(53, "5353"))
+    assert [each.owner for each in found] == [owner(53, 53), owner(53, 53, "udp"), owner(53, 5353)]
+
+
+@pytest.mark.parametrize("port", [Port(80), Port(80, "8000-8010"), Port(80, "80", "", "sctp")])
+def test_what_is_not_for_dx_to_choose_is_left(port: Port) -> None:
+    assert wanted(port) == []
+    assert differing(project(port), ROOT, {owner(80, 80): 20001}) == {}
+
+
+def test_what_several_containers_would_share_is_left() -> None:
+    assert wanted(Port(80, "80"), replicas=2) == []
+    assert differing(project(Port(80, "80"), replicas=2), ROOT, {owner(80, 80): 20001}) == {}
+
+
+def test_all_ports_of_a_service_are_said_again_if_one_is_another() -> None:
+    ports = Port(80, "80", "127.0.0.1"), Port(80, "80", "::1"), Port(443), Port(53, "53", "", "udp")
+    moved = Port(80, "20001", "127.0.0.1"), Port(80, "20001", "::1"), Port(443), Port(53, "53", "", "udp")
+    assert differing(project(*ports), ROOT, {owner(80, 80): 20001}) == {"db": moved}
+
+
+def test_where_none_is_another_nothing_is_said() -> None:
+    ports = Port(80, "80"), Port(443)
+    assert differing(project(*ports), ROOT, {owner(80, 80): 80, owner(80, 8080): 20001}) == {}
+    assert differing(project(*ports), Path("/b"), {owner(80, 80): 20001}) == {}
