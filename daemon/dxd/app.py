@@ -198,7 +198,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         store=KnownProjects(database),
         hub=hub,
         networks=networks,
-        publishing=Publishing(Ports(engine=engine, rows=PortRows(database))),
+        publishing=Publishing(ports=Ports(engine=engine, rows=PortRows(database)), containers=containers),
         parting=part,
         logs=logs,
         before=snapshots.sweep,

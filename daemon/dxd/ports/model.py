@@ -30,7 +30,7 @@ class Given:
 
     port: int
     why: str = ""
-    """Why it is not the wanted one, in words for the user; empty where it is."""
+    """Why it is not the wanted one, or is that again, in words for the user; empty where it is and was."""
 
 
 @dataclass(frozen=True, slots=True)

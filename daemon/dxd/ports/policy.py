@@ -1,13 +1,13 @@
 """Which port a service gets: a pure decision.
 
-The wanted one, if nobody has it, and no other service of ours had it last; else the one that it had last; else the
-first free one of a series that is its own. So two worktrees keep what they have, whichever starts first, and a port
-that some other program held for a while is taken again when that is gone.
+The wanted one, if nobody has it, and no other service of ours had it last; else another that would do as well; else the
+one that it had last; else the first free one of a series that is its own. So two worktrees keep what they have,
+whichever starts first. What a service had comes first where its container is not to be made anew for it.
 """
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from dxd.errors import PortTaken
 from dxd.ports.model import Owner
@@ -29,13 +29,22 @@ def series(owner: Owner, uid: int, ports: range = RANGE) -> Iterator[int]:
         at = (at + step) % size
 
 
-def choose(owner: Owner, *, had: int | None, stays: bool = False, possible: Callable[[int], bool], uid: int) -> int:
-    """The port. `had` is what the owner had last, and with `stays` it keeps that though it could have the wanted one;
-    `possible` says of a port that nobody else has it, nor had it last.
+def choose(
+    owner: Owner,
+    *,
+    also: Sequence[int] = (),
+    had: int | None,
+    stays: bool = False,
+    possible: Callable[[int], bool],
+    uid: int,
+) -> int:
+    """The port. `also` are those that would do as well as the wanted one, the best first; `had` is what the owner had
+    last, and with `stays` it keeps that though it could have the wanted one; `possible` says of a port that nobody else
+    has it, nor had it last.
 
     Raises `PortTaken` where there is none left.
     """
-    first = (had, owner.wanted) if stays else (owner.wanted, had)
+    first = (had, owner.wanted, *also) if stays else (owner.wanted, *also, had)
     for port in first:
         if port is not None and possible(port):
             return port

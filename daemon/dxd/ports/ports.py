@@ -28,51 +28,55 @@ class Ports:
         self._giving = asyncio.Lock()
 
     async def take(
-        self, owner: Owner, *, addresses: Sequence[str] = (), has: Collection[int] = (), stays: bool = False
+        self,
+        owner: Owner,
+        *,
+        also: Sequence[int] = (),
+        addresses: Sequence[str] = (),
+        has: Collection[int] = (),
+        stays: bool = False,
     ) -> Given:
         """The port for an owner to listen at, at these addresses of the machine's, or at all of them.
 
-        `has` is where it listens already: it keeps that if it is the wanted one or what it had last. With `stays` it
-        keeps what it had last though the wanted one is free by now. Nobody holds the port for it: where another program
-        takes it in between, take once more.
+        Those of `also` would do as well as the wanted one. `has` is where it listens already, which is not in its way.
+        With `stays` it keeps that, or what it had last, though the wanted one is free by now. Nobody holds the port for
+        it: where another program takes it in between, take once more.
         """
         wanted, protocol = owner.wanted, owner.protocol
         async with self._giving:
             rows = await self._live(protocol)
             had = next((each.port for each in rows if _owner(each) == owner), None)
-            others = [each for each in rows if _owner(each) != owner]
-            published = await self._published(protocol)
+            others = [each for each in rows if _owner(each) != owner and table.meet(each.addresses, addresses)]
+            published = [each for each in await self._published(protocol) if table.meet([each.address], addresses)]
+            taken = {*(each.port for each in others), *(each.port for each in published)}.difference(has)
+            here = await self._engine_is_here()
 
             def possible(port: int) -> bool:
-                if any(each.port == port and table.meet(each.addresses, addresses) for each in others):
-                    return False
-                if any(each.port == port and table.meet([each.address], addresses) for each in published):
-                    return False
+                if port in taken or port in has or not here:
+                    return port not in taken
                 return all(table.free(each, port, protocol) for each in addresses or [""])
 
-            keeps = [each for each in (had, wanted) if each is not None and each in has]
-            if keeps:
-                port = keeps[0]
-            else:
-                port = await asyncio.to_thread(
-                    partial(policy.choose, owner, had=had, stays=stays, possible=possible, uid=self._uid)
-                )
+            last = next((each for each in (had, wanted, *also) if each is not None and each in has), had)
+            choose = partial(policy.choose, owner, also=also, had=last, stays=stays, possible=possible, uid=self._uid)
+            port = await asyncio.to_thread(choose)
             await self._rows.keep(_row(owner, addresses, port))
         if wanted is None or port == wanted:
-            return Given(port)
-        if keeps or (stays and port == had):
-            return Given(port, f"port {port}, as before, instead of {wanted}")
-        who = await self.holder(wanted, protocol, addresses=addresses)
-        if who is None:
-            named = (each for each in others if each.port == wanted and table.meet(each.addresses, addresses))
-            who = next((str(_owner(each)) for each in named), None)
-        return Given(port, f"port {wanted} is {f'of {who}' if who else 'taken'}, so it is {port}")
+            back = wanted is not None and last not in (None, wanted)
+            return Given(port, f"port {wanted} is free, so it is not {last} any more" if back else "")
+        if await asyncio.to_thread(possible, wanted):
+            return Given(port, f"port {port} as before, though {wanted} is free by now; to have that: dx up --recreate")
+        who, hint = await self.holder(wanted, protocol, addresses=addresses), ""
+        if who is None and (resting := next((_owner(each) for each in others if each.port == wanted), None)):
+            who, hint = str(resting), f"; dx forget --project {resting.project} gives it back"
+        return Given(port, f"port {wanted} is {f'of {who}' if who else 'taken'}, so it is {port}{hint}")
 
     async def holder(self, port: int, protocol: Protocol = "tcp", *, addresses: Sequence[str] = ()) -> str | None:
         """Who has a port, in words: a container, a service of ours, a process; None where nobody does."""
         for each in await self._published(protocol):
             if each.port == port and table.meet([each.address], addresses):
                 return _container(each)
+        if not await self._engine_is_here():
+            return None
         found = await asyncio.to_thread(table.holder, addresses, port, protocol)
         if found is None:
             return None
@@ -106,6 +110,13 @@ class Ports:
         if gone:
             await self._rows.drop(gone)
         return [each for each in rows if each not in gone and each.protocol == protocol]
+
+    async def _engine_is_here(self) -> bool:
+        """Whether what it publishes is at this machine's ports; without an engine that is supposed."""
+        try:
+            return (await self._engine.address()).startswith("unix:")
+        except EngineTrouble:
+            return True
 
     async def _published(self, protocol: Protocol) -> Sequence[Published]:
         """What the engine has: it may do without a process that could be seen. Without an engine nothing."""

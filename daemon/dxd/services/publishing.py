@@ -1,17 +1,22 @@
 """What services publish on this machine where it is not what their files say.
 
 The one place that knows it: Compose is told of it whenever it makes or compares anything, by `Source.ports`. Pure but
-for `Publishing`, which is made by `app` and asks `ports`. Only a port that the file gives a number is ever another one.
-What the engine chooses, of all or of a range, stays its choice, and so does what several containers of a service share.
+for `Publishing`, which is made by `app` and asks `ports`. Only a port that the file gives a number, or a range, is ever
+another one. What the engine chooses stays its choice, and so does what several containers of a service share.
+Fails with `PortTaken`, and with what the engine raises.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dxd.compose.model import Port, Project, Service, ServiceName
+from dxd.compose.model import Port, Project, ProjectName, Service, ServiceName
+from dxd.engine.model import Inspected
+from dxd.engine.supervised import Supervised
+from dxd.kit.progress import Progress
 from dxd.ports.model import Owner, Protocol
 from dxd.ports.ports import Ports
+from dxd.services.news import ONEOFF, PROJECT, SERVICE
 
 Given = Mapping[Owner, int]
 """Which port each has; of one that is not among them, the wanted one."""
@@ -24,16 +29,22 @@ class Wish:
     owner: Owner
     addresses: tuple[str, ...]
     """None: all."""
+    also: tuple[int, ...] = ()
+    """Others that would do, where the file has a range."""
 
 
 def wishes(project: Project, root: Path, service: Service) -> list[Wish]:
     """Those of a service that can be others; the same number for the same target at several addresses is one."""
-    found: dict[Owner, list[str]] = {}
+    found: dict[Owner, Wish] = {}
     for each in service.ports:
         owner = _owner(project, root, service, each)
-        if owner is not None:
-            found.setdefault(owner, []).append(each.host_ip)
-    return [Wish(owner, () if "" in every else tuple(dict.fromkeys(every))) for owner, every in found.items()]
+        if owner is None:
+            continue
+        before = found.get(owner)
+        everywhere = not each.host_ip or (before is not None and not before.addresses)
+        addresses = dict.fromkeys((*(before.addresses if before is not None else ()), each.host_ip))
+        found[owner] = Wish(owner, () if everywhere else tuple(addresses), tuple(_numbers(each))[1:])
+    return [*found.values()]
 
 
 def differing(project: Project, root: Path, given: Given) -> dict[ServiceName, tuple[Port, ...]]:
@@ -55,18 +66,101 @@ def _published(project: Project, root: Path, service: Service, port: Port, given
 
 def _owner(project: Project, root: Path, service: Service, port: Port) -> Owner | None:
     """Whose a port is; None where it is not for dx to choose another."""
-    if not port.published.isdigit() or service.replicas != 1 or port.protocol not in ("tcp", "udp"):
+    numbers = _numbers(port)
+    if not numbers or service.replicas != 1 or port.protocol not in ("tcp", "udp"):
         return None
+    if str(service.raw.get("network_mode", "")).startswith(("host", "none", "service:", "container:")):
+        return None  # nothing is published for it
     protocol: Protocol = "udp" if port.protocol == "udp" else "tcp"
-    return Owner(project.name, str(root), service.name, port.target, protocol, int(port.published))
+    return Owner(project.name, str(root), service.name, port.target, protocol, numbers[0])
+
+
+def _numbers(port: Port) -> range:
+    """Those that the file says; none where the engine chooses among all."""
+    first, _, last = port.published.partition("-")
+    if not first.isdigit() or not (last or first).isdigit():
+        return range(0)
+    return range(int(first), int(last or first) + 1)
+
+
+def shared(service: Service) -> str:
+    """A port of one number that several containers would share, for people; empty where there is none."""
+    if service.replicas < 2:
+        return ""
+    for each in service.ports:
+        if each.published.isdigit():
+            some = f"{each.published}-{int(each.published) + service.replicas - 1}:{each.target}"
+            return f"only one of its {service.replicas} containers can have port {each.published}; publish {some}"
+    return ""
 
 
 class Publishing:
     """Of all projects."""
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, *, ports: Ports, containers: Supervised) -> None:
         self._ports = ports
+        self._containers = containers
+
+    async def choose(
+        self, project: Project, root: Path, names: Iterable[ServiceName], progress: Progress, *, anew: bool = False
+    ) -> Mapping[ServiceName, tuple[Port, ...]]:
+        """Give each of these services the ports that it wants, or others where those are taken; says which and why.
+
+        One that has a container keeps what that has, or had, unless all are made `anew`. Then, and where there is no
+        container, the wanted one comes first.
+        """
+        known = dict(await self._ports.all(str(root)))
+        for name in sorted(names):
+            service = project.services[name]
+            if told := shared(service):
+                progress.note(f"{name}: {told}")
+            wanted = wishes(project, root, service)
+            there = await self._there(project, name) if wanted else []
+            for wish in wanted:
+                has = _has(wish, there)
+                if not anew and set(has) & set(wish.also) and wish.owner not in known:
+                    continue  # the engine has chosen
+                given = await self._ports.take(
+                    wish.owner, also=wish.also, addresses=wish.addresses, has=has, stays=bool(there) and not anew
+                )
+                if given.why:
+                    progress.note(f"{name}: {given.why}")
+        await self._ports.retain(project.name, str(root), lambda owner: _is_of(project, root, owner))
+        return await self.recall(project, root)
 
     async def recall(self, project: Project, root: Path) -> Mapping[ServiceName, tuple[Port, ...]]:
         """As it was chosen last: whatever is taken by now, so that the same files mean the same containers."""
         return differing(project, root, dict(await self._ports.all(str(root))))
+
+    async def adopt(
+        self, project: Project, root: Path, service: Service, container: Inspected
+    ) -> Mapping[ServiceName, tuple[Port, ...]]:
+        """Take it as it is where somebody else has made a service's container, which publishes what its file says."""
+        for wish in wishes(project, root, service):
+            if has := _has(wish, [container]):
+                await self._ports.take(wish.owner, also=wish.also, addresses=wish.addresses, has=has, stays=True)
+        return await self.recall(project, root)
+
+    async def forget(self, project: ProjectName, root: Path) -> None:
+        """Let others have the ports of a project."""
+        await self._ports.retain(project, str(root), lambda _: False)
+
+    async def _there(self, project: Project, name: ServiceName) -> list[Inspected]:
+        labels = {PROJECT: project.name, SERVICE: name}
+        found = [await self._containers.inspect(each) for each in await self._containers.ids(labels)]
+        return [each for each in found if each is not None and each.labels.get(ONEOFF) != "True"]
+
+
+def _has(wish: Wish, containers: Iterable[Inspected]) -> list[int]:
+    """Where it is listened for a wish already."""
+    target = wish.owner.target, wish.owner.protocol
+    return [port.port for each in containers for port in each.ports if (port.target, port.protocol) == target]
+
+
+def _is_of(project: Project, root: Path, owner: Owner) -> bool:
+    """Whether a port is wanted still, as far as that can be seen: of other profiles only the names are known."""
+    name = ServiceName(owner.service)
+    if name in project.inactive:
+        return True
+    service = project.services.get(name)
+    return service is not None and any(each.owner == owner for each in wishes(project, root, service))

@@ -252,6 +252,7 @@ class Services:
             self._known.pop(known.row.name, None)
             await self._store.forget(known.row.name)
             await self._compose.forget(ProjectName(known.row.name))
+            await self._publishing.forget(ProjectName(known.row.name), Path(known.row.directory))
             await self._logs.forget(known.row.name)
 
     async def on_terminal(self, name: str, service: str) -> tuple[tuple[str, ...], Mapping[str, str]]:

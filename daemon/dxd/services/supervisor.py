@@ -22,7 +22,7 @@ from dxd.compose.compose import Compose
 from dxd.compose.model import Project, RestartKind, ServiceName, Source, dependants, with_dependencies
 from dxd.engine.model import ContainerId, EngineEvent, Inspected
 from dxd.engine.supervised import Supervised
-from dxd.errors import Conflict, DxError, EngineDown, EngineTrouble, NotFound, ServiceFailed
+from dxd.errors import Conflict, DxError, EngineDown, EngineTrouble, NotFound, PortTaken, ServiceFailed
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress
 from dxd.kit.tasks import Tasks
@@ -79,11 +79,12 @@ class Supervisor:
         self._containers = containers
         self._publishing = publishing
         self._keep = keep
+        self._started = started
         self._hub = hub
         self._before = before
         self._clock = clock
         self._tasks = Tasks(lambda name, error: log.error("task failed", task=name, exc_info=error))
-        self._sight = Sight(ledger=ledger, containers=containers, clock=clock, started=started)
+        self._sight = Sight(ledger=ledger, containers=containers, clock=clock, started=self._runs)
         self._probes = Probes(containers, self._tasks, self._passed)
         self._seeding = Seeding(
             containers, seeds, self._tasks, done=self._seeded, failed=self._not_seeded, again=self._seed_again
@@ -178,9 +179,10 @@ class Supervisor:
     ) -> frozenset[ServiceName]:
         """Have these services, or all, and what they depend on, as the project says now; those that it concerns."""
         async with self._turn:
-            self.source, self.approved = await self._published(project, source), project
             self.ledger.reread(project)
             chosen = self._own(with_dependencies(project.services, tuple(names)))
+            ports = await self._publishing.choose(project, source.directory, chosen, progress, anew=recreate)
+            self.source, self.approved = replace(source, ports=ports), project
             await self._make(chosen or frozenset(names), progress, recreate=recreate, build=build)
             again = [name for name in names if self.ledger.wanted.one_shot(name)]
             self.ledger.ask_up(sorted(chosen), once_more=again)
@@ -190,7 +192,8 @@ class Supervisor:
     async def reread(self, project: Project) -> None:
         """The files say something else now; nothing is made or removed for that."""
         async with self._turn:
-            self.source = await self._published(project, self.source)
+            ports = await self._publishing.recall(project, self.source.directory)
+            self.source = replace(self.source, ports=ports)
             self.ledger.reread(project)
             self._sight.all_anew()
             self._wake.set()
@@ -241,7 +244,6 @@ class Supervisor:
     ) -> frozenset[ServiceName]:
         """Stop services, or all, make anew what is not as the files say now, start them; those that it concerns."""
         async with self._turn:
-            self.source, self.approved = await self._published(project, source), project
             self.ledger.reread(project)
             chosen = frozenset(names) or frozenset(project.services)
             chosen |= {
@@ -250,6 +252,8 @@ class Supervisor:
                 if any(each.restart and each.service in chosen for each in project.services[name].depends_on)
             }
             chosen = self._own(chosen)
+            ports = await self._publishing.choose(project, source.directory, chosen, progress)
+            self.source, self.approved = replace(source, ports=ports), project
             await self._stop(chosen)
             await self._make(chosen, progress)
             self.ledger.ask_up(sorted(chosen), once_more=chosen)
@@ -414,6 +418,8 @@ class Supervisor:
             self._attribution.retract(container, verb)
         except DxError as error:
             self._attribution.retract(container, verb)
+            if isinstance(error, PortTaken):
+                error = PortTaken(error.message, f"to have another one: dx up {name}")
             if action.do is Do.START:
                 self.ledger.could_not_start(container, error.line(), self._clock())
             else:
@@ -441,6 +447,27 @@ class Supervisor:
             run = seen.run if seen else ""
             self.ledger.excuse(run, "stopped by somebody")
             self._stops[name] = self._tasks.start(self._take_stop(name, news.container, run), name=f"will of {name}")
+
+    def _runs(self, container: Inspected) -> None:
+        """A run of a container was seen. One that Compose has made beside publishes what the file says."""
+        self._started(container)
+        name = ServiceName(container.labels[SERVICE])
+        chosen = {each.published for each in self.source.ports.get(name, ())}
+        service = self.ledger.project.services.get(name)
+        if chosen and service is not None:
+            written = {each.published for each in service.ports} - chosen
+            if any(str(each.port) in written for each in container.ports):
+                self._tasks.spawn(self._adopt_ports(container), name=f"ports of {name}")
+
+    async def _adopt_ports(self, container: Inspected) -> None:
+        async with self._turn:
+            project = self.ledger.project
+            service = project.services.get(ServiceName(container.labels[SERVICE]))
+            if service is not None:
+                ports = await self._publishing.adopt(project, self.source.directory, service, container)
+                self.source = replace(self.source, ports=ports)
+                self._phases.pop(service.name, None)  # so that whoever compares it with its files looks again
+                self._wake.set()
 
     def _others(self, name: ServiceName, container: ContainerId) -> bool:
         return any(each.id != container for each in self.ledger.seen.of(name))
@@ -518,10 +545,6 @@ class Supervisor:
             await self._with_compose(
                 self._compose.create(self.source, name, names, progress=progress, recreate=recreate, build=build)
             )
-
-    async def _published(self, project: Project, source: Source) -> Source:
-        """With what services publish where it is not what the files say."""
-        return replace(source, ports=await self._publishing.recall(project, source.directory))
 
     def _own(self, names: Iterable[ServiceName]) -> frozenset[ServiceName]:
         """Of these services, those that have containers of this project: a provider keeps the others."""

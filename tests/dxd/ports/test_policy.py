@@ -51,6 +51,12 @@ def test_what_it_had_comes_before_what_its_series_says() -> None:
     assert port(replace(A, wanted=None), had=20007) == 20007
 
 
+def test_another_that_would_do_comes_before_what_it_had() -> None:
+    assert port(A, {5432}, also=[5433, 5434], had=20007) == 5433
+    assert port(A, {5432, 5433}, also=[5433, 5434]) == 5434
+    assert port(A, {5432}, also=[5433, 5434], had=5434, stays=True) == 5434
+
+
 def test_the_next_of_its_series_where_its_own_is_taken() -> None:
     first, second, _ = islice(series(A, 1000), 3)
     assert port(A, {5432, first}) == second

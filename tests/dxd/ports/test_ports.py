@@ -89,7 +89,8 @@ async def test_two_worktrees_have_different_ports_and_keep_them(
     first = await ports.take(owner(tmp_path / "a", wanted))
     second = await ports.take(owner(tmp_path / "b", wanted))
     assert (first.port, first.why) == (wanted, "")
-    assert second.why == f"port {wanted} is of the service db of shop in {tmp_path}/a, so it is {second.port}"
+    why = f"port {wanted} is of the service db of shop in {tmp_path}/a, so it is {second.port}"
+    assert second.why == f"{why}; dx forget --project shop gives it back"
     again = Ports(engine=engine, rows=PortRows(database))
     assert (await again.take(owner(tmp_path / "b", wanted))).port == second.port
     assert (await again.take(owner(tmp_path / "a", wanted))).port == first.port
@@ -127,8 +128,22 @@ async def test_what_it_had_stays_though_the_wanted_one_is_free(ports: Ports, tmp
         wanted = other.getsockname()[1]
         own = (await ports.take(owner(tmp_path / "a", wanted))).port
     stayed = await ports.take(owner(tmp_path / "a", wanted), stays=True)
-    assert (stayed.port, stayed.why) == (own, f"port {own}, as before, instead of {wanted}")
-    assert (await ports.take(owner(tmp_path / "a", wanted))).port == wanted
+    why = f"port {own} as before, though {wanted} is free by now; to have that: dx up --recreate"
+    assert (stayed.port, stayed.why) == (own, why)
+    back = await ports.take(owner(tmp_path / "a", wanted))
+    assert (back.port, back.why) == (wanted, f"port {wanted} is free, so it is not {own} any more")
+    assert (await ports.take(owner(tmp_path / "a", wanted))).why == ""
+
+
+async def test_it_stays_where_it_listens_whatever_is_remembered(ports: Ports, tmp_path: Path) -> None:
+    """As after a plain `docker compose up` beside, which knows of no other port than the wanted one."""
+    with held() as other:
+        wanted = other.getsockname()[1]
+        own = (await ports.take(owner(tmp_path / "a", wanted))).port
+        assert (await ports.take(owner(tmp_path / "a", wanted), has=[wanted], stays=True)).port == wanted
+    with socket.create_server(("127.0.0.1", own)):
+        await ports.take(owner(tmp_path / "a", wanted), has=[own], stays=True)
+        assert (await ports.take(owner(tmp_path / "a", wanted), has=[own])).port == wanted
 
 
 async def test_what_it_had_does_not_stay_where_somebody_took_it(ports: Ports, tmp_path: Path) -> None:

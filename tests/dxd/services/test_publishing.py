@@ -1,5 +1,6 @@
 """What services publish where it is not what their files say: the pure part."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,24 @@ def test_another_number_for_the_same_target_and_another_protocol_are_others() ->
     assert [each.owner for each in found] == [owner(53, 53), owner(53, 53, "udp"), owner(53, 5353)]
 
 
-@pytest.mark.parametrize("port", [Port(80), Port(80, "8000-8010"), Port(80, "80", "", "sctp")])
+def test_of_a_range_any_would_do() -> None:
+    assert wanted(Port(80, "8000-8002")) == [Wish(owner(80, 8000), (), (8001, 8002))]
+    whole = project(Port(80, "8000-8002"))
+    assert differing(whole, ROOT, {owner(80, 8000): 8000}) == {}
+    assert differing(whole, ROOT, {owner(80, 8000): 8001}) == {"db": (Port(80, "8001"),)}
+
+
+@pytest.mark.parametrize("port", [Port(80), Port(80, "80", "", "sctp")])
 def test_what_is_not_for_dx_to_choose_is_left(port: Port) -> None:
     assert wanted(port) == []
     assert differing(project(port), ROOT, {owner(80, 80): 20001}) == {}
+
+
+@pytest.mark.parametrize("mode", ["host", "none", "service:web", "container:other"])
+def test_on_a_network_that_is_not_its_own_it_publishes_nothing(mode: str) -> None:
+    whole = project(Port(80, "80"))
+    service = replace(whole.services[ServiceName("db")], raw={"network_mode": mode})
+    assert wishes(whole, ROOT, service) == []
 
 
 def test_what_several_containers_would_share_is_left() -> None:
