@@ -43,6 +43,7 @@ from dxd.rebuild.trial import Trial
 from dxd.rebuild.upgrades import Upgrades
 from dxd.runs.runs import Runs
 from dxd.services.data import Data
+from dxd.services.naming import Naming
 from dxd.services.neighbours import Neighbours
 from dxd.services.networks import ProjectNetworks
 from dxd.services.publishing import Publishing
@@ -198,6 +199,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         store=KnownProjects(database),
         hub=hub,
         networks=networks,
+        naming=Naming(containers=containers, made_for=networks.project_at),
         publishing=Publishing(ports=Ports(engine=engine, rows=PortRows(database)), containers=containers),
         parting=part,
         logs=logs,

@@ -92,7 +92,8 @@ Services: the containers of a project's compose file, kept by the daemon.
                      order; from then on the project is known, and comes back with dx, until: dx forget
   docker compose     goes on working beside it. What you stop or start that way counts as what you want
 
-A port that somebody else has is another one, which stays; up says which and why, and port and env know it.
+A port that somebody else has is another one, which stays; up says which and why, and port and env know it. A second
+checkout of a repository is a project of its own, called after its directory.
 
 What falls is started again after a pause of 1 to 60 s, and left alone after 5 falls within 10 minutes; what is ill
 is restarted. The file's `restart` is respected: with "no" dx starts nothing again, with "always" also what ended well,

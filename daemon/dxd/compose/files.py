@@ -50,6 +50,11 @@ def found_by_compose(directory: Path) -> list[str]:
     return [] if first is None else [first, *([more] if more is not None else [])]
 
 
+def is_checkout(directory: Path) -> bool:
+    """Whether a repository or a worktree of one begins there that has a project of its own."""
+    return (directory / ".git").exists() and any((directory / name).is_file() for name in NAMES)
+
+
 def _names_files(env_file: Path) -> bool:
     try:
         return re.search(r"^[ \t]*(export[ \t]+)?COMPOSE_FILE=", env_file.read_text(), re.MULTILINE) is not None

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dxd.compose import files
 from dxd.compose.compose import Compose, kept
-from dxd.compose.model import Project, ProjectName, ServiceName, Source
+from dxd.compose.model import Project, ProjectName, ServiceName, Source, with_dependencies
 from dxd.engine.model import EngineEvent, Inspected
 from dxd.engine.supervised import Supervised
 from dxd.errors import BadCompose, Conflict, DxError, EngineTrouble, UnknownProject, UnknownService
@@ -27,6 +27,7 @@ from dxd.logs.model import Instance, ServiceId
 from dxd.services import variables, views
 from dxd.services.ledger import Ledger
 from dxd.services.model import End, EndKind, ProjectView, ServiceView, Will
+from dxd.services.naming import Naming
 from dxd.services.networks import ProjectNetworks
 from dxd.services.news import SERVICE
 from dxd.services.publishing import Publishing
@@ -40,7 +41,6 @@ AGAIN_S = 10.0
 """Between two looks at files that could not be read."""
 LOOK_S = 3.0
 """An engine that takes longer to list a project's containers is waited for no longer before the project is shown."""
-DIRECTORY = "com.docker.compose.project.working_dir"
 
 log = get_logger("services")
 
@@ -65,6 +65,7 @@ class Services:
         store: KnownProjects,
         hub: Hub,
         networks: ProjectNetworks,
+        naming: Naming,
         publishing: Publishing,
         parting: Callable[[str], Awaitable[None]],
         logs: Logs,
@@ -83,6 +84,7 @@ class Services:
         self._hub = hub
         self._logs = logs
         self._networks = networks
+        self._naming = naming
         self._publishing = publishing
         self._parting = parting
         self._known: dict[str, Known] = {}
@@ -167,14 +169,15 @@ class Services:
     ) -> ProjectView:
         """Have services of a project, or all, with what they depend on; with `wait` until all are ready or done."""
         await self._loaded.wait()
-        project, source = await self._fresh(source, services, progress)
-        async with self._turn(project.name):
-            known = await self._know(project, source)
+        async with self._begun(source, services, progress) as (project, found):
+            names = named(project, services)
+            concerned = with_dependencies(project.services, tuple(names))
+            await self._naming.refuse_taken_names(project, concerned, self._known)
+            known = await self._know(project, found)
             supervisor = known.supervisor
             assert supervisor is not None
-            names = named(project, services)
             since = supervisor.now()
-            chosen = await supervisor.up(project, source, names, progress, recreate=recreate, build=build)
+            chosen = await supervisor.up(project, found, names, progress, recreate=recreate, build=build)
             known.problem = ""
         _tell_troubles(supervisor, progress)
         if wait:
@@ -316,6 +319,8 @@ class Services:
             for known in self._known.values():
                 if known.row.directory == str(each):
                     return known
+            if await asyncio.to_thread(files.is_checkout, each):
+                break  # what is around it is of another one
         raise UnknownProject(f"no project is known for {directory}", "begin one there: dx up")
 
     async def _fresh(self, source: Source, services: Sequence[str], progress: Progress) -> tuple[Project, Source]:
@@ -334,9 +339,31 @@ class Services:
             more = [profile for each in missing for profile in project.inactive[ServiceName(each)][:1]]
             source = replace(source, profiles=(*source.profiles, *dict.fromkeys(more)))
             project, warnings = await self._compose.read(source)
+        if source.name is None:
+            known = {name: each.row.directory for name, each in self._known.items()}
+            own, other = await self._naming.choose(project.name, directory, known)
+            if own != project.name:
+                if other:
+                    progress.note(f"the project {project.name} is that of {other}, so this one is {own}")
+                source = replace(source, name=own)
+                project, warnings = await self._compose.read(source)
         for each in warnings:
             progress.note(each)
         return project, replace(source, name=project.name, environ=kept(source.environ, project.needs))
+
+    @asynccontextmanager
+    async def _begun(
+        self, given: Source, services: Sequence[str], progress: Progress
+    ) -> AsyncIterator[tuple[Project, Source]]:
+        """The project as its files are now, in its turn; of two that would have one name, the first has it."""
+        while True:
+            project, source = await self._fresh(given, services, progress)
+            async with self._turn(project.name):
+                known = self._known.get(project.name)
+                if given.name is None and known is not None and known.row.directory != str(source.directory):
+                    continue  # the other was faster
+                yield project, source
+                return
 
     async def _know(self, project: Project, source: Source) -> Known:
         """The project as one that is known from now on; raises `Conflict` where another has its name."""
@@ -347,23 +374,17 @@ class Services:
                 "give this one a name of its own: dx up --project NAME",
             )
         if known is None:
-            await self._refuse_foreign(project.name, source.directory)
+            other = await self._naming.foreign(project.name, source.directory)
+            if other is not None:
+                raise Conflict(
+                    f"there are containers of a project {project.name} already, that of {other}",
+                    "give this one a name of its own: dx up --project NAME",
+                )
             known = self._known[project.name] = Known(_row(project, source))
         await self._keep_source(known, project, source)
         if known.supervisor is None:
             known.supervisor = self._supervise(project, source, known.row)
         return known
-
-    async def _refuse_foreign(self, name: ProjectName, directory: Path) -> None:
-        """Compose would take over containers of another directory that has the same name."""
-        for each in await self._containers.ids({"com.docker.compose.project": name}):
-            found = await self._containers.inspect(each)
-            other = found.labels.get(DIRECTORY, "") if found is not None else ""
-            if other and other != str(directory):
-                raise Conflict(
-                    f"there are containers of a project {name} already, that of {other}",
-                    "give this one a name of its own: dx up --project NAME",
-                )
 
     async def _keep_source(self, known: Known, project: Project, source: Source) -> None:
         known.row = replace(_row(project, source), services=known.row.services)
