@@ -9,6 +9,7 @@ import pytest
 from dxd.ports.policy import RANGE
 from tests.e2e.ports import free_port, holder, port_of, remembered, says, told, web
 from tests.e2e.shop import Shop
+from tests.e2e.site import ANSWERS, NET, Site
 from tests.house import House
 from tests.waiting import until
 
@@ -47,6 +48,23 @@ def test_a_port_that_a_program_has_is_another_one_that_stays(house: House) -> No
 
 def _comm(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+def test_a_new_build_has_the_port_that_the_one_before_had(house: House) -> None:
+    wanted = free_port()
+    with Site(house) as site, holder(wanted):
+        built = {"build": "web", "image": None, "command": None, "ports": [f"{wanted}:80"], **NET, **ANSWERS}
+        site.write(web=built)
+        site.dx("up", "--wait")
+        own = port_of(site)
+        assert says(own) == "one"
+        before = site.inspect("web")["Id"]
+        site.page("two")
+        site.shows("two")
+        assert site.inspect("web")["Id"] != before
+        assert (port_of(site), says(own)) == (own, "two")
+        assert site.services()["web"]["reason"] == ""
+    site.remove_images()
 
 
 def test_where_no_port_is_taken_compose_is_told_nothing(house: House) -> None:
