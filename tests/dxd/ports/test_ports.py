@@ -1,5 +1,6 @@
 """Ports of this machine: real sockets, real containers, a real file."""
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -18,7 +19,10 @@ from dxd.store.database import Database
 from dxd.store.ports import PortRows
 from dxd.store.schema import MIGRATIONS
 from tests.dxd.proxy.conftest import Service, running
+from tests.fakes.passage import serve as passage_serve
+from tests.fakes.proxy import ENGINE
 from tests.fakes.real_engine import EngineMaker, Workshop
+from tests.waiting import until_turned
 
 LINES = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -217,3 +221,23 @@ async def test_without_an_engine_the_kernel_knows_enough(
     with held() as other:
         wanted = other.getsockname()[1]
         assert (await ports.take(owner(tmp_path / "a", wanted))).port != wanted
+
+
+async def test_of_an_engine_elsewhere_only_containers_are_in_the_way(
+    make_engine: EngineMaker, database: Database, tmp_path: Path
+) -> None:
+    """What listens on this machine is at other ports than what that engine publishes."""
+    with held() as other, held() as door:
+        wanted, port = other.getsockname()[1], door.getsockname()[1]
+        door.close()
+        passage = asyncio.create_task(passage_serve(port, ENGINE))
+        engine = make_engine(f"tcp://127.0.0.1:{port}")
+        await until_turned(lambda: table.holder(["127.0.0.1"], port, "tcp"))
+        ports = Ports(engine=engine, rows=PortRows(database))
+        try:
+            assert (await ports.take(owner(tmp_path / "a", wanted))).port == wanted
+            assert await ports.holder(wanted) is None
+        finally:
+            await engine.close()
+            passage.cancel()
+            await asyncio.wait({passage})
