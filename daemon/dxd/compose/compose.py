@@ -208,12 +208,13 @@ class Compose:
 
     async def _found_files(self, source: Source) -> list[str]:
         """Those that Compose reads of itself: as soon as one is named, it looks for none."""
-        status, out, err = await self._run(source, ["config", "--environment"], deadline_s=READ_S, doing="config")
-        if status:
-            raise complaint.failure(err, directory=source.directory, files=(), doing="config")
-        environ = dict(line.partition("=")[::2] for line in out.splitlines())
-        if listed := environ.get("COMPOSE_FILE"):
-            return listed.split(environ.get("COMPOSE_PATH_SEPARATOR") or ":")
+        if await asyncio.to_thread(files.named_by_variables, source.directory, source.environ):
+            status, out, err = await self._run(source, ["config", "--environment"], deadline_s=READ_S, doing="config")
+            if status:
+                raise complaint.failure(err, directory=source.directory, files=(), doing="config")
+            environ = dict(line.partition("=")[::2] for line in out.splitlines())
+            if listed := environ.get("COMPOSE_FILE"):
+                return listed.split(environ.get("COMPOSE_PATH_SEPARATOR") or ":")
         if found := await asyncio.to_thread(files.found_by_compose, source.directory):
             return found
         raise BadCompose(f"there is no compose file in {source.directory}", "name one with --file")

@@ -50,6 +50,11 @@ def found_by_compose(directory: Path) -> list[str]:
     return [] if first is None else [first, *([more] if more is not None else [])]
 
 
+def named_by_variables(directory: Path, environ: Mapping[str, str]) -> bool:
+    """Whether variables may name the files there; which ones, Compose knows."""
+    return bool(environ.keys() & {"COMPOSE_FILE", "COMPOSE_ENV_FILES"}) or _names_files(directory / ".env")
+
+
 def is_checkout(directory: Path) -> bool:
     """Whether a repository or a worktree of one begins there that has a project of its own."""
     return (directory / ".git").exists() and any((directory / name).is_file() for name in NAMES)
