@@ -57,7 +57,10 @@ def named_by_variables(directory: Path, environ: Mapping[str, str]) -> bool:
 
 def is_checkout(directory: Path) -> bool:
     """Whether a repository or a worktree of one begins there that has a project of its own."""
-    return (directory / ".git").exists() and any((directory / name).is_file() for name in NAMES)
+    try:
+        return (directory / ".git").exists() and any((directory / name).is_file() for name in NAMES)
+    except OSError:  # as for directory_of
+        return False
 
 
 def _names_files(env_file: Path) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from dxd.engine.docker import Engine
 from dxd.engine.model import Published
 from dxd.errors import EngineTrouble
+from dxd.kit.directories import is_gone
 from dxd.ports import policy, table
 from dxd.ports.model import Given, Owner, Protocol
 from dxd.store.ports import PortRow, PortRows
@@ -106,7 +107,7 @@ class Ports:
     async def _live(self, protocol: Protocol) -> Sequence[PortRow]:
         """What is remembered, without worktrees that are gone."""
         rows = await self._rows.all()
-        gone = [each for each in rows if not await asyncio.to_thread(Path(each.root).is_dir)]
+        gone = [each for each in rows if await asyncio.to_thread(is_gone, each.root)]
         if gone:
             await self._rows.drop(gone)
         return [each for each in rows if each not in gone and each.protocol == protocol]

@@ -14,6 +14,7 @@ from dxd.compose.model import Project, ProjectName, ServiceName
 from dxd.engine.model import ContainerId
 from dxd.engine.supervised import Supervised
 from dxd.errors import Conflict
+from dxd.kit.directories import is_gone
 from dxd.services.networks import DIRECTORY
 from dxd.services.news import PROJECT
 
@@ -68,7 +69,7 @@ class Naming:
         other = known.get(name) or await self.foreign(name, directory)
         if other is None:
             return name, ""
-        if not await asyncio.to_thread(Path(other).is_dir):
+        if await asyncio.to_thread(is_gone, other):
             raise Conflict(
                 f"the project {name} is that of {other}, which is gone",
                 f"to go on with it here: dx forget --project {name}, then dx up",
@@ -85,7 +86,7 @@ class Naming:
         for each in await self._containers.ids({PROJECT: name}):
             found = await self._containers.inspect(each)
             other = found.labels.get(DIRECTORY, "") if found is not None else ""
-            if other and other != str(directory) and await asyncio.to_thread(Path(other).is_dir):
+            if other and other != str(directory) and not await asyncio.to_thread(is_gone, other):
                 return other
         return None
 
