@@ -40,6 +40,7 @@ def test_both_daemons_keep_tools_alike(client: Client, image: str) -> None:
         "entrypoint": None,
         "commands": ["sh", "id"],
         "network": "bridge",
+        "needs": [],
         "env": [],
         "mounts": ["/tmp:/t:ro"],
         "user": "me",
