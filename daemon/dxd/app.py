@@ -31,6 +31,7 @@ from dxd.lifecycle.notify import Notifier
 from dxd.lifecycle.stages import Stop, serve
 from dxd.logs.logs import Logs
 from dxd.ports.ports import Ports
+from dxd.proxy.proxy import Proxy
 from dxd.rebuild.bases import Bases
 from dxd.rebuild.history import History
 from dxd.rebuild.locking import Locking
@@ -43,12 +44,14 @@ from dxd.rebuild.trial import Trial
 from dxd.rebuild.upgrades import Upgrades
 from dxd.runs.runs import Runs
 from dxd.services.data import Data
+from dxd.services.listening import Doors
 from dxd.services.naming import Naming
 from dxd.services.neighbours import Neighbours
 from dxd.services.networks import ProjectNetworks
 from dxd.services.publishing import Publishing
 from dxd.services.services import Services
 from dxd.services.sharing import Sharing
+from dxd.services.uses import Uses
 from dxd.settings import Settings
 from dxd.snapshots.seeds import Seeds
 from dxd.snapshots.snapshots import Snapshots
@@ -193,6 +196,9 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         owner=starter.instance,
     )
     seeds = Seeds(snapshots=snapshots, rows=SeedRows(database))
+    proxy = Proxy(places.runtime_dir)
+    doors = Doors(proxy=proxy, names_port=settings.names_port)
+    uses = Uses()
     services = Services(
         compose=compose,
         containers=containers,
@@ -200,11 +206,18 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         hub=hub,
         networks=networks,
         naming=Naming(containers=containers, made_for=networks.project_at),
-        publishing=Publishing(ports=Ports(engine=engine, rows=PortRows(database)), containers=containers),
+        publishing=Publishing(
+            ports=Ports(engine=engine, rows=PortRows(database)),
+            containers=containers,
+            direct=Networks(engine).direct,
+            listening=doors.of,
+        ),
         parting=part,
         logs=logs,
         before=snapshots.sweep,
         seeds=seeds,
+        doors=doors,
+        uses=uses,
     )
     runs = Runs(
         tools=tools,
@@ -217,10 +230,16 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         scratch_bytes=settings.scratch_bytes,
         volumes=volumes,
         private=private,
-        neighbours=Neighbours(services=services, networks=networks),
+        neighbours=Neighbours(services=services, networks=networks, uses=uses),
         force_bind=Rung.BIND in force,
     )
-    sharing = Sharing(services=services, store=Consumers(database), networks=Networks(engine), containers=containers)
+    sharing = Sharing(
+        services=services,
+        store=Consumers(database),
+        networks=Networks(engine),
+        containers=containers,
+        uses=uses,
+    )
     develop = Develop(
         services=services, compose=compose, containers=containers, images=ServiceImages(database), hub=hub
     )
@@ -271,6 +290,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
                 "leases": runs.expire,
                 "builds": rebuilds.keep,
                 "services": services.keep,
+                "doors of services": proxy.run,
                 "files of services": develop.keep,
             },
             drain_s=settings.drain_s,
@@ -279,6 +299,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         await sharing.close()
         await develop.close()
         await services.close()
+        await proxy.close()
         await logs.close()
         await networks.close()
         await rebuilds.close()

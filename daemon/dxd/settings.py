@@ -46,6 +46,10 @@ class Settings:
     """Of what each service printed, on the disk, the latest is kept, compressed; a number or `30m`. That is some ten
     times as much of text."""
 
+    names_port: int = 7355
+    """Where HTTP services with `http` in `x-dx` have their names, `http://SERVICE.PROJECT.localhost:7355`. As long as
+    there is none nobody listens there. 80 is for root, or takes `sysctl net.ipv4.ip_unprivileged_port_start=80`."""
+
     drain_s: float = 10.0
     """Seconds that a stopping daemon waits for leases being worked out. It does not wait for runs, they go on."""
 
@@ -59,6 +63,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "keep_builds": (0, 1000),
     "keep_days": (0, 3650),
     "log_bytes": (1 << 19, 1 << 40),
+    "names_port": (1, 65535),
     "drain_s": (0, 3600),
 }
 

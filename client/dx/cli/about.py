@@ -105,11 +105,12 @@ What a service may have that is dx's own:
     ready: pg_isready -q           a test that has to succeed once before it is ready; a text for the shell, or a list
     restart-unhealthy: true        false: an unhealthy service is left alone
     seed: psql -f /seed.sql        run once in its container, where a volume was empty, before it is ready
-    lazy: false                    kept for later versions, as is the next
-    idle: 10m
+    lazy: true                     it sleeps until somebody connects to its port, or something else needs it
+    idle: 10m                      it sleeps again after so long without use
+    http: 8000                     it is at http://SERVICE.PROJECT.localhost:7355/; 8000 is in its container
 
 States: ready, done (ended well, and that was all), starting, waiting (for what it depends on), backoff (fell, and is
-started again), unhealthy, failed, paused, stopping, stopped, absent (it has no container).
+started again), unhealthy, failed, paused, stopping, stopped, sleeps (until it is needed), absent (it has no container).
 """,
 }
 

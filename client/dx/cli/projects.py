@@ -15,7 +15,7 @@ STATE_COLOURS: dict[str, screen.Colour] = {
     **dict.fromkeys(("ready", "done"), "green"),
     **dict.fromkeys(("starting", "waiting", "backoff", "stopping", "paused"), "yellow"),
     **dict.fromkeys(("failed", "unhealthy"), "red"),
-    **dict.fromkeys(("stopped", "absent"), "dim"),
+    **dict.fromkeys(("stopped", "sleeps", "absent"), "dim"),
 }
 UNKNOWN = ("unknown-project", "not-found")
 
@@ -246,7 +246,8 @@ VERBS = (
         "Start services that were stopped",
         start,
         _some_arguments,
-        description="With what they depend on. A service that has failed gets a new chance.",
+        description="With what they depend on. A service that has failed gets a new chance; one that is lazy is woken\n"
+        "where it is named.",
         examples="dx start\ndx start db --wait",
     ),
     Verb(

@@ -49,6 +49,13 @@ def failure(stderr: str, *, directory: Path, files: Sequence[str], doing: str) -
     return ComposeFailed(f"compose {doing} failed: {words}", "")
 
 
+def placed(error: BadCompose, directory: Path, files: Sequence[str]) -> BadCompose:
+    """The same with file and line, where its message begins with a key that is found: `services.db.x-dx.idle: `."""
+    keys = error.message.partition(": ")[0].split(".")
+    place = _place(keys, candidates(directory, files)) if keys[0] == "services" else ""
+    return BadCompose(f"{place}{error.message}", error.hint)
+
+
 def _bad_file(words: str, where: Sequence[Path]) -> BadCompose:
     if missing := _MISSING.search(words):
         keys = _keys(words)

@@ -82,7 +82,10 @@ class Compose:
                 if not task.cancelling():  # a second one would cut short how it ends its process
                     task.cancel()
             await asyncio.wait(tasks)
-        project = read.project(document, written, listed)
+        try:
+            project = read.project(document, written, listed)
+        except BadCompose as error:
+            raise await asyncio.to_thread(complaint.placed, error, source.directory, source.files) from None
         paths = [source.directory / each for each in read.env_files(written)]
         more = await asyncio.to_thread(_referred, paths)
         return replace(project, needs=project.needs | more, env_files=tuple(map(str, paths))), warnings

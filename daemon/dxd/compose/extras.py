@@ -7,7 +7,7 @@ from dxd.compose.model import Extras, OnChange
 from dxd.errors import BadCompose
 from dxd.kit.nearest import did_you_mean
 
-KEYS = ("idle", "lazy", "on-change", "ready", "restart-unhealthy", "seed")
+KEYS = ("http", "idle", "lazy", "on-change", "ready", "restart-unhealthy", "seed")
 
 
 def read(value: object, where: str) -> Extras:
@@ -21,6 +21,7 @@ def read(value: object, where: str) -> Extras:
             hint = did_you_mean(str(key), KEYS) or f"known keys: {', '.join(KEYS)}"
             raise BadCompose(f"{where}.{key}: unknown key", hint)
     return Extras(
+        http=_port(value.get("http"), f"{where}.http"),
         idle_s=_idle(value.get("idle"), f"{where}.idle"),
         lazy=_flag(value.get("lazy"), f"{where}.lazy", default=False),
         on_change=_on_change(value.get("on-change"), f"{where}.on-change"),
@@ -28,6 +29,14 @@ def read(value: object, where: str) -> Extras:
         restart_unhealthy=_flag(value.get("restart-unhealthy"), f"{where}.restart-unhealthy", default=True),
         seed=_test(value.get("seed"), f"{where}.seed"),
     )
+
+
+def _port(value: object, where: str) -> int | None:
+    if value is None or value is False:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536:
+        return value
+    raise BadCompose(f"{where}: must be the number of a port", "the one at which it listens in its container")
 
 
 def _idle(value: object, where: str) -> float | None:

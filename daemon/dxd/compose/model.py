@@ -137,6 +137,13 @@ class Extras:
     seed: tuple[str, ...] | None = None
     """A command like a health check's, which is run once where a volume was empty."""
     on_change: OnChange = OnChange.BUILD
+    http: int | None = None
+    """The port in the container that answers to the service's name, `SERVICE.PROJECT.localhost`; None has no name."""
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether it may ever sleep."""
+        return self.lazy or self.idle_s is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
-from dxd.compose import extras
+from dxd.compose import doors, extras
 from dxd.compose.durations import parse_duration
 from dxd.compose.model import (
     Condition,
@@ -47,6 +47,8 @@ def project(resolved: Table, plain: Table, variables: Iterable[str]) -> Project:
         for name, each in written.items()
         if name not in services
     }
+    for each in by_name.values():
+        doors.check(each)
     needs = frozenset([*variables, *_passed_on(plain, resolved)])
     volumes = {
         name: str(_mapping(each).get("name") or name)

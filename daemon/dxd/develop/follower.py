@@ -174,7 +174,7 @@ class Follower:
             return
         if self.supervisor.ledger.wanted.one_shot(name):
             return  # what is to be done once is not done again for a change
-        wanted = service.extras.lazy or self.supervisor.ledger.wanted.will(name) is Will.UP
+        wanted = self.supervisor.ledger.wanted.will(name) in (Will.UP, Will.ASLEEP)
         if told := self._unasked(service, containers[0].image):
             if wanted:
                 self._trouble(name, told)

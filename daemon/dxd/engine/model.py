@@ -249,6 +249,12 @@ class Inspected:
     """Where in it volumes without a name of their own are."""
     mounts: frozenset[tuple[str, str]] = frozenset()
     """What else is mounted in it: a volume's name or a path of the host, and where."""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """By network, as the engine calls it; none of one that does not run."""
+    published: frozenset[int] = frozenset()
+    """Fixed ports of this machine, of TCP, that are its own while it runs."""
+    execs: int = 0
+    """Programs that others run in it just now, health checks among them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,14 @@ Used by `services`. Holds nothing. Raises what `Engine` raises; what is there or
 """
 
 import json
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dxd.engine.answer import Answer
 from dxd.engine.docker import Engine
 from dxd.engine.model import ContainerId
+from dxd.errors import EngineTrouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,24 @@ class Networks:
                 found = await connection.get("networks", {"filters": filters})
         return [NetworkSeen(str(each["Id"]), str(each["Name"]), dict(each.get("Labels") or {})) for each in found]
 
+    async def direct(self) -> bool:
+        """Whether this machine reaches containers at their addresses: the engine's bridges are its own.
+
+        An engine in a virtual machine or another network namespace, as a rootless one, has them elsewhere. Without any
+        bridge, or without an engine, it is supposed.
+        """
+        filters = json.dumps({"driver": ["bridge"]})
+        try:
+            async with self._reach.deadline():
+                connection = await self._reach.found()
+                with self._reach.noting():
+                    found = await connection.get("networks", {"filters": filters})
+        except EngineTrouble:
+            return True
+        every = [config.get("Gateway") for each in found for config in (each.get("IPAM") or {}).get("Config") or ()]
+        gateways = [str(each) for each in every if each and ":" not in str(each)]
+        return not gateways or any(_is_here(each) for each in gateways)
+
     async def connect(self, network: str, container: ContainerId, *, alias: str) -> None:
         """Put a container on it, where it has that name too."""
         body = {"Container": container, "EndpointConfig": {"Aliases": [alias]}}
@@ -57,3 +77,13 @@ class Networks:
             known = "already exists in network" in answer.reason or "is not connected to" in answer.reason
             if not gone and not known:
                 raise
+
+
+def _is_here(address: str) -> bool:
+    """Whether it is an address of this machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True

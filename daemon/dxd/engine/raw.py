@@ -4,7 +4,7 @@ What does not look as the API says raises `LookupError`, `TypeError` or `ValueEr
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -146,6 +146,9 @@ def inspected(raw: Mapping[str, Any]) -> Inspected:
             for each in raw.get("Mounts") or ()
             if not _is_anonymous(each)
         ),
+        addresses=_addresses((raw.get("NetworkSettings") or {}).get("Networks") or {}),
+        published=frozenset(_fixed(host.get("PortBindings") or {})),
+        execs=len(raw.get("ExecIDs") or ()),
     )
 
 
@@ -168,6 +171,18 @@ def _bound(raw: Mapping[str, Any]) -> tuple[BoundPort, ...]:
         for each in bindings or ():
             found.append(BoundPort(int(target), protocol or "tcp", str(each["HostIp"]), int(each["HostPort"])))
     return tuple(found)
+
+
+def _fixed(raw: Mapping[str, Any]) -> Iterator[int]:
+    for key, bindings in raw.items():
+        for each in bindings or ():
+            if not key.endswith("/udp") and (port := str(each.get("HostPort") or "")).isdigit() and int(port):
+                yield int(port)
+
+
+def _addresses(raw: Mapping[str, Any]) -> dict[str, str]:
+    every = {name: str((each or {}).get("IPAddress") or "") for name, each in raw.items()}
+    return {name: address for name, address in every.items() if address}
 
 
 def volume(raw: Mapping[str, Any]) -> Volume:

@@ -37,6 +37,8 @@ class Proxy:
         self._doors: dict[str, Door] = {}
         self._left: set[str] = set()
         """Doors of a daemon before this one, which nobody has asked for yet."""
+        self._kept = False
+        """All that was to be asked for has been."""
         self._uses: dict[str, float | None] = {}
         self._waking: set[str] = set()
         """Doors whose `wake` goes on."""
@@ -77,7 +79,8 @@ class Proxy:
             self._link.close()  # the process ends with its last connection
 
     async def keep(self) -> None:
-        """Shut what the daemon before this one had, and nobody has asked for since."""
+        """Shut what the daemon before this one had, and nobody has asked for since; found later, that goes too."""
+        self._kept = True
         for key in self._left - self._doors.keys():
             await self._tell("shut", door=key)
         self._left.clear()
@@ -175,6 +178,8 @@ class Proxy:
                 await self._reopen(link, door)
             self._link = link
             self._linked.set()
+            if self._kept:
+                await self.keep()
             await following
             log.warning("the link to the proxy is lost", doors=len(self._doors))
         except (ProxyFailed, OSError, LookupError) as error:

@@ -10,7 +10,7 @@ import os
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -51,6 +51,10 @@ TRIES = 3
 log = get_logger("runs")
 
 
+def _nothing() -> None:
+    """Of a run that needs no services."""
+
+
 @dataclass(slots=True, eq=False)
 class _Record:
     """A run in the table; only `Runs` writes to it."""
@@ -65,6 +69,8 @@ class _Record:
     state: RunState = RunState.LEASED
     began: float | None = None
     ended: Ended | None = None
+    release: Callable[[], None] = _nothing
+    """Lets the services sleep again that it needed."""
 
     def view(self) -> Run:
         """The run as a value."""
@@ -126,6 +132,16 @@ class Runs:
 
     async def lease(self, request: LeaseRequest, progress: Progress) -> Lease | StillAlive | Elsewhere:
         """Work out a lease; see `api.ports.Runs`."""
+        release: list[Callable[[], None]] = []
+        try:
+            return await self._lease(request, progress, release)
+        finally:
+            for each in release:  # nobody has taken it over
+                each()
+
+    async def _lease(
+        self, request: LeaseRequest, progress: Progress, release: list[Callable[[], None]]
+    ) -> Lease | StillAlive | Elsewhere:
         if request.late is not None and await self._vouch(request.late):
             return StillAlive()
         if request.bind is not None and (void := self._live.get(request.bind)) and void.state is RunState.LEASED:
@@ -133,7 +149,7 @@ class Runs:
         tool, chosen = await self._find(request, progress)
         if request.options:
             tool = with_options(tool, request.options, request.cwd)
-        network = await self._meet(request, tool, progress)
+        network = await self._meet(request, tool, progress, release)
         image = await self._builds.resolve(tool, progress, caller=request.peer.pid)
         portable = self._pool.portable
         if portable and not request.framed:
@@ -183,6 +199,8 @@ class Runs:
             except ConnectionError:
                 self._forget(run)
                 continue
+            if release:
+                run.release = release.pop()
             shown = tuple(Grant(each.source, each.readonly, each.directory) for each in plan.grants if not key.binds)
             return Lease(RunId(run.id), token, warm.socket, shown, framed=portable)
         raise AgentFailed("the container ends as soon as it is ready", "see: dx daemon logs")
@@ -229,15 +247,23 @@ class Runs:
             for each in [each for each in self._live.values() if each.state is RunState.LEASED and now > each.expires]:
                 self._finish(each, RunState.LOST)
 
-    async def _meet(self, request: LeaseRequest, tool: Tool, progress: Progress) -> str:
-        """Have the services that the tool needs be ready; the engine's name of the network that its run sees."""
+    async def _meet(
+        self, request: LeaseRequest, tool: Tool, progress: Progress, release: list[Callable[[], None]]
+    ) -> str:
+        """Have the services that the tool needs be ready; the engine's name of the network that its run sees.
+
+        What lets them sleep again is added to `release`.
+        """
         cwd = os.fsdecode(request.cwd)
         if tool.needs:
             made = services(request.options)
             environ = environment.texts(request.env)
-            await self._neighbours.wake(cwd, tool.needs, progress, made=made, environ=environ)
+            release.append(await self._neighbours.wake(cwd, tool.needs, progress, made=made, environ=environ))
         if tool.network is Network.PROJECT:
-            return await self._neighbours.network(cwd, tool.network_name)
+            network = await self._neighbours.network(cwd, tool.network_name)
+            if not tool.needs:
+                release.append(self._neighbours.on(network))
+            return network
         return tool.network.value
 
     def _tell(self, warm: Warm, key: Key, tool: Tool, progress: Progress) -> None:
@@ -331,6 +357,7 @@ class Runs:
         """A run that the daemon before this one leased; what it was called is not known any more."""
         run = _Record(number, ", ".join(sorted(warm.tools)) or warm.image, "", warm, 0, datetime.now(UTC), 0.0)
         self._live[number] = run
+        run.release = self._neighbours.on(warm.key.network)
         return run
 
     def _has_ended(self, warm: Warm, ended: Ended) -> None:
@@ -362,6 +389,7 @@ class Runs:
     def _forget(self, run: _Record) -> None:
         self._live.pop(run.id, None)
         self._pool.end(run.warm, run.id)
+        run.release()
 
 
 def _home_of(env: Sequence[bytes]) -> bytes:

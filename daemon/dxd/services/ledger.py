@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from dxd.compose.model import Project, RestartKind, ServiceName
 from dxd.engine.model import ContainerId, ContainerStatus
-from dxd.services import histories, policy
+from dxd.services import histories, idleness, policy
 from dxd.services.model import Action, Do, End, EndKind, History, Hold, Instance, Phase, Seen, Wanted, Will
 
 BY_DX = "stopped by dx"
@@ -91,7 +91,9 @@ class Ledger:
             self._judge(each, now, excused)
         for name in self._project.services:
             instances = self.seen.of(name)
-            if instances and all(each.runs for each in instances) and self.wanted.will(name) is Will.DOWN:
+            will = self.wanted.will(name)
+            stops = will is Will.ASLEEP and any(each.busy for each in instances)
+            if instances and all(each.runs for each in instances) and will in (Will.DOWN, Will.ASLEEP) and not stops:
                 self._wills[name] = Will.UP  # somebody has started it, and nobody told
         self._first = False
 
@@ -113,6 +115,7 @@ class Ledger:
 
     def plan(self, now: float) -> list[Action]:
         """What to do now; the reasons why nothing else is done are in `holds`."""
+        self.ask_up(idleness.called(self.wanted, self.seen))
         wanted, seen = self.wanted, self.seen
         self._note_ready(wanted, seen, now)
         actions, self.holds = policy.plan(wanted, seen, now)
@@ -151,14 +154,23 @@ class Ledger:
             history = self.seen.history(each)
             self._histories[each.key] = histories.could_not_start(history, self.wanted, each, reason, now)
 
-    def ask_up(self, names: Iterable[ServiceName], *, once_more: Iterable[ServiceName] = ()) -> None:
-        """Somebody wants these to run, and `once_more` even where they are done."""
+    def ask_up(
+        self, names: Iterable[ServiceName], *, once_more: Iterable[ServiceName] = (), lazily: bool = False
+    ) -> None:
+        """Somebody wants these to run, and `once_more` even where they are done. With `lazily` those that are `lazy`
+        sleep until they are needed, unless they are wanted already.
+        """
         repeat = set(once_more)
         for name in names:
-            self._wills[name] = Will.UP
+            sleeps = lazily and self._project.services[name].extras.lazy and self.wanted.will(name) is not Will.UP
+            self._wills[name] = Will.ASLEEP if sleeps else Will.UP
             for each in self.seen.of(name):
                 history = self.seen.history(each)
                 self._histories[each.key] = histories.again(history) if name in repeat else histories.asked_for(history)
+
+    def ask_sleep(self, name: ServiceName) -> None:
+        """Nobody has used it for long."""
+        self._wills[name] = Will.ASLEEP
 
     def ask_stop(self, names: Iterable[ServiceName]) -> None:
         """Somebody wants these to stop."""

@@ -18,6 +18,8 @@ class Will(StrEnum):
     DOWN = "down"
     STOPPING = "stopping"
     """DOWN, as soon as its containers have been stopped."""
+    ASLEEP = "asleep"
+    """To be UP as soon as it is needed, and not to run until then."""
 
 
 class Phase(StrEnum):
@@ -27,6 +29,8 @@ class Phase(StrEnum):
     """It has no container."""
     STOPPED = "stopped"
     """Nobody wants it to run."""
+    SLEEPS = "sleeps"
+    """It does not run, and is started as soon as it is needed."""
     WAITING = "waiting"
     """For what it depends on."""
     STARTING = "starting"

@@ -18,6 +18,8 @@ ALIVE_S = 0.2
 
 Decision = Action | Hold
 
+_TO_STOP = (Will.STOPPING, Will.ASLEEP)
+
 
 def plan(wanted: Wanted, seen: Seen, now: float) -> tuple[list[Action], list[Hold]]:
     """Decide about every container, and about services that have none."""
@@ -43,7 +45,7 @@ def phase(wanted: Wanted, seen: Seen, name: ServiceName, now: float) -> Phase:
 
 _SHOWN = [
     *(Phase.FAILED, Phase.BACKOFF, Phase.UNHEALTHY, Phase.PAUSED, Phase.STOPPING, Phase.WAITING, Phase.STARTING),
-    *(Phase.STOPPED, Phase.READY, Phase.DONE, Phase.ABSENT),
+    *(Phase.STOPPED, Phase.SLEEPS, Phase.READY, Phase.DONE, Phase.ABSENT),
 ]
 
 
@@ -53,7 +55,7 @@ def _phase(wanted: Wanted, seen: Seen, service: Service, each: Instance, now: fl
     if each.status is ContainerStatus.PAUSED:
         return Phase.PAUSED
     if each.runs:
-        if will is Will.STOPPING:
+        if will in _TO_STOP:
             return Phase.STOPPING
         if each.health is Health.UNHEALTHY:
             return Phase.FAILED if seen.history(each).gave_up else Phase.UNHEALTHY
@@ -63,7 +65,7 @@ def _phase(wanted: Wanted, seen: Seen, service: Service, each: Instance, now: fl
     if end is not None and end.kind is EndKind.FAILED:
         return Phase.FAILED
     if will is not Will.UP:
-        return Phase.STOPPED
+        return Phase.SLEEPS if will is Will.ASLEEP else Phase.STOPPED
     if end is not None and end.kind is EndKind.CRASHED:
         return Phase.BACKOFF
     return Phase.WAITING
@@ -110,12 +112,14 @@ def _decide(
         return hold("what happened while the engine was out of sight may still be told")
     if each.status in (ContainerStatus.REMOVING, ContainerStatus.DEAD, ContainerStatus.RESTARTING):
         return hold(f"the engine has it {each.status}")
-    if will is Will.STOPPING and each.runs:
+    if will in _TO_STOP and each.runs:
         return _stop(wanted, seen, service, each, hold)
     if each.status is ContainerStatus.PAUSED:
         return hold("paused by somebody; to go on: docker unpause")
     if each.runs:
         return _watch(seen, service, each, now, hold)
+    if will is Will.ASLEEP and shown is Phase.SLEEPS:
+        return hold("until it is needed")
     if will is not Will.UP:
         return hold(_reason(seen, each))
     return _revive(wanted, seen, service, each, phases, now, hold)
@@ -125,9 +129,10 @@ def _stop(wanted: Wanted, seen: Seen, service: Service, each: Instance, hold: Ca
     """Those that depend on it come first."""
     for name, other in wanted.services.items():
         depends = any(dependency.service == service.name for dependency in other.depends_on)
-        if depends and wanted.will(name) is Will.STOPPING and any(one.runs for one in seen.of(name)):
+        if depends and wanted.will(name) in _TO_STOP and any(one.runs for one in seen.of(name)):
             return hold(f"{name} depends on it, and stops first")
-    return Action(Do.STOP, service.name, each.id, "it is to stop")
+    reason = "nobody has used it" if wanted.will(service.name) is Will.ASLEEP else "it is to stop"
+    return Action(Do.STOP, service.name, each.id, reason)
 
 
 def _watch(seen: Seen, service: Service, each: Instance, now: float, hold: Callable[..., Hold]) -> Decision:
@@ -217,9 +222,9 @@ def to_seed(wanted: Wanted, seen: Seen, now: float) -> list[Instance]:
 
 
 def waiting(wanted: Wanted, seen: Seen, names: Iterable[ServiceName], now: float) -> dict[ServiceName, Phase]:
-    """Of these services, those that are neither ready nor done, with what they are."""
+    """Of these services, those that are neither ready nor done nor asleep, with what they are."""
     phases = {name: phase(wanted, seen, name, now) for name in names}
-    return {name: each for name, each in phases.items() if each not in (Phase.READY, Phase.DONE)}
+    return {name: each for name, each in phases.items() if each not in (Phase.READY, Phase.DONE, Phase.SLEEPS)}
 
 
 def comes_up(wanted: Wanted, seen: Seen, names: Iterable[ServiceName], now: float) -> bool:

@@ -6,17 +6,21 @@ another one. What the engine chooses stays its choice, and so does what several 
 Fails with `PortTaken`, and with what the engine raises.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dxd.compose import doors
 from dxd.compose.model import Port, Project, ProjectName, Service, ServiceName
 from dxd.engine.model import Inspected
 from dxd.engine.supervised import Supervised
 from dxd.kit.progress import Progress
 from dxd.ports.model import Owner, Protocol
 from dxd.ports.ports import Ports
+from dxd.services.doors import Door
 from dxd.services.news import ONEOFF, PROJECT, SERVICE
+
+Listening = Callable[[ProjectName], Mapping[ServiceName, Iterable[Door]]]
 
 Given = Mapping[Owner, int]
 """Which port each has; of one that is not among them, the wanted one."""
@@ -47,14 +51,39 @@ def wishes(project: Project, root: Path, service: Service) -> list[Wish]:
     return [*found.values()]
 
 
-def differing(project: Project, root: Path, given: Given) -> dict[ServiceName, tuple[Port, ...]]:
-    """All ports of those services that publish others than their files say."""
+def differing(
+    project: Project, root: Path, given: Given, *, direct: bool = True
+) -> dict[ServiceName, tuple[Port, ...]]:
+    """All ports of those services that publish others than their files say.
+
+    Where dx listens in a service's place its container publishes nothing, or, where containers are not reached `direct`
+    from this machine, a port of the engine's choice that nobody else reaches.
+    """
     found = {}
     for name, service in project.services.items():
         ports = tuple(_published(project, root, service, each, given) for each in service.ports)
+        if doors.doors(service):
+            ports = tuple(each for each in ports if each.protocol != "tcp")
+        if not direct:
+            ports += tuple(Port(each, "", "127.0.0.1") for each in doors.targets(service))
         if ports != service.ports:
             found[name] = ports
     return found
+
+
+def listened(project: Project, root: Path, given: Given) -> dict[ServiceName, tuple[Port, ...]]:
+    """The ports at which dx listens in services' place."""
+    return {
+        name: tuple(_listened(project, root, service, each, given) for each in doors.doors(service))
+        for name, service in project.services.items()
+        if doors.doors(service)
+    }
+
+
+def _listened(project: Project, root: Path, service: Service, port: Port, given: Given) -> Port:
+    owner = _owner(project, root, service, port)
+    number = None if owner is None else given.get(owner, owner.wanted)
+    return replace(port, published="" if number is None else str(number))
 
 
 def _published(project: Project, root: Path, service: Service, port: Port, given: Given) -> Port:
@@ -66,6 +95,8 @@ def _published(project: Project, root: Path, service: Service, port: Port, given
 
 def _owner(project: Project, root: Path, service: Service, port: Port) -> Owner | None:
     """Whose a port is; None where it is not for dx to choose another."""
+    if port in doors.doors(service) and not port.published:
+        return Owner(project.name, str(root), service.name, port.target)  # the engine has no say
     numbers = _numbers(port)
     if not numbers or service.replicas != 1 or port.protocol not in ("tcp", "udp"):
         return None
@@ -97,9 +128,16 @@ def shared(service: Service) -> str:
 class Publishing:
     """Of all projects."""
 
-    def __init__(self, *, ports: Ports, containers: Supervised) -> None:
+    def __init__(
+        self, *, ports: Ports, containers: Supervised, direct: Callable[[], Awaitable[bool]], listening: Listening
+    ) -> None:
+        """`direct` says whether this machine reaches containers at their own addresses; `listening` are the doors of a
+        project that are open.
+        """
         self._ports = ports
+        self._listening = listening
         self._containers = containers
+        self._direct = direct
 
     async def choose(
         self, project: Project, root: Path, names: Iterable[ServiceName], progress: Progress, *, anew: bool = False
@@ -117,7 +155,7 @@ class Publishing:
             wanted = wishes(project, root, service)
             there = await self._there(project, name) if wanted else []
             for wish in wanted:
-                has = _has(wish, there)
+                has = [*_has(wish, there), *self._doors(project, name, wish)]
                 if not anew and set(has) & set(wish.also) and wish.owner not in known:
                     continue  # the engine has chosen
                 given = await self._ports.take(
@@ -130,7 +168,11 @@ class Publishing:
 
     async def recall(self, project: Project, root: Path) -> Mapping[ServiceName, tuple[Port, ...]]:
         """As it was chosen last: whatever is taken by now, so that the same files mean the same containers."""
-        return differing(project, root, dict(await self._ports.all(str(root))))
+        return differing(project, root, dict(await self._ports.all(str(root))), direct=await self._direct())
+
+    async def listened(self, project: Project, root: Path) -> Mapping[ServiceName, tuple[Port, ...]]:
+        """Where dx listens in services' place, as it was chosen last."""
+        return listened(project, root, dict(await self._ports.all(str(root))))
 
     async def adopt(
         self, project: Project, root: Path, service: Service, container: Inspected
@@ -144,6 +186,11 @@ class Publishing:
     async def forget(self, project: ProjectName, root: Path) -> None:
         """Let others have the ports of a project."""
         await self._ports.retain(project, str(root), lambda _: False)
+
+    def _doors(self, project: Project, name: ServiceName, wish: Wish) -> list[int]:
+        """Where dx listens for a wish already."""
+        every = self._listening(project.name).get(name, ())
+        return [each.at.port for each in every if each.at is not None and each.target == wish.owner.target]
 
     async def _there(self, project: Project, name: ServiceName) -> list[Inspected]:
         labels = {PROJECT: project.name, SERVICE: name}

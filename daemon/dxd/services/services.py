@@ -26,6 +26,7 @@ from dxd.logs.logs import Logs
 from dxd.logs.model import Instance, ServiceId
 from dxd.services import variables, views
 from dxd.services.ledger import Ledger
+from dxd.services.listening import Doors
 from dxd.services.model import End, EndKind, ProjectView, ServiceView, Will
 from dxd.services.naming import Naming
 from dxd.services.networks import ProjectNetworks
@@ -33,6 +34,7 @@ from dxd.services.news import SERVICE
 from dxd.services.publishing import Publishing
 from dxd.services.supervisor import Supervisor
 from dxd.snapshots.seeds import Seeds
+from dxd.services.uses import Uses
 from dxd.store.model import KnownProject, KnownService
 from dxd.store.projects import KnownProjects
 from dxd.telemetry import get_logger
@@ -71,6 +73,8 @@ class Services:
         logs: Logs,
         before: Callable[[], Awaitable[None]],
         seeds: Seeds,
+        doors: Doors,
+        uses: Uses,
     ) -> None:
         """`parting` ends what a project uses of others, before it is removed.
 
@@ -83,6 +87,8 @@ class Services:
         self._store = store
         self._hub = hub
         self._logs = logs
+        self._doors = doors
+        self._uses = uses
         self._networks = networks
         self._naming = naming
         self._publishing = publishing
@@ -96,7 +102,15 @@ class Services:
         for row in await self._store.all():
             self._known[row.name] = Known(row)
         await asyncio.gather(*(self._read(each) for each in self._known.values()))
+        # Before anybody asks for ports: those of services that sleep are taken.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await asyncio.gather(*(each.sleeper.listen() for each in self._supervisors()))
         self._loaded.set()
+        for supervisor in self._supervisors():
+            await supervisor.looked()
+            await supervisor.sleeper.listen()
+        await self._doors.settled()
         while True:
             await asyncio.sleep(AGAIN_S)
             for each in [each for each in self._known.values() if each.supervisor is None]:
@@ -166,8 +180,12 @@ class Services:
         wait: bool = False,
         recreate: bool = False,
         build: bool = False,
+        awake: bool = False,
     ) -> ProjectView:
-        """Have services of a project, or all, with what they depend on; with `wait` until all are ready or done."""
+        """Have services of a project, or all, with what they depend on; with `awake` the named ones do not sleep.
+
+        With `wait` returns when all are ready, done or asleep.
+        """
         await self._loaded.wait()
         async with self._begun(source, services, progress) as (project, found):
             names = named(project, services)
@@ -177,7 +195,7 @@ class Services:
             supervisor = known.supervisor
             assert supervisor is not None
             since = supervisor.now()
-            chosen = await supervisor.up(project, found, names, progress, recreate=recreate, build=build)
+            chosen = await supervisor.up(project, found, names, progress, recreate=recreate, build=build, awake=awake)
             known.problem = ""
         _tell_troubles(supervisor, progress)
         if wait:
@@ -228,7 +246,11 @@ class Services:
         project = supervisor.ledger.project
         wanted = [each for each in project.services if supervisor.ledger.wanted.will(each) is Will.UP]
         names = named(project, services) or wanted
-        await supervisor.wait(names, progress, since=supervisor.now())
+        since = supervisor.now()
+        asleep = [each for each in names if supervisor.ledger.wanted.will(each) is Will.ASLEEP]
+        if asleep:
+            await supervisor.begin(asleep)
+        await supervisor.wait(names, progress, since=since)
         return self._view(known)
 
     async def down(self, name: str, progress: Progress, *, volumes: bool = False) -> None:
@@ -250,6 +272,7 @@ class Services:
         known = await self._get(name, None)
         async with self._turn(known.row.name):
             if known.supervisor is not None:
+                await known.supervisor.sleeper.shut()
                 await known.supervisor.release()
                 await known.supervisor.close()
             self._known.pop(known.row.name, None)
@@ -259,9 +282,14 @@ class Services:
             await self._logs.forget(known.row.name)
 
     async def on_terminal(self, name: str, service: str) -> tuple[tuple[str, ...], Mapping[str, str]]:
-        """How to call Compose for what needs a terminal; raises `UnknownService`."""
+        """How to call Compose for what needs a terminal in a service, which is woken if it sleeps.
+
+        Raises `UnknownService`, `ServiceFailed`.
+        """
         _, supervisor = await self._supervised(name)
-        named(supervisor.ledger.project, [service])
+        (chosen,) = named(supervisor.ledger.project, [service])
+        if supervisor.ledger.wanted.will(chosen) is Will.ASLEEP:
+            await supervisor.rouse(chosen)
         return await self._compose.on_terminal(supervisor.ledger.project.name)
 
     async def supervisor(self, name: str) -> Supervisor:
@@ -410,7 +438,7 @@ class Services:
 
     def _supervise(self, project: Project, source: Source, row: KnownProject) -> Supervisor:
         wills = {
-            ServiceName(name): Will.UP if each.will == Will.UP else Will.DOWN
+            ServiceName(name): Will(each.will) if each.will in (Will.UP, Will.ASLEEP) else Will.DOWN
             for name, each in row.services.items()
             if name in project.services
         }
@@ -429,6 +457,8 @@ class Services:
             started=partial(self._keep_output, project.name),
             before=self._before,
             seeds=self._seeds,
+            doors=self._doors,
+            uses=self._uses,
         )
         supervisor.start()
         return supervisor
@@ -459,8 +489,15 @@ class Services:
             problem = problem or "the engine is away; its services are shown as they were seen last"
         services: tuple[ServiceView, ...] = ()
         if supervisor is not None:
-            found = views.of(supervisor.ledger, supervisor.inspected, supervisor.troubles, supervisor.now())
-            services = tuple(found)
+            services = tuple(
+                views.of(
+                    supervisor.ledger,
+                    supervisor.inspected,
+                    {**supervisor.troubles, **supervisor.sleeper.troubles},
+                    self._doors.of(supervisor.ledger.project.name),
+                    supervisor.now(),
+                )
+            )
         return ProjectView(ProjectName(row.name), row.directory, row.files, row.profiles, services, problem)
 
 

@@ -23,8 +23,12 @@ from dxd.services import waking
 from dxd.services.model import ProjectView, Will
 from dxd.services.news import PROJECT, SERVICE
 from dxd.services.services import Services
+from dxd.services.uses import End, Uses
 from dxd.store.consumers import Consumer, Consumers
 from dxd.telemetry import get_logger
+
+_WANTED = (Will.UP, Will.ASLEEP)
+"""By somebody else: what sleeps does so again when it is idle."""
 
 log = get_logger("services")
 
@@ -32,8 +36,13 @@ log = get_logger("services")
 class Sharing:
     """All uses."""
 
-    def __init__(self, *, services: Services, store: Consumers, networks: Networks, containers: Supervised) -> None:
+    def __init__(
+        self, *, services: Services, store: Consumers, networks: Networks, containers: Supervised, uses: Uses
+    ) -> None:
         self._services = services
+        self._ends: dict[tuple[str, str], End] = {}
+        """By use, what lets its service sleep again."""
+        self._awake = uses
         self._store = store
         self._networks = networks
         self._containers = containers
@@ -72,7 +81,7 @@ class Sharing:
         """
         async with self._asking(consumer, of):
             view = await self._find(of)
-            before = set() if view is None else {each.name for each in view.services if each.will is Will.UP}
+            before = set() if view is None else {each.name for each in view.services if each.will in _WANTED}
             source = Source(Path(of)) if view is None else await self._services.source(view.name)
             view = await waking.wake(self._services, view, source, [service], progress, made=[service])
             uses = await self._known()
@@ -82,6 +91,7 @@ class Sharing:
             use = Consumer(consumer, alias, view.name, service, tuple(sorted(begun)))
             await self._store.put(use)
             uses[consumer, alias] = use
+            self._keep_awake(use)
         await self._join(use)
         return await self._services.inside(view.name, service, alias)
 
@@ -95,6 +105,7 @@ class Sharing:
             if uses.pop((consumer, alias), None) is None:
                 return
             await self._store.remove(consumer, alias)
+            self._ends.pop((consumer, alias), _nothing)()
             await self._part(use)
             heir = next((each for each in uses.values() if each.project == use.project), None)
             if heir is not None:
@@ -162,7 +173,16 @@ class Sharing:
             found = {(each.consumer, each.alias): each for each in await self._store.all()}
             if self._uses is None:  # still: somebody else may have been faster
                 self._uses = found
+                for use in found.values():
+                    self._keep_awake(use)
         return self._uses
+
+    def _keep_awake(self, use: Consumer) -> None:
+        """A service that another project uses does not sleep."""
+        key = use.consumer, use.alias
+        end = self._awake.begin(use.project, [use.service])
+        self._ends.pop(key, _nothing)()
+        self._ends[key] = end
 
     async def _join_all(self) -> None:
         for each in [*(await self._known()).values()]:
@@ -180,3 +200,7 @@ class Sharing:
         for network in await self._networks.all({PROJECT: use.consumer}):
             for each in await self._containers.ids({PROJECT: use.project, SERVICE: use.service}):
                 await self._networks.disconnect(network.id, each)
+
+
+def _nothing() -> None:
+    """Ends no use."""

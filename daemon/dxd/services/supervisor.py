@@ -24,18 +24,21 @@ from dxd.engine.model import ContainerId, EngineEvent, Inspected
 from dxd.engine.supervised import Supervised
 from dxd.errors import Conflict, DxError, EngineDown, EngineTrouble, NotFound, PortTaken, ServiceFailed
 from dxd.kit.hub import Hub
-from dxd.kit.progress import Progress
+from dxd.kit.progress import Progress, Silent
 from dxd.kit.tasks import Tasks
 from dxd.services import policy, probes
 from dxd.services.ledger import Ledger
+from dxd.services.listening import Doors
 from dxd.services.model import Action, Do, Instance, Phase, Will
 from dxd.services.news import PROJECT, SERVICE, Attribution, News, What
 from dxd.services.probes import Probe, Probes
 from dxd.services.publishing import Publishing
 from dxd.services.seeding import Seeding
 from dxd.services.sight import Sight, run_of
+from dxd.services.sleeper import Sleeper
 from dxd.services.swaps import Swaps, Turn
 from dxd.snapshots.seeds import Seeds
+from dxd.services.uses import Uses
 from dxd.telemetry import get_logger
 
 SETTLE_S = 0.3
@@ -68,6 +71,8 @@ class Supervisor:
         started: Callable[[Inspected], None],
         before: Callable[[], Awaitable[None]],
         seeds: Seeds,
+        doors: Doors,
+        uses: Uses,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`keep` is told when what has to outlive the daemon is another, `started` of each run of a container. `before`
@@ -120,6 +125,20 @@ class Supervisor:
             with_compose=self._with_compose,
             look=self._sight.look_at,
             wake=self._wake.set,
+        )
+        self.sleeper = Sleeper(
+            ledger=ledger,
+            listening=doors,
+            uses=uses,
+            tasks=self._tasks,
+            containers=lambda: self.inspected,
+            rouse=self.rouse,
+            engine=containers,
+            ports=lambda: publishing.listened(ledger.project, self.source.directory),
+            turn=self._turn,
+            act=self._pass,
+            wake=self._wake.set,
+            clock=clock,
         )
 
     def start(self) -> None:
@@ -176,8 +195,13 @@ class Supervisor:
         *,
         recreate: bool = False,
         build: bool = False,
+        awake: bool = False,
     ) -> frozenset[ServiceName]:
-        """Have these services, or all, and what they depend on, as the project says now; those that it concerns."""
+        """Have these services, or all, and what they depend on, as the project says now; those that it concerns.
+
+        What is `lazy` sleeps until it is needed, unless it is named and is to be `awake`. Raises `PortTaken` and
+        `Refused` where its door cannot be had.
+        """
         async with self._turn:
             self.ledger.reread(project)
             chosen = self._own(with_dependencies(project.services, tuple(names)))
@@ -185,8 +209,10 @@ class Supervisor:
             self.source, self.approved = replace(source, ports=ports), project
             await self._make(chosen or frozenset(names), progress, recreate=recreate, build=build)
             again = [name for name in names if self.ledger.wanted.one_shot(name)]
-            self.ledger.ask_up(sorted(chosen), once_more=again)
-            await self._pass()
+            self.ledger.ask_up(sorted(chosen), once_more=again, lazily=True)
+            if awake:
+                self.ledger.ask_up([each for each in names if each in chosen])
+            await self._open_doors()
         return chosen
 
     async def reread(self, project: Project) -> None:
@@ -208,13 +234,33 @@ class Supervisor:
         if self.swaps.under_way in chosen and policy.comes_up(self.ledger.wanted, self.ledger.seen, chosen, self.now()):
             return chosen
         async with self._turn:
-            chosen = self._own(with_dependencies(self.ledger.project.services, tuple(names)))
-            await self._look()
-            for name in sorted(chosen):
-                if not self.ledger.seen.of(name):
-                    raise ServiceFailed(f"{name} has no container", f"make one: dx up {name}")
-            self.ledger.ask_up(sorted(chosen), once_more=[each for each in names if self.ledger.wanted.one_shot(each)])
-            await self._pass()
+            return await self._begin(names)
+
+    async def rouse(self, name: ServiceName) -> None:
+        """Return when a service is ready that is wanted as soon as it is needed; `ServiceFailed`."""
+        while self._away:  # for as long as the proxy holds a connection
+            self._refuse_if_closed()
+            await self._turned.wait()
+        if self.ledger.phase(name, self.now())[0] is Phase.READY:
+            return
+        since = self.now()
+        async with self._turn:
+            if self.ledger.wanted.will(name) not in (Will.UP, Will.ASLEEP):
+                raise ServiceFailed(f"{name} was stopped", f"start it: dx start {name}")
+            chosen = await self._begin([name])
+        await self.wait(chosen, Silent(), since=since)
+
+    async def _begin(self, names: Sequence[ServiceName]) -> frozenset[ServiceName]:
+        chosen = self._own(with_dependencies(self.ledger.project.services, tuple(names)))
+        await self._look()
+        for name in sorted(chosen):
+            if not self.ledger.seen.of(name):
+                raise ServiceFailed(f"{name} has no container", f"make one: dx up {name}")
+        wanted = self.ledger.wanted
+        again = [each for each in names if wanted.one_shot(each) or wanted.services[each].extras.sleeps]
+        self.ledger.ask_up(sorted(chosen.difference(names)), lazily=True)
+        self.ledger.ask_up(names, once_more=again)
+        await self._pass()
         return chosen
 
     async def stop(self, names: Sequence[ServiceName]) -> None:
@@ -252,13 +298,23 @@ class Supervisor:
                 if any(each.restart and each.service in chosen for each in project.services[name].depends_on)
             }
             chosen = self._own(chosen)
+            awake = {each for each in chosen if each in names or self.ledger.wanted.will(each) is Will.UP}
             ports = await self._publishing.choose(project, source.directory, chosen, progress)
             self.source, self.approved = replace(source, ports=ports), project
             await self._stop(chosen)
             await self._make(chosen, progress)
-            self.ledger.ask_up(sorted(chosen), once_more=chosen)
-            await self._pass()
+            self.ledger.ask_up(sorted(chosen - awake), once_more=chosen, lazily=True)
+            self.ledger.ask_up(sorted(awake), once_more=chosen)
+            await self._open_doors()
         return chosen
+
+    async def _open_doors(self) -> None:
+        """Have the doors of what was made, none where a container publishes its port now, and then begin to start."""
+        await self._look()
+        errors = await self.sleeper.listen()
+        await self._pass()
+        for error in errors:
+            raise error
 
     async def again(self, names: Sequence[ServiceName]) -> None:
         """Stop services and start them, as their containers are."""
@@ -278,6 +334,7 @@ class Supervisor:
             for each in self.ledger.project.services:
                 self.ledger.taken(each, Will.DOWN)
             self.ledger.excuse_all("dx down")
+            await self.sleeper.listen()
             await self._with_compose(self._compose.down(self.source, name, volumes=volumes, progress=progress))
 
     async def release(self) -> None:
@@ -346,7 +403,7 @@ class Supervisor:
                 # Whatever it is, it must not end the supervision of the project.
                 log.exception("project is not looked after", project=self.ledger.project.name)
                 asyncio.get_running_loop().call_later(AGAIN_S, self._wake.set)
-            wake_at = None if self._away or self._making else self.ledger.wake_at(self._clock())
+            wake_at = None if self._away or self._making else self._wake_at()
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if wake_at is None else max(0.0, wake_at - self._clock())):
                     await self._wake.wait()
@@ -379,6 +436,7 @@ class Supervisor:
             self.ledger.project,
             live={each.run for each in self.ledger.seen.instances if self.ledger.wanted.will(each.service) is Will.UP},
         )
+        self.sleeper.turn(now)
         await self._tell()
 
     async def _adopt(self) -> None:
@@ -394,6 +452,10 @@ class Supervisor:
                 await self._containers.stop(each.id, grace_s=grace_s)
                 await self._sight.look_at(each.id)
         self._adopted = True
+
+    def _wake_at(self) -> float | None:
+        every = (self.ledger.wake_at(self._clock()), self.sleeper.wake_at)
+        return min((each for each in every if each is not None), default=None)
 
     async def _act(self, action: Action) -> None:
         name, container = action.service, action.container

@@ -40,11 +40,11 @@ async def wake(
     what the files of `source` say now: what starts by itself is only ever what somebody has looked at and begun.
     """
     if view is None:
-        return await services.up(source, needs, progress, wait=True)
+        return await services.up(source, needs, progress, wait=True, awake=True)
     late, bare = missing(view, needs)
     if not late:
         return view
     progress.progress(f"waiting for {', '.join(late)}")
     if bare and set(bare) <= set(made):
-        return await services.up(source, late, progress, wait=True)
+        return await services.up(source, late, progress, wait=True, awake=True)
     return await services.start(view.name, late, progress, wait=True)
