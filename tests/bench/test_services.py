@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+from tests.e2e.lazy import Lazy
 from tests.e2e.shop import Shop, after, healthy, now, when
 from tests.house import House
 
@@ -62,3 +63,34 @@ def busy_s(pid: int) -> float:
     """Processor time of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_the_first_connection_is_answered_soon_after_ready(house: House) -> None:
+    """To a service that sleeps: from where it begins to listen to its first answer, and from the connection to that."""
+    shared = house.root / "shared"
+    shared.mkdir()
+    over, whole, later = [], [], []
+    with Lazy(house, extras={"lazy": True, "idle": "1s"}) as lazy:
+        lazy.services_of(
+            db=lazy.db
+            | {
+                "command": ["sh", "-c", "touch /shared/up; exec nc -ll -p 7000 -e cat"],
+                "healthcheck": {"test": ["CMD-SHELL", "test -e /shared/up"], "interval": "30s"},
+                "volumes": [f"{shared}:/shared"],
+            }
+        )
+        lazy.dx("up")
+        for _ in range(ROUNDS):
+            lazy.sleeps()
+            (shared / "up").unlink(missing_ok=True)
+            begun = now()
+            assert lazy.says() == b"hello"
+            over.append(now() - (shared / "up").stat().st_mtime)
+            whole.append(now() - begun)
+            begun = now()
+            assert lazy.says() == b"hello"
+            later.append(now() - begun)
+    print(
+        f"\nfirst answer after listening: median {median(over):.2f} s, longest {max(over):.2f} s; after connecting: "
+        f"median {median(whole):.2f} s; to one that is ready: {median(later) * 1000:.1f} ms"
+    )
