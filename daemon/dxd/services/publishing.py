@@ -156,7 +156,8 @@ class Publishing:
             there = await self._there(project, name) if wanted else []
             for wish in wanted:
                 has = [*_has(wish, there), *self._doors(project, name, wish)]
-                if not anew and set(has) & set(wish.also) and wish.owner not in known:
+                published = not doors.doors(service) and not anew
+                if published and set(has) & set(wish.also) and wish.owner not in known:
                     continue  # the engine has chosen
                 given = await self._ports.take(
                     wish.owner, also=wish.also, addresses=wish.addresses, has=has, stays=bool(there) and not anew
@@ -189,7 +190,7 @@ class Publishing:
 
     def _doors(self, project: Project, name: ServiceName, wish: Wish) -> list[int]:
         """Where dx listens for a wish already."""
-        every = self._listening(project.name).get(name, ())
+        every = self._listening(project.name).get(name, ()) if wish.owner.protocol == "tcp" else ()
         return [each.at.port for each in every if each.at is not None and each.target == wish.owner.target]
 
     async def _there(self, project: Project, name: ServiceName) -> list[Inspected]:

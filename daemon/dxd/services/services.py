@@ -33,8 +33,8 @@ from dxd.services.networks import ProjectNetworks
 from dxd.services.news import SERVICE
 from dxd.services.publishing import Publishing
 from dxd.services.supervisor import Supervisor
-from dxd.snapshots.seeds import Seeds
 from dxd.services.uses import Uses
+from dxd.snapshots.seeds import Seeds
 from dxd.store.model import KnownProject, KnownService
 from dxd.store.projects import KnownProjects
 from dxd.telemetry import get_logger

@@ -37,8 +37,8 @@ from dxd.services.seeding import Seeding
 from dxd.services.sight import Sight, run_of
 from dxd.services.sleeper import Sleeper
 from dxd.services.swaps import Swaps, Turn
-from dxd.snapshots.seeds import Seeds
 from dxd.services.uses import Uses
+from dxd.snapshots.seeds import Seeds
 from dxd.telemetry import get_logger
 
 SETTLE_S = 0.3
