@@ -7,13 +7,15 @@ once the container is ready, has ended, or its test hangs: then the engine's own
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from dxd.engine.model import Inspected
+from dxd.engine.model import ContainerId, Inspected
 from dxd.engine.supervised import TIMED_OUT, Supervised
 from dxd.errors import DxError, EngineTrouble
 from dxd.kit.tasks import Tasks
+from dxd.services.ledger import Ledger
+from dxd.services.model import Phase
 
 OFTEN_S, SELDOM_S = 0.15, 1.0
 """Between two tests: whoever waits for the service is told that soon."""
@@ -39,6 +41,20 @@ def needed(container: Inspected, ready: tuple[str, ...] | None) -> Probe | None:
     if container.check is not None and container.check.interval_s > ENGINE_S:
         return Probe(container.check.test, container.check.timeout_s)
     return None
+
+
+def due(ledger: Ledger, containers: Mapping[ContainerId, Inspected], now: float) -> dict[str, tuple[Inspected, Probe]]:
+    """The tests to make of containers that start, by their runs."""
+    found = {}
+    for each in ledger.seen.instances:
+        container = containers.get(each.id)
+        if container is None or not each.runs or each.probed or container.started_at != each.started:
+            continue
+        if ledger.phase(each.service, now)[0] is Phase.STARTING and not ledger.wanted.one_shot(each.service):
+            probe = needed(container, ledger.project.services[each.service].extras.ready)
+            if probe is not None:
+                found[each.run] = container, probe
+    return found
 
 
 class Probes:

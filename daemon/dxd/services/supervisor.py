@@ -22,22 +22,23 @@ from dxd.compose.compose import Compose
 from dxd.compose.model import Project, RestartKind, ServiceName, Source, dependants, with_dependencies
 from dxd.engine.model import ContainerId, EngineEvent, Inspected
 from dxd.engine.supervised import Supervised
-from dxd.errors import Conflict, DxError, EngineDown, EngineTrouble, NotFound, PortTaken, ServiceFailed
+from dxd.errors import DxError, EngineDown, EngineTrouble, NotFound, PortTaken, ServiceFailed
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress, Silent
 from dxd.kit.tasks import Tasks
 from dxd.services import policy, probes
 from dxd.services.ledger import Ledger
 from dxd.services.listening import Doors
-from dxd.services.model import Action, Do, Instance, Phase, Will
+from dxd.services.model import Action, Do, Phase, Will
 from dxd.services.news import PROJECT, SERVICE, Attribution, News, What
-from dxd.services.probes import Probe, Probes
+from dxd.services.probes import Probes
 from dxd.services.publishing import Publishing
 from dxd.services.seeding import Seeding
 from dxd.services.sight import Sight, run_of
 from dxd.services.sleeper import Sleeper
 from dxd.services.swaps import Swaps, Turn
 from dxd.services.uses import Uses
+from dxd.services.waiters import Waiters
 from dxd.snapshots.seeds import Seeds
 from dxd.telemetry import get_logger
 
@@ -49,8 +50,6 @@ TOLD_S = 5.0
 """That somebody has stopped a container is told after its end."""
 AGAIN_S = 1.0
 """After the engine would not say what is there."""
-LAST_LINES = 20
-"""Of what a service printed, for whoever is told that it fell."""
 
 log = get_logger("services")
 
@@ -97,12 +96,16 @@ class Supervisor:
         self._attribution = Attribution()
         self._turn = Turn()
         self._wake = asyncio.Event()
-        self._turned = asyncio.Event()
-        """Set when something has been looked at, and another one put in its place."""
         self._away = False
         self._adopted = False
-        self._closed = False
         self._making = False
+        self._waiters = Waiters(
+            ledger=ledger,
+            containers=containers,
+            known=lambda: self._sight.complete and not self._away and not self._making,
+            away=lambda: self._away,
+            clock=clock,
+        )
         self._deferred: list[EngineEvent] = []
         self._stops: dict[str, asyncio.Task[None]] = {}
         self._kept: object = None
@@ -147,8 +150,7 @@ class Supervisor:
 
     async def close(self) -> None:
         """Look after it no more; its containers go on. Whoever waits is told."""
-        self._closed = True
-        self._wake_waiters()
+        self._waiters.close()
         await self._tasks.close()
 
     @property
@@ -184,7 +186,7 @@ class Supervisor:
         self._away = True
         self._looked.set()
         self.ledger.forgive(self._clock() - DYING_S, "the engine was restarted")
-        self._wake_waiters()
+        self._waiters.wake()
 
     async def up(
         self,
@@ -212,7 +214,7 @@ class Supervisor:
             self.ledger.ask_up(sorted(chosen), once_more=again, lazily=True)
             if awake:
                 self.ledger.ask_up([each for each in names if each in chosen])
-            await self._open_doors()
+            await self._open()
         return chosen
 
     async def reread(self, project: Project) -> None:
@@ -238,9 +240,7 @@ class Supervisor:
 
     async def rouse(self, name: ServiceName) -> None:
         """Return when a service is ready that is wanted as soon as it is needed; `ServiceFailed`."""
-        while self._away:  # for as long as the proxy holds a connection
-            self._refuse_if_closed()
-            await self._turned.wait()
+        await self._waiters.back()
         if self.ledger.phase(name, self.now())[0] is Phase.READY:
             return
         since = self.now()
@@ -279,7 +279,7 @@ class Supervisor:
             try:
                 await self.save()
                 await self._pass()
-                await self._until(self.ledger.rests)
+                await self._waiters.stopped(self.ledger.rests)
                 yield
             finally:
                 self.ledger.rest(())
@@ -305,15 +305,13 @@ class Supervisor:
             await self._make(chosen, progress)
             self.ledger.ask_up(sorted(chosen - awake), once_more=chosen, lazily=True)
             self.ledger.ask_up(sorted(awake), once_more=chosen)
-            await self._open_doors()
+            await self._open()
         return chosen
 
-    async def _open_doors(self) -> None:
-        """Have the doors of what was made, none where a container publishes its port now, and then begin to start."""
-        await self._look()
-        errors = await self.sleeper.listen()
+    async def _open(self) -> None:
+        """Begin to start what is wanted, and listen for it."""
         await self._pass()
-        for error in errors:
+        for error in await self.sleeper.listen():
             raise error
 
     async def again(self, names: Sequence[ServiceName]) -> None:
@@ -347,46 +345,12 @@ class Supervisor:
                         await self._containers.set_restart(each.id, service.restart.kind, service.restart.attempts)
 
     async def wait(self, names: Iterable[ServiceName], progress: Progress, *, since: float) -> None:
-        """Return when all of these are ready or done; `ServiceFailed` as soon as one has ended badly since then.
-
-        What it printed last is told before.
-        """
-        chosen = sorted(names)
-        told = ""
-        while True:
-            self._refuse_if_closed()
-            turned, now = self._turned, self._clock()
-            wanted, seen = self.ledger.wanted, self.ledger.seen
-            for each, reason in policy.fallen(seen, chosen, since):
-                await self._tell_last_lines(each, progress)
-                raise ServiceFailed(f"{each.service}: {reason}", f"see: dx logs {each.service}")
-            if not self._away and seen.settled and self._sight.complete and not self._making:
-                for name, reason in policy.stuck(wanted, seen, chosen, now):
-                    raise ServiceFailed(f"{name}: {reason}", f"start it: dx up {name}")
-                waiting = policy.waiting(wanted, seen, chosen, now)
-                if not waiting:
-                    return
-                line = ", ".join(f"{name} is {self.ledger.phase(name, now)[0]}" for name in waiting)
-                if line != told:
-                    told = line
-                    progress.progress(line)
-            await turned.wait()
+        """Return when all of these are ready, done or asleep; `ServiceFailed` once one has ended badly since then."""
+        await self._waiters.wait(names, progress, since=since)
 
     def now(self) -> float:
         """By its clock, for `wait`."""
         return self._clock()
-
-    async def _tell_last_lines(self, each: Instance, progress: Progress) -> None:
-        try:
-            text = await self._containers.logs(each.id, LAST_LINES)
-        except EngineTrouble:
-            return
-        for line in text.splitlines():
-            progress.note(f"{each.service} | {line}")
-
-    def _name(self, each: Instance) -> str:
-        found = self.inspected.get(each.id)
-        return found.name if found else each.id[:12]
 
     async def _run(self) -> None:
         while True:
@@ -430,7 +394,7 @@ class Supervisor:
                 self._tasks.spawn(self._act(action), name=f"{action.do} {action.service}")
             else:
                 self._wake.set()
-        self._probes.keep(self._to_probe(now))
+        self._probes.keep(probes.due(self.ledger, self.inspected, now))
         self._seeding.keep(
             {each.service: self.inspected[each.id] for each in self.ledger.to_seed(now) if each.id in self.inspected},
             self.ledger.project,
@@ -563,50 +527,27 @@ class Supervisor:
         self._attribution.announce(container.id, "stop")
         self.ledger.excuse(run_of(container), "its seed was cut short")
 
-    def _to_probe(self, now: float) -> dict[str, tuple[Inspected, Probe]]:
-        found = {}
-        for each in self.ledger.seen.instances:
-            container = self.inspected.get(each.id)
-            service = self.ledger.project.services[each.service]
-            if container is None or not each.runs or each.probed or run_of(container) != each.run:
-                continue
-            if self.ledger.phase(each.service, now)[0] is Phase.STARTING and not self.ledger.wanted.one_shot(
-                each.service
-            ):
-                probe = probes.needed(container, service.extras.ready)
-                if probe is not None:
-                    found[each.run] = container, probe
-        return found
-
     async def _stop(self, names: frozenset[ServiceName]) -> None:
         await self._look()
         self.ledger.ask_stop(sorted(names))
         await self._pass()
-        await self._until(lambda: all(self.ledger.wanted.will(name) is not Will.STOPPING for name in names))
-
-    async def _until(self, stopped: Callable[[], bool]) -> None:
-        while True:
-            self._refuse_if_closed()
-            turned = self._turned
-            if stopped():
-                return
-            if self._away:
-                raise EngineDown("the engine went away while services were stopped", "try again when it runs")
-            await turned.wait()
-
-    def _refuse_if_closed(self) -> None:
-        if self._closed:
-            raise Conflict(f"the project {self.ledger.project.name} is not looked after any more", "begin again: dx up")
+        await self._waiters.stopped(lambda: all(self.ledger.wanted.will(name) is not Will.STOPPING for name in names))
 
     async def _make(
         self, names: frozenset[ServiceName], progress: Progress, *, recreate: bool = False, build: bool = False
     ) -> None:
         """Have Compose make what is missing or not as the files say; it asks the providers that those depend on."""
         name = self.ledger.project.name
+
+        async def make() -> None:
+            await self._compose.create(self.source, name, names, progress=progress, recreate=recreate, build=build)
+            # Before anything is started: a port that a container publishes now must not have a door any more.
+            self._sight.all_anew()
+            await self._sight.look()
+            await self.sleeper.listen()
+
         if names:
-            await self._with_compose(
-                self._compose.create(self.source, name, names, progress=progress, recreate=recreate, build=build)
-            )
+            await self._with_compose(make())
 
     def _own(self, names: Iterable[ServiceName]) -> frozenset[ServiceName]:
         """Of these services, those that have containers of this project: a provider keeps the others."""
@@ -641,11 +582,7 @@ class Supervisor:
                 self._phases[name] = phase
                 told = {"project": self.ledger.project.name, "service": name, "state": phase, "reason": reason}
                 self._hub.publish("service.changed", **told)
-        self._wake_waiters()
-
-    def _wake_waiters(self) -> None:
-        turned, self._turned = self._turned, asyncio.Event()
-        turned.set()
+        self._waiters.wake()
 
     async def save(self) -> None:
         """Keep what has to outlive the daemon, where it is not kept yet."""

@@ -1,0 +1,108 @@
+"""Whoever waits for services of one project: told as soon as they are ready, or why they will not be.
+
+Owned by the project's supervisor, which wakes it after each look, and when the engine goes. Raises `ServiceFailed`;
+`Conflict` once the project is not looked after any more; `EngineDown` where a stop cannot be seen.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from dxd.compose.model import ServiceName
+from dxd.engine.supervised import Supervised
+from dxd.errors import Conflict, EngineDown, EngineTrouble, ServiceFailed
+from dxd.kit.progress import Progress
+from dxd.services import policy
+from dxd.services.ledger import Ledger
+from dxd.services.model import Instance
+
+LAST_LINES = 20
+"""Of what a service printed, for whoever is told that it fell."""
+
+
+class Waiters:
+    """Of one project."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        containers: Supervised,
+        known: Callable[[], bool],
+        away: Callable[[], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        """`known` says whether all that was told has been looked at, `away` whether the engine is out of sight."""
+        self._ledger = ledger
+        self._containers = containers
+        self._known = known
+        self._away = away
+        self._clock = clock
+        self._closed = False
+        self._turned = asyncio.Event()
+        """Set when something has been looked at, and another one put in its place."""
+
+    def wake(self) -> None:
+        """Something was looked at."""
+        turned, self._turned = self._turned, asyncio.Event()
+        turned.set()
+
+    def close(self) -> None:
+        """Tell them that nobody looks after the project any more."""
+        self._closed = True
+        self.wake()
+
+    async def wait(self, names: Iterable[ServiceName], progress: Progress, *, since: float) -> None:
+        """Return when all of these are ready, done or asleep; `ServiceFailed` once one has ended badly since then.
+
+        What it printed last is told before.
+        """
+        chosen = sorted(names)
+        told = ""
+        while True:
+            self._refuse_if_closed()
+            turned, now = self._turned, self._clock()
+            wanted, seen = self._ledger.wanted, self._ledger.seen
+            for each, reason in policy.fallen(seen, chosen, since):
+                await self._tell_last_lines(each, progress)
+                raise ServiceFailed(f"{each.service}: {reason}", f"see: dx logs {each.service}")
+            if seen.settled and self._known():
+                for name, reason in policy.stuck(wanted, seen, chosen, now):
+                    raise ServiceFailed(f"{name}: {reason}", f"start it: dx up {name}")
+                waiting = policy.waiting(wanted, seen, chosen, now)
+                if not waiting:
+                    return
+                line = ", ".join(f"{name} is {self._ledger.phase(name, now)[0]}" for name in waiting)
+                if line != told:
+                    told = line
+                    progress.progress(line)
+            await turned.wait()
+
+    async def stopped(self, are: Callable[[], bool]) -> None:
+        """Return when services that were told to stop have done so."""
+        while True:
+            self._refuse_if_closed()
+            turned = self._turned
+            if are():
+                return
+            if self._away():
+                raise EngineDown("the engine went away while services were stopped", "try again when it runs")
+            await turned.wait()
+
+    async def back(self) -> None:
+        """Return when the engine is in sight."""
+        while self._away():
+            self._refuse_if_closed()
+            await self._turned.wait()
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            name = self._ledger.project.name
+            raise Conflict(f"the project {name} is not looked after any more", "begin again: dx up")
+
+    async def _tell_last_lines(self, each: Instance, progress: Progress) -> None:
+        try:
+            text = await self._containers.logs(each.id, LAST_LINES)
+        except EngineTrouble:
+            return
+        for line in text.splitlines():
+            progress.note(f"{each.service} | {line}")
