@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dxd.compose import sources
+from dxd.compose import doors, sources
 from dxd.compose.compose import Compose
 from dxd.compose.model import OnChange, Project, Service, ServiceName, Source, order
 from dxd.develop import inputs, policy, reach, rules, sync
@@ -204,10 +204,13 @@ class Follower:
 
     def _may_follow(self, service: Service) -> bool:
         """Whether a definition that is another one by now may be applied without anybody having asked for it."""
-        if self._asked_for_all(service):
-            return True
         approved, made = self.supervisor.approved, self._followed[service.name].made
         asked = approved.services.get(service.name) if approved is not None else None
+        before = asked if made is None else made[0]
+        if before is not None and doors.doors(before) != doors.doors(service):
+            return False  # who listens at a port changes only by a verb, which begins with that
+        if self._asked_for_all(service):
+            return True
         if made is None and approved is not None and asked is not None:
             made = asked, approved.env_files  # it was changed before anybody had looked
         env_files = self.supervisor.ledger.project.env_files
