@@ -28,9 +28,11 @@ def check(service: Service) -> None:
     where = f"services.{service.name}.x-dx.{asked[0]}"
     if service.provider is not None:
         raise BadCompose(f"{where}: a provider keeps it, so dx cannot", f"take x-dx from {service.name}")
-    if service.raw.get("network_mode") == "host":
-        hint = "take network_mode from it, or this key"
+    mode, hint = str(service.raw.get("network_mode", "")), "take network_mode from it, or this key"
+    if mode == "host":
         raise BadCompose(f"{where}: with network_mode host it listens by itself, and dx cannot in its place", hint)
+    if targets(service) and mode.startswith(("none", "service:", "container:")):
+        raise BadCompose(f"{where}: with network_mode {mode} it has no address of its own to lead to", hint)
     if service.replicas > 1 and (own.http or doors(service)):
         raise BadCompose(f"{where}: it has {service.replicas} containers, and a door leads to one", "let it have one")
     if own.sleeps and service.ports and not doors(service):

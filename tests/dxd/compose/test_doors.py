@@ -21,6 +21,8 @@ def test_dx_listens_at_the_tcp_ports_of_what_may_sleep() -> None:
     [
         ({"provider": "dx"}, "services.db.x-dx.lazy: a provider keeps it"),
         ({"raw": {"network_mode": "host"}}, "with network_mode host it listens by itself"),
+        ({"raw": {"network_mode": "none"}}, "with network_mode none it has no address of its own"),
+        ({"raw": {"network_mode": "service:web"}, "extras": Extras(http=80)}, "http: with network_mode service:web it"),
         ({"replicas": 2}, "it has 2 containers, and a door leads to one"),
         ({"ports": (UDP,)}, "it has UDP ports only"),
         ({"extras": Extras(http=80), "replicas": 3}, "services.db.x-dx.http: it has 3 containers"),
@@ -38,6 +40,7 @@ def test_what_cannot_be_is_refused_with_the_key_and_the_reason(changed: dict[str
     [
         {},
         {"ports": ()},
+        {"ports": (), "raw": {"network_mode": "none"}},
         {"ports": (Port(80, "8000-8010"),)},
         {"ports": (), "replicas": 3},
         {"extras": Extras(), "replicas": 3, "ports": (Port(80, "8000-8010"),)},

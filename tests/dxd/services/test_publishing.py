@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dxd.compose.model import Port, Project, ProjectName, Service, ServiceName
+from dxd.compose.model import Extras, Port, Project, ProjectName, Service, ServiceName
 from dxd.ports.model import Owner
-from dxd.services.publishing import Wish, differing, wishes
+from dxd.services.publishing import Wish, differing, listened, wishes
 
 ROOT = Path("/a")
 
@@ -74,3 +74,37 @@ def test_where_none_is_another_nothing_is_said() -> None:
     ports = Port(80, "80"), Port(443)
     assert differing(project(*ports), ROOT, {owner(80, 80): 80, owner(80, 8080): 20001}) == {}
     assert differing(project(*ports), Path("/b"), {owner(80, 80): 20001}) == {}
+
+
+LAZY = Extras(lazy=True)
+
+
+def sleeper(*ports: Port, extras: Extras = LAZY) -> Project:
+    name = ServiceName("db")
+    return Project(ProjectName("shop"), {name: Service(name, ports=ports, extras=extras)})
+
+
+def test_what_may_sleep_publishes_udp_alone_and_dx_listens_for_the_rest() -> None:
+    ports = Port(5432, "5432", "127.0.0.1"), Port(53, "53", "", "udp")
+    whole = sleeper(*ports)
+    assert differing(whole, ROOT, {}) == {"db": (Port(53, "53", "", "udp"),)}
+    assert listened(whole, ROOT, {}) == {"db": (Port(5432, "5432", "127.0.0.1"),)}
+    assert listened(whole, ROOT, {owner(5432, 5432): 20001}) == {"db": (Port(5432, "20001", "127.0.0.1"),)}
+
+
+def test_dx_listens_at_one_number_where_the_file_has_a_range_or_none() -> None:
+    whole = sleeper(Port(80, "8000-8002"), Port(443))
+    assert [each.owner.wanted for each in wishes(whole, ROOT, whole.services[ServiceName("db")])] == [8000, None]
+    given = {owner(80, 8000): 8001, Owner("shop", "/a", "db", 443): 20001}
+    assert listened(whole, ROOT, given) == {"db": (Port(80, "8001"), Port(443, "20001"))}
+    assert listened(whole, ROOT, {}) == {"db": (Port(80, "8000"), Port(443))}
+
+
+def test_where_containers_are_out_of_reach_the_engine_publishes_to_this_machine_alone() -> None:
+    whole = sleeper(Port(5432, "5432"), Port(53, "53", "", "udp"))
+    inner = Port(5432, "", "127.0.0.1")
+    assert differing(whole, ROOT, {}, direct=False) == {"db": (Port(53, "53", "", "udp"), inner)}
+    named = sleeper(Port(80, "80"), extras=Extras(http=8000))
+    assert differing(named, ROOT, {}, direct=False) == {"db": (Port(80, "80"), Port(8000, "", "127.0.0.1"))}
+    assert differing(named, ROOT, {}) == {}
+    assert differing(project(Port(80, "80")), ROOT, {}, direct=False) == {}
