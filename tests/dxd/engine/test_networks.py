@@ -1,0 +1,20 @@
+import re
+
+from dxd.engine.docker import Engine
+from dxd.engine.networks import Networks
+from tests.fakes.proxy import Proxy
+from tests.fakes.real_engine import EngineMaker
+
+
+async def test_containers_are_reached_where_the_engines_bridges_are_this_machines(engine: Engine) -> None:
+    assert await Networks(engine).direct()
+
+
+async def test_they_are_not_where_its_bridges_are_in_another_machine(make_engine: EngineMaker, proxy: Proxy) -> None:
+    """As from 240.0.0.0/4, which no machine has, RFC 1112."""
+    proxy.spoil = lambda data: re.sub(rb'"Gateway":"1\d', b'"Gateway":"24', data)
+    assert not await Networks(make_engine(proxy.address)).direct()
+
+
+async def test_without_an_engine_it_is_supposed(make_engine: EngineMaker) -> None:
+    assert await Networks(make_engine("unix:///nowhere/docker.sock")).direct()
