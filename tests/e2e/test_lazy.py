@@ -141,6 +141,29 @@ def test_a_service_that_fails_closes_the_connection_and_says_why(house: House) -
         assert lazy.says() == b"hello"
 
 
+def test_who_connects_again_and_again_does_not_hurry_one_that_falls(house: House) -> None:
+    """It is started after its pauses, of a second and two, and each connection is held until it has fallen again."""
+    with Lazy(house, command=["sh", "-c", "exit 3"]) as lazy:
+        lazy.dx("up")
+        begun, asked = time.monotonic(), 0
+        while time.monotonic() - begun < 4:
+            assert lazy.says() == b""
+            asked += 1
+        assert 1 < lazy.starts() <= asked
+        assert lazy.starts() <= 4
+
+
+def test_a_dependency_that_somebody_has_stopped_is_not_woken(house: House) -> None:
+    with Lazy(house) as lazy:
+        lazy.services_of(db={**lazy.db, **after(cache="started")}, cache={})
+        lazy.dx("up", "--wait")
+        lazy.dx("stop", "cache")
+        assert lazy.says() == b""
+        assert lazy.states()["cache"] == "stopped"
+        lazy.dx("start", "cache")
+        assert lazy.says() == b"hello"
+
+
 def test_down_and_stop_and_forget_free_the_port(house: House) -> None:
     with Lazy(house) as lazy:
         lazy.dx("up")

@@ -205,6 +205,8 @@ class Sleeper:
             raise error
         running = [each for each in self._ledger.seen.of(name) if each.runs]
         found = doors.lead([each for each in self._of(name) if _is_of(each, running)], target)
+        if not running:
+            raise ServiceFailed(f"{name} has ended", f"see: dx logs {name}")
         if found is None:
             hint = "give it a network that this machine is on"
             raise ServiceFailed(f"{name} has no address that this machine reaches", hint)

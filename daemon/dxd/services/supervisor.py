@@ -236,32 +236,39 @@ class Supervisor:
         if self.swaps.under_way in chosen and policy.comes_up(self.ledger.wanted, self.ledger.seen, chosen, self.now()):
             return chosen
         async with self._turn:
-            return await self._begin(names)
+            chosen = self._own(with_dependencies(self.ledger.project.services, tuple(names)))
+            await self._look()
+            for name in sorted(chosen):
+                if not self.ledger.seen.of(name):
+                    raise ServiceFailed(f"{name} has no container", f"make one: dx up {name}")
+            wanted = self.ledger.wanted
+            again = [each for each in names if wanted.one_shot(each) or wanted.services[each].extras.sleeps]
+            self.ledger.ask_up(sorted(chosen.difference(names)), lazily=True)
+            self.ledger.ask_up(names, once_more=again)
+            await self._pass()
+            return chosen
 
     async def rouse(self, name: ServiceName) -> None:
-        """Return when a service is ready that is wanted as soon as it is needed; `ServiceFailed`."""
+        """Return when a service is ready that is wanted as soon as it is needed; `ServiceFailed`.
+
+        Nothing is forgiven for that: what has fallen is started in its time, and what somebody has stopped is not.
+        """
         await self._waiters.back()
-        if self.ledger.phase(name, self.now())[0] is Phase.READY:
+        await self.looked()
+        if self.ledger.wanted.will(name) is Will.STOPPING:
+            async with self._turn:  # it may only rest, while its data is copied
+                pass
+        will, phase = self.ledger.wanted.will(name), self.ledger.phase(name, self.now())[0]
+        if will not in (Will.UP, Will.ASLEEP):
+            raise ServiceFailed(f"{name} was stopped", f"start it: dx start {name}")
+        if phase is Phase.READY:
             return
         since = self.now()
-        async with self._turn:
-            if self.ledger.wanted.will(name) not in (Will.UP, Will.ASLEEP):
-                raise ServiceFailed(f"{name} was stopped", f"start it: dx start {name}")
-            chosen = await self._begin([name])
+        if will is Will.ASLEEP or phase is Phase.DONE:
+            self.ledger.ask_up([name], once_more=[name])
+            self._wake.set()
+        chosen = self._own(with_dependencies(self.ledger.project.services, (name,)))
         await self.wait(chosen, Silent(), since=since)
-
-    async def _begin(self, names: Sequence[ServiceName]) -> frozenset[ServiceName]:
-        chosen = self._own(with_dependencies(self.ledger.project.services, tuple(names)))
-        await self._look()
-        for name in sorted(chosen):
-            if not self.ledger.seen.of(name):
-                raise ServiceFailed(f"{name} has no container", f"make one: dx up {name}")
-        wanted = self.ledger.wanted
-        again = [each for each in names if wanted.one_shot(each) or wanted.services[each].extras.sleeps]
-        self.ledger.ask_up(sorted(chosen.difference(names)), lazily=True)
-        self.ledger.ask_up(names, once_more=again)
-        await self._pass()
-        return chosen
 
     async def stop(self, names: Sequence[ServiceName]) -> None:
         """Stop services, or all; returns when they do not run any more."""
