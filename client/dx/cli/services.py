@@ -6,6 +6,7 @@ import sys
 from dx.answers import Project, Service
 from dx.cli import link, screen
 from dx.cli.projects import add_project, find
+from dx.cli.steps import last_of
 from dx.cli.verb import Namespace, Parser, UsageError, Verb, add_json
 from dx.errors import ClientError
 
@@ -92,9 +93,10 @@ def shell(given: Namespace) -> int:
 
 
 def _become(given: Namespace, arguments: list[str]) -> int:
-    """Take on the shape of Compose's own `exec`, which has terminals and signals right."""
+    """Take on the shape of Compose's own `exec`, which has terminals and signals right; what sleeps is woken first."""
     project = find(given)
-    _service(project, given.service)
+    if _service(project, given.service)["state"] == "sleeps":
+        last_of(link.client().change_services(project["name"], "wait", services=[given.service]), "project")
     way = link.client().service_terminal(project["name"], given.service)
     # Without a terminal on either side Compose would complain of one that is missing.
     plain = [] if screen.is_terminal(sys.stdin) and screen.is_terminal(sys.stdout) else ["--no-tty"]

@@ -282,14 +282,9 @@ class Services:
             await self._logs.forget(known.row.name)
 
     async def on_terminal(self, name: str, service: str) -> tuple[tuple[str, ...], Mapping[str, str]]:
-        """How to call Compose for what needs a terminal in a service, which is woken if it sleeps.
-
-        Raises `UnknownService`, `ServiceFailed`.
-        """
+        """How to call Compose for what needs a terminal; raises `UnknownService`."""
         _, supervisor = await self._supervised(name)
-        (chosen,) = named(supervisor.ledger.project, [service])
-        if supervisor.ledger.wanted.will(chosen) is Will.ASLEEP:
-            await supervisor.rouse(chosen)
+        named(supervisor.ledger.project, [service])
         return await self._compose.on_terminal(supervisor.ledger.project.name)
 
     async def supervisor(self, name: str) -> Supervisor:
