@@ -74,9 +74,7 @@ class Proxy:
         for each in [each for each in self._doors.values() if each.service == service]:
             del self._doors[each.key]
             await self._tell("shut", door=each.key)
-        if not self._doors and self._link is not None:
-            self._linked.clear()
-            self._link.close()  # the process ends with its last connection
+        self._leave_if_idle()
 
     async def keep(self) -> None:
         """Shut what the daemon before this one had, and nobody has asked for since; found later, that goes too."""
@@ -84,6 +82,7 @@ class Proxy:
         for key in self._left - self._doors.keys():
             await self._tell("shut", door=key)
         self._left.clear()
+        self._leave_if_idle()
 
     async def lost(self, service: str) -> None:
         """Its container has ended, or is about to: from now on connections wait, and wake it."""
@@ -132,6 +131,12 @@ class Proxy:
         """Leave the process alone with its connections; those that wait do so for the next daemon."""
         await self._tasks.close()
         if self._link is not None:
+            self._link.close()
+
+    def _leave_if_idle(self) -> None:
+        """Without a door the process ends with its last connection, once there is no daemon."""
+        if not self._doors and self._link is not None:
+            self._linked.clear()
             self._link.close()
 
     async def _open(self, door: Door) -> None:

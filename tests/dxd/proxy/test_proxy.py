@@ -357,6 +357,22 @@ async def test_a_new_daemon_finds_doors_and_connections_as_they_were(directory: 
         writer.close()
 
 
+async def test_doors_of_before_that_are_found_late_are_shut_too(directory: Path, service: Service) -> None:
+    """By a daemon that wants none, and has said so before it had the link."""
+    async with running(directory) as old:
+        port = await listen(old, service, "db")
+    new = Proxy(directory)
+    await new.keep()
+    job = asyncio.create_task(new.run())
+    try:
+        await until_turned(lambda: process_of(directory) is None)
+        with pytest.raises(ConnectionRefusedError):
+            await connect(port)
+    finally:
+        job.cancel()
+        await new.close()
+
+
 async def test_a_daemon_of_another_version_retires_the_process_and_its_connections_go_on(
     directory: Path, service: Service
 ) -> None:
