@@ -101,7 +101,7 @@ class SnapshotRoutes:
                 tag="snapshots",
                 answers=(Answer(200, "What it was", snapshot_types.Snapshot),),
                 path_parameters=_OF_SNAPSHOT,
-                errors=(NotFound, Conflict, EngineTrouble),
+                errors=(BadName, NotFound, Conflict, EngineTrouble),
             ),
             Route(
                 id="resetServices",
