@@ -48,9 +48,9 @@ class Site(Shop):
         """What the running service answers; nothing while it is exchanged."""
         return self.inside("wget", "-qO-", "http://127.0.0.1/")
 
-    def inside(self, *argv: str, otherwise: str = "") -> str:
+    def inside(self, *argv: str, otherwise: str = "", service: str = "web") -> str:
         """What a command in its container prints; `otherwise` where that fails, as it does while it is exchanged."""
-        name = next(iter(self.services()["web"]["containers"]), "none")
+        name = next(iter(self.services()[service]["containers"]), "none")
         command = ["docker", "exec", name, *argv]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=self.house.env)
         return done.stdout.strip() if done.returncode == 0 else otherwise

@@ -47,7 +47,7 @@ def test_a_change_is_built_and_takes_the_place_without_a_request_that_fails(site
     until(lambda: int(counts()[0]) > asked + 20, "it asks on")
     assert counts()[1] == "0", counts()
     assert site.inspect("web")["Id"] != before
-    assert len(site.containers()) == 1
+    until(lambda: len(site.containers()) == 1, "the old one has gone")
     # Compose finds nothing to do.
     now = site.inspect("web")["Id"]
     site.compose("up", "--no-start", "--yes")
@@ -156,7 +156,7 @@ def test_a_new_daemon_builds_nothing_whose_files_are_the_same(site: Site) -> Non
         reach(web, copied)
 
     def copied() -> str:
-        return site.docker("exec", site.container("copied"), "cat", "/conf/c")
+        return site.inside("cat", "/conf/c", service="copied")
 
     site.dx("up", "--wait")
     reach(1, 1)

@@ -17,6 +17,9 @@ TRIAL_S = 60.0
 """For a new container to become healthy, where its health check has no start period."""
 ALIVE_S = 2.0
 """One without any check has to live for so long."""
+BESIDE_S = 2.5
+"""How long the old one serves on beside one that is healthy. Whoever keeps the address of a name for a second or two,
+as nginx with `valid=1s` does, knows of the new one only after that."""
 
 
 class Way(StrEnum):

@@ -35,19 +35,27 @@ class Turn(asyncio.Lock):
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked = asyncio.Event()
+        self._asked = asyncio.Event()
         self._waiting = 0
 
     async def acquire(self) -> "bool":  # type: ignore[override]  # the same, without saying Literal
         """Wait for it."""
         self._waiting += 1
-        self.asked.set()
+        self._asked.set()
         try:
             return await super().acquire()
         finally:
             self._waiting -= 1
             if not self._waiting:
-                self.asked.clear()
+                self._asked.clear()
+
+    async def asked_within(self, seconds: float) -> bool:
+        """Whether somebody waits for it, or does so before that time has passed; returns at once then."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._asked.wait()
+                return True
+        return False
 
 
 class Swaps:
@@ -160,7 +168,12 @@ class Swaps:
                 # Shielded: whoever is cancelled here must not leave the project without its service.
                 await asyncio.shield(self._back(new, old, stopped=stop_first))
                 raise
-            await asyncio.shield(self._promote(service, new, old))
+            await asyncio.shield(self._promote(new, old))
+            try:
+                if not stop_first:
+                    await self._turn.asked_within(swap.BESIDE_S)
+            finally:
+                await asyncio.shield(self._retire(service, old))
         except DxError as error:
             if isinstance(error, EngineTrouble):
                 raise
@@ -188,8 +201,8 @@ class Swaps:
         await self._containers.leave_to_dx(made[0])
         return made[0]
 
-    async def _promote(self, service: Service, new: ContainerId, old: Inspected) -> None:
-        """Give it the name of the old one, which goes."""
+    async def _promote(self, new: ContainerId, old: Inspected) -> None:
+        """Give it the name of the old one, which is about to go."""
 
         async def rename() -> None:
             await self._containers.rename(old.id, f"{old.name}{PREVIOUS}")
@@ -200,6 +213,10 @@ class Swaps:
         if (seen := self._ledger.get(new)) is not None:
             self._ledger.probed(new, seen.run)  # as the trial has shown
         self._ledger.lose(old.id)
+        self._wake()
+
+    async def _retire(self, service: Service, old: Inspected) -> None:
+        """Stop the old one, which is another's predecessor by now, and remove it with its image."""
         await self._stop(service, old)
         await self._remove(old)
         await self._containers.forget_image(old.image_id)
@@ -263,10 +280,8 @@ class Swaps:
                 return
             if verdict is Verdict.BAD:
                 raise ServiceFailed(reason)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_S):
-                    await self._turn.asked.wait()
-                    raise Interrupted
+            if await self._turn.asked_within(LOOK_S):
+                raise Interrupted
 
     async def _stop(self, service: Service, container: Inspected) -> None:
         self._ledger.excuse(_run_of(container), "a new container takes its place")
