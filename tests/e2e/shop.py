@@ -103,6 +103,12 @@ class Shop:
         """SIGKILL, and wait until it is gone."""
         self.house.stop(signal.SIGKILL)
 
+    def remove_images(self) -> None:
+        """Those that were built for it."""
+        listing = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={self.name}-*"]
+        for each in self.docker(*listing).split():
+            self.docker("image", "rm", "--force", each)
+
 
 def when(text: str) -> float:
     """A time of the engine's, which has nanoseconds, in seconds since 1970."""

@@ -80,8 +80,3 @@ class Site(Shop):
     def containers(self) -> list[str]:
         """Of `web`, by id, running or not."""
         return self.compose("ps", "--all", "--quiet", "web").split()
-
-    def remove_images(self) -> None:
-        listing = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={self.name}-*"]
-        for each in self.docker(*listing).split():
-            self.docker("image", "rm", "--force", each)
