@@ -54,6 +54,19 @@ def test_a_change_is_built_and_takes_the_place_without_a_request_that_fails(site
     assert site.inspect("web")["Id"] == now
 
 
+def test_what_has_done_its_work_does_not_do_it_again_for_a_change(site: Site) -> None:
+    """Nobody waits for it, and `restart` says nothing: that it has ended well is all that shows what it is."""
+    runs = site.root / "runs"
+    job = {"build": "web", "image": None, "command": ["sh", "-c", "echo done >> /log/runs"], "volumes": [".:/log"]}
+    site.write(web={"build": "web", "image": None, "command": None, **ANSWERS}, job=job)
+    site.dx("up", "--wait")
+    for text in ("two", "three"):  # when the second is there, all has been seen to that the first leads to
+        site.page(text)
+        site.shows(text)
+    assert site.states() == {"web": "ready", "job": "done"}
+    assert runs.read_text() == "done\n"
+
+
 def test_a_build_that_fails_leaves_what_runs(site: Site) -> None:
     site.write(web={"build": "web", "image": None, "command": None, **ANSWERS})
     site.dx("up", "--wait")

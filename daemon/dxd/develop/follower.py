@@ -24,7 +24,7 @@ from dxd.images.identity import Memory
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Silent
 from dxd.services import swap
-from dxd.services.model import Will
+from dxd.services.model import Phase, Will
 from dxd.services.services import Services
 from dxd.services.supervisor import Supervisor
 from dxd.services.swap import Do, Way
@@ -172,7 +172,8 @@ class Follower:
         if not containers:
             self._trouble(name, "")
             return
-        if self.supervisor.ledger.wanted.one_shot(name):
+        ledger = self.supervisor.ledger
+        if ledger.wanted.one_shot(name) or ledger.phase(name, self.supervisor.now())[0] is Phase.DONE:
             return  # what is to be done once is not done again for a change
         wanted = self.supervisor.ledger.wanted.will(name) in (Will.UP, Will.ASLEEP)
         if told := self._unasked(service, containers[0].image):
