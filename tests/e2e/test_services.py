@@ -161,6 +161,22 @@ def test_start_stop_and_restart(house: House) -> None:
         assert shop.started("db") > before
 
 
+def test_what_is_done_is_done_once_more_for_whoever_names_it(house: House) -> None:
+    """As Docker Compose starts it again; where all are meant, or what depends on it, it stays done."""
+    runs = house.root / "runs"
+    job = {**shell("echo done >> /log/runs"), "volumes": [f"{house.root}:/log"]}
+    with Shop(house, job=job, web=after(job="started")) as shop:
+        shop.dx("up", "--wait")
+        shop.dx("up", "--wait")
+        shop.dx("up", "--wait", "web")
+        shop.dx("start", "--wait")
+        assert runs.read_text().count("done") == 1
+        shop.dx("up", "--wait", "job")
+        assert runs.read_text().count("done") == 2
+        shop.dx("start", "--wait", "job")
+        assert runs.read_text().count("done") == 3
+
+
 def test_restart_reads_the_files_and_the_environment_again(house: House) -> None:
     with Shop(house, db={"environment": {"WORD": "${WORD:-none}"}}, web={}) as shop:
         shop.dx("up", "--wait", WORD="first")

@@ -210,8 +210,7 @@ class Supervisor:
             ports = await self._publishing.choose(project, source.directory, chosen, progress, anew=recreate)
             self.source, self.approved = replace(source, ports=ports), project
             await self._make(chosen or frozenset(names), progress, recreate=recreate, build=build)
-            again = [name for name in names if self.ledger.wanted.one_shot(name)]
-            self.ledger.ask_up(sorted(chosen), once_more=again, lazily=True)
+            self.ledger.ask_up(sorted(chosen), once_more=names, lazily=True)
             if awake:
                 self.ledger.ask_up([each for each in names if each in chosen])
             await self._open()
@@ -241,10 +240,8 @@ class Supervisor:
             for name in sorted(chosen):
                 if not self.ledger.seen.of(name):
                     raise ServiceFailed(f"{name} has no container", f"make one: dx up {name}")
-            wanted = self.ledger.wanted
-            again = [each for each in names if wanted.one_shot(each) or wanted.services[each].extras.sleeps]
             self.ledger.ask_up(sorted(chosen.difference(names)), lazily=True)
-            self.ledger.ask_up(names, once_more=again)
+            self.ledger.ask_up(names, once_more=names)
             await self._pass()
             return chosen
 
