@@ -24,11 +24,13 @@ class PrivateEngine:
     def __init__(self, prepare: str = "", *options: str) -> None:
         """`prepare` is a script that runs before it, in its mounts and its directory; `options` are dockerd's."""
         self._prepare = prepare or ":"
-        self._options = options
+        self.options = options
         self.root = Path(tempfile.mkdtemp(prefix="dxe", dir="/tmp"))
         self.socket = self.root / "d.sock"
         self.address = f"unix://{self.socket}"
         self._process: subprocess.Popen[bytes] | None = None
+        self._place: subprocess.Popen[bytes] | None = None
+        """Has the mounts and the network that all its dockerds live in, one after the other, as on a machine."""
 
     def __enter__(self) -> Self:
         try:
@@ -62,14 +64,15 @@ class PrivateEngine:
         """Start it, and wait until it answers."""
         place = self.root
         options = ["--data-root", f"{place}/data", "--exec-root", f"{place}/exec", "--pidfile", f"{place}/pid"]
-        more = ["--group", str(os.getegid()), "--bridge", "none", "--iptables=false", "--live-restore", *self._options]
-        # In a network of its own: with `--bridge none` dockerd removes docker0, which is another engine's here.
-        apart = ["unshare", "--net", "--mount", "sh", "-ec", f'{self._prepare}; exec "$@"', "sh"]
+        more = ["--group", str(os.getegid()), "--bridge", "none", "--iptables=false", "--live-restore", *self.options]
+        environ = os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
+        if self._place is None:
+            self._place = self._apart(environ)
+        into = ["nsenter", f"--target={int((place / 'place').read_text())}", "--net", "--mount", f"--wd={place}"]
         with (place / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*SUDO, *apart, "dockerd", "--host", self.address, *options, *more],
-                cwd=place, env=os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                [*SUDO, *into, "dockerd", "--host", self.address, *options, *more],
+                cwd=place, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         until(self._answers, f"an engine in {place} answers", deadline_s=START_S)
 
@@ -84,6 +87,21 @@ class PrivateEngine:
             os.close(descriptor)
         self._process.wait(30)
         self._process = None
+
+    def kill(self) -> None:
+        """SIGKILL, and its containerd goes with it; its containers go on until `start`, and then too (`--live-restore`)."""
+        assert self._process is not None
+        containerd = self.root / "exec" / "containerd" / "containerd.pid"
+        descriptor = os.pidfd_open(int(containerd.read_text()))
+        try:
+            self.signal(signal.SIGKILL)
+            self._process.wait(30)
+            assert select.select([descriptor], [], [], 30)[0], "containerd outlives its dockerd"
+        finally:
+            os.close(descriptor)
+        self._process = None
+        # Where nobody reaps it, dockerd would take the dead one for alive, and wait for it in vain.
+        subprocess.run([*SUDO, "rm", "-f", containerd], check=True, timeout=10)
 
     def hang(self) -> None:
         """Stop it from doing anything, connections stay open and new ones are taken by the kernel."""
@@ -107,10 +125,31 @@ class PrivateEngine:
             if left := self.docker("ps", "--all", "--quiet").split():
                 self.docker("rm", "--force", *left)
             self.stop()
+        if self._place is not None:
+            self._place.communicate(timeout=30)
         mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
         if left := [each for each in mounts if each.startswith(f"{self.root}/")]:  # its data directory, for one
             subprocess.run([*SUDO, "umount", *reversed(left)], check=True, timeout=60)
         subprocess.run([*SUDO, "rm", "-rf", "--one-file-system", self.root], check=True, timeout=60)
+
+    def _apart(self, environ: dict[str, str]) -> "subprocess.Popen[bytes]":
+        """A process that waits for the end of its input, in mounts and a network of their own, which are prepared.
+
+        Of its own because with `--bridge none` dockerd removes docker0, which is another engine's here.
+        """
+        script = f"{self._prepare}; echo $$ > place; exec cat"
+        with (self.root / "log").open("ab") as log:
+            made = subprocess.Popen(
+                [*SUDO, "unshare", "--net", "--mount", "sh", "-ec", script],
+                cwd=self.root, env=environ, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+        def prepared() -> bool:
+            assert made.poll() is None, (self.root / "log").read_text(errors="replace")[-2000:]
+            return (self.root / "place").exists() and bool((self.root / "place").read_text())
+
+        until(prepared, f"the mounts of an engine in {self.root} are prepared", deadline_s=START_S)
+        return made
 
     def _answers(self) -> bool:
         assert self._process is not None
