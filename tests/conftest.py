@@ -37,8 +37,10 @@ def house(request: pytest.FixtureRequest, image: str) -> Iterator[House]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """On which rung of the ladder the contract is held, and how much of it."""
+    """On which rung of the ladder the contract is held, and how much of it; how many faults, and which."""
     parser.addoption(
         "--rung", choices=["single-use", "bind", "portable"], help="force this rung for the tests of the contract"
     )
     parser.addoption("--sample", type=int, default=1, metavar="N", help="of the contract's cases take one in N")
+    parser.addoption("--faults", type=int, default=40, metavar="N", help="how many faults hit ten services")
+    parser.addoption("--seed", type=int, metavar="N", help="which faults these are; else others each time")

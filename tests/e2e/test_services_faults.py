@@ -1,74 +1,129 @@
-"""Random faults over ten services in the real engine: in the end all are well, and what was stored is there."""
+"""Random faults over ten services in an engine of their own: in the end all are well, and nothing is lost.
+
+Forty of them; `./dev test tests/e2e/test_services_faults.py --faults 1000 --seed 7 -s` for others, with figures.
+"""
 
 import random
-from contextlib import suppress
+import subprocess
+from collections import Counter
 from typing import Any
 
+import pytest
+
 from tests.e2e.shop import Shop, after
+from tests.e2e.storm import Storm, draw
+from tests.fakes.private_engine import PrivateEngine
 from tests.house import House
+from tests.waiting import until
 
-FAULTS = 40
-PATIENCE_S = 60.0
-"""Longer than any pause that so few faults can lead to."""
+PRINTS = (
+    "r=$$(($$(cat /data/run 2>/dev/null || echo 0) + 1)); echo $$r > /data/next; mv /data/next /data/run; "
+    "touch /run/well; nc -ll -p 7000 -e echo ok & "
+    "i=0; while true; do i=$$((i + 1)); if [ $$((i % 3)) = 0 ]; then echo line $$r $$i >&2; else echo line $$r $$i; fi; "
+    "sleep 0.4; done"
+)
+"""Which run it is, and which line; each third of them on stderr."""
+ANSWERS = 'test "$$(echo | timeout -s KILL 1 nc 127.0.0.1 7000)" = ok'
+RUNS: dict[str, Any] = {"command": ["sh", "-c", PRINTS], "tmpfs": "/run", "network_mode": None}
 CHECK = {
-    "healthcheck": {"test": ["CMD-SHELL", "test -e /run/well"], "interval": "1s", "retries": 1, "timeout": "2s"},
-    "command": ["sh", "-c", "date >> /data/starts; touch /run/well; exec sleep 1000"],
-    "tmpfs": "/run",
+    "healthcheck": {
+        "test": ["CMD-SHELL", f"test -e /run/well && {ANSWERS}"],
+        "interval": "1s",
+        "retries": 2,
+        "timeout": "2s",
+    }
 }
+TEN: dict[str, dict[str, Any]] = {
+    "db": {**CHECK, "restart": "always"},
+    "queue": {**CHECK, "restart": "unless-stopped"},
+    "cache": {},
+    "migrate": {"command": ["sh", "-c", "echo line 1 1; echo done >> /data/migrated"], **after(db="healthy")},
+    "api": {**CHECK, **after(db="healthy", migrate="done", cache="started")},
+    "web": {**CHECK, "restart": "always", **after(api="healthy")},
+    "worker": {"restart": "always", **after(queue="healthy", migrate="done")},
+    "mailer": {"restart": "on-failure:20", **after(queue="started")},
+    "metrics": {"x-dx": {"ready": ANSWERS}},
+    "cron": {"restart": "unless-stopped", **after(worker="started", cache="started")},
+}
+CHECKED = {name: "healthcheck" in each for name, each in TEN.items() if name != "migrate"}
+FILL = "dd if=/dev/urandom of=/data/content bs=64k count=4 2>/dev/null"
+TOUCHED = "ls -di /data; sha256sum < /data/content"
+"""Which volume it is, and what is in it."""
 
 
-def ten() -> dict[str, dict[str, Any]]:
-    """Half of them with a health check, in chains of three, each with data of its own."""
-    services: dict[str, dict[str, Any]] = {}
-    for at in range(10):
-        name = f"s{at}"
-        plain = {"command": ["sh", "-c", "date >> /data/starts; exec sleep 1000"]}
-        services[name] = {
-            **(CHECK if at % 2 else plain),
-            **(after(**{f"s{at - 1}": "healthy"}) if at % 3 else {}),
-            "volumes": [f"{name}:/data"],
-            "restart": random.choice(["always", "unless-stopped", "on-failure"]),
-        }
-    return services
+@pytest.mark.timeout(3600)  # every wait of it has a bound of its own
+def test_after_many_faults_every_service_is_well_and_nothing_is_lost(
+    request: pytest.FixtureRequest, image: str
+) -> None:
+    """Killed, frozen, ill, stopped, removed, cut off; the engine restarted and killed, and the daemon, all at once."""
+    faults: int = request.config.getoption("--faults")
+    seed: int | None = request.config.getoption("--seed")
+    seed = random.randrange(2**32) if seed is None else seed
+    print(f"\n{faults} faults, seed {seed}")
+    with PrivateEngine() as engine:
+        engine.load(image)
+        with House(DOCKER_HOST=engine.address) as house, Shop(house) as shop:
+            services = {name: {**RUNS, **each, "volumes": [f"{name}:/data"]} for name, each in TEN.items()}
+            top = {"volumes": {name: {} for name in TEN}, "networks": {"default": {"internal": True}}}
+            shop.write(top, **services)
+            shop.dx("up", "--wait")
+            sums = {
+                name: shop.docker("exec", shop.container(name), "sh", "-c", f"{FILL}; {TOUCHED}") for name in CHECKED
+            }
+            before = there(shop)
+            storm = Storm(shop, engine, draw(seed, faults, CHECKED), CHECKED)
+            try:
+                figures = storm.blow()
+            except BaseException:
+                print(storm.figures if storm.figures.well_s else "")
+                raise
+            print(figures)
+            assert shop.states() == {**dict.fromkeys(CHECKED, "ready"), "migrate": "done"}
+            assert there(shop) == before, f"seed {seed}"
+            for name in CHECKED:
+                found = shop.docker("exec", shop.container(name), "sh", "-c", TOUCHED)
+                assert found == sums[name], f"the data of {name} was touched, seed {seed}"
+                assert shop.inspect(name)["HostConfig"]["RestartPolicy"]["Name"] == "no"
+            shop.dx("stop")
+            for name in CHECKED:
+                whole(shop, name, storm.printed[name])
 
 
-def test_after_many_faults_every_service_is_well_and_no_volume_was_touched(house: House) -> None:
-    """Killed, made unhealthy, frozen, stopped and started by its user; and the daemon killed beneath it all."""
-    seed = random.randrange(2**32)
-    dice = random.Random(seed)
-    services = ten()
-    shop = Shop(house)
-    shop.write({"volumes": {name: {} for name in services}}, **services)
-    with shop:
-        shop.dx("up", "--wait")
-        for _ in range(FAULTS):
-            name = dice.choice(sorted(services))
-            container = shop.container(name)
-            running = shop.inspect(name)["State"]["Running"]
-            with suppress(AssertionError):  # it may have ended just now
-                match dice.randrange(6):
-                    case 0 | 1 if running:
-                        shop.docker("kill", container)
-                    case 2 if running:
-                        shop.docker("exec", container, "rm", "-f", "/run/well")
-                    case 3 if running:
-                        shop.docker("kill", "--signal", "STOP", container)
-                    case 4:
-                        shop.docker("stop", "--time", "0", container)
-                        shop.docker("start", container)
-                    case 5:
-                        shop.kill_daemon()
-                        house.start()
-        wanted = dict.fromkeys(services, "ready")
-        failed = [name for name, state in shop.states().items() if state == "failed"]
-        if failed:  # one that was hit five times within a few seconds; whoever asks for it gets it
-            shop.dx("start", *failed)
-        frozen = [each for each in services if shop.inspect(each)["State"]["Running"]]
-        for name in frozen:  # without a health check nobody can tell
-            if "healthcheck" not in services[name]:
-                shop.docker("kill", "--signal", "CONT", shop.container(name))
-        shop.reach(PATIENCE_S, **wanted)
-        for name in services:
-            starts = shop.docker("exec", shop.container(name), "cat", "/data/starts").splitlines()
-            assert len(starts) >= 1, f"the data of {name} is gone, seed {seed}"
-            assert shop.inspect(name)["HostConfig"]["RestartPolicy"]["Name"] == "no"
+def there(shop: Shop) -> dict[str, list[str]]:
+    """What the engine has, by name."""
+    return {
+        "containers": sorted(shop.docker("ps", "--all", "--format", "{{.Names}}").split()),
+        "networks": sorted(shop.docker("network", "ls", "--format", "{{.Name}}").split()),
+        "volumes": sorted(shop.docker("volume", "ls", "--format", "{{.Name}}").split()),
+    }
+
+
+def lines_of(text: str) -> "Counter[tuple[int, int]]":
+    """How often each line is there."""
+    found: Counter[tuple[int, int]] = Counter()
+    for line in text.splitlines():
+        word, run, number = line.split()
+        assert word == "line", line
+        found[int(run), int(number)] += 1
+    return found
+
+
+def whole(shop: Shop, name: str, removed: list[tuple[int, int]]) -> None:
+    """What dx has kept of a service is what the engine has of its container; of those before it, all up to the end."""
+    command = ["docker", "logs", shop.container(name)]
+    both = subprocess.STDOUT
+    printed = subprocess.run(command, stdout=subprocess.PIPE, stderr=both, text=True, timeout=60, env=shop.house.env)
+    of_engine = lines_of(printed.stdout)
+    first = min(run for run, _ in of_engine)
+
+    def kept() -> "Counter[tuple[int, int]]":
+        return lines_of(shop.dx("logs", "--no-prefix", name).stdout)
+
+    until(lambda: all(each in kept() for each in of_engine), f"the last lines of {name} are kept")
+    every = kept()
+    assert {each: count for each, count in every.items() if each[0] >= first} == of_engine, name
+    for run in {run for run, _ in every if run < first}:
+        numbers = sorted(number for at, number in every.elements() if at == run)
+        assert numbers == list(range(1, len(numbers) + 1)), (name, run)
+    for last in removed:
+        assert last in every or last == (0, 0), (name, last, "was printed before the container was removed")

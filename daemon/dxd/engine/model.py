@@ -237,6 +237,8 @@ class Inspected:
     health: Health
     health_output: str
     """What its last health check printed; empty where it passed, or there is none."""
+    last_test: str
+    """When that began, by the engine's clock; tells one test from another, and empty before the first has ended."""
     check: Check | None
     restart: str
     """The engine's own policy: no, always, unless-stopped or on-failure."""

@@ -134,6 +134,7 @@ def inspected(raw: Mapping[str, Any]) -> Inspected:
         started_at="" if started == NEVER else started,
         health=Health(health.get("Status") or Health.NONE),
         health_output=str(last.get("Output") or "").strip() if last.get("ExitCode") else "",
+        last_test=str(last.get("Start") or ""),
         check=_check(config.get("Healthcheck") or {}),
         restart=str((host.get("RestartPolicy") or {}).get("Name") or "no"),
         ports=_bound((raw.get("NetworkSettings") or {}).get("Ports") or {}),

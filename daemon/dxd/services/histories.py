@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from dxd.compose.model import RestartKind
+from dxd.engine.model import ContainerStatus, Health
 from dxd.services.model import End, EndKind, History, Instance, Wanted
 
 FIRST_S, LONGEST_S = 1.0, 60.0
@@ -17,6 +18,10 @@ WINDOW_S, MOST = 600.0, 5
 """So many deaths within so long are a failure."""
 STABLE_S = 600.0
 """A service that was ready for so long is new again."""
+
+SILENT_S, SILENCES = 5.0, 2
+"""A health check has stuck when so often in a row there was no test for twice as long as one may take, or for so long.
+Twice, because the first may be that of an engine, or a machine, that did nothing at all."""
 
 _ENDED = {
     137: "killed (SIGKILL)",
@@ -90,6 +95,27 @@ def ready(history: History, now: float) -> History:
 def could_not_start(history: History, wanted: Wanted, each: Instance, reason: str, now: float) -> History:
     """The engine refused to start it, which counts as an end."""
     return ended(replace(history, end=None), wanted, replace(each, error=reason), now)
+
+
+def heard(each: Instance, known: Instance, now: float) -> Instance:
+    """The same run, seen again: how long its health check is silent.
+
+    Engine 20.10 waits for ever for a test that does not end at its deadline, and goes on to call it healthy.
+    """
+    if each.last_test != known.last_test or ContainerStatus.PAUSED in (each.status, known.status):
+        return replace(each, silent_since=now)
+    silences, since = known.silences, known.silent_since
+    if now >= silent_until(known):
+        silences, since = silences + 1, now
+    each = replace(each, silences=silences, silent_since=since)
+    if silences < SILENCES:
+        return each
+    return replace(each, health=Health.UNHEALTHY, health_output="the test does not end")
+
+
+def silent_until(each: Instance) -> float:
+    """When to look again whether its health was tested."""
+    return each.silent_since + max(SILENT_S, 2 * each.check_s)
 
 
 def _another(history: History, now: float) -> History:

@@ -86,7 +86,9 @@ class Ledger:
             if each.service not in self._project.services:
                 continue
             known = before.get(each.id)
-            self._instances[each.id] = self._merged(each, known, now)
+            # What happened meanwhile is not known: maybe nothing at all, by an engine that was away.
+            merged = self._merged(each, known, now)
+            self._instances[each.id] = replace(merged, health=each.health, silent_since=now, silences=0)
         for each in self._instances.values():
             self._judge(each, now, excused)
         for name in self._project.services:
@@ -248,14 +250,24 @@ class Ledger:
 
     def wake_at(self, now: float) -> float | None:
         """When time alone changes something."""
-        return min((each.until for each in self.holds if each.until is not None and each.until > now), default=None)
+        times = [each.until for each in self.holds if each.until is not None and each.until > now]
+        times += [max(now, histories.silent_until(each)) for each in self._tested()]
+        return min(times, default=None)
+
+    def silent(self, now: float) -> list[ContainerId]:
+        """Those that are to be looked at, though nobody has told anything: whether their health was tested."""
+        return [each.id for each in self._tested() if now >= histories.silent_until(each)]
+
+    def _tested(self) -> list[Instance]:
+        return [each for each in self._instances.values() if each.status is ContainerStatus.RUNNING and each.check_s]
 
     def _merged(self, each: Instance, known: Instance | None, now: float) -> Instance:
         if known is None or known.run != each.run:
             # One that ran before anybody looked has shown that it can.
             up_at = now - 2 * policy.ALIVE_S if self._first else now
-            return replace(each, up_at=up_at, busy=known.busy if known else False)
+            return replace(each, up_at=up_at, silent_since=now, busy=known.busy if known else False)
         up_at = known.up_at if known.runs else now
+        each = histories.heard(each, known, now) if each.check_s and each.runs else each
         return replace(each, up_at=up_at, probed=known.probed, busy=known.busy)
 
     def _judge(self, each: Instance, now: float, excused: str) -> None:

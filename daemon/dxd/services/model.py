@@ -105,6 +105,13 @@ class Instance:
     probed: bool = False
     """Its test has succeeded in this run, whatever the engine has found so far."""
     health_output: str = ""
+    check_s: float = 0.0
+    """Within so long the engine tests its health again; 0 where it does not."""
+    last_test: str = ""
+    """Tells one such test from another."""
+    silent_since: float = 0.0
+    silences: int = 0
+    """How often in a row there was no new test for far too long, and since when that is counted anew."""
     busy: bool = False
     """Something is being done with it."""
 

@@ -67,6 +67,7 @@ class Sight:
         async with self._looking:
             if self._everything is not None:
                 await self._look_at_all()
+            self._dirty.update(self._ledger.silent(self._clock()))
             while self._dirty:
                 await self._look_at(self._dirty.pop())
 
@@ -128,6 +129,10 @@ def instance(container: Inspected) -> Instance:
         error=container.error,
         started=container.started_at,
         health_output=" ".join(container.health_output.split())[:OUTPUT_CHARACTERS],
+        check_s=container.check.interval_s + container.check.timeout_s + container.check.start_s
+        if container.check
+        else 0,
+        last_test=container.last_test,
     )
 
 

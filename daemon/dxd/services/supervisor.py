@@ -358,9 +358,11 @@ class Supervisor:
 
     async def _run(self) -> None:
         while True:
+            looked = False
             try:
                 if not self._away and not self._making:
                     await self._pass()
+                    looked = True
             except EngineDown:
                 self._away = True  # whoever follows the engine's events says when it is back
                 self._looked.set()
@@ -371,7 +373,7 @@ class Supervisor:
                 # Whatever it is, it must not end the supervision of the project.
                 log.exception("project is not looked after", project=self.ledger.project.name)
                 asyncio.get_running_loop().call_later(AGAIN_S, self._wake.set)
-            wake_at = None if self._away or self._making else self._wake_at()
+            wake_at = self._wake_at() if looked and not self._away and not self._making else None
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if wake_at is None else max(0.0, wake_at - self._clock())):
                     await self._wake.wait()

@@ -216,6 +216,32 @@ def test_an_unhealthy_service_is_restarted_and_left_alone_after_the_fifth_time()
     assert book.phase(DB, now) == (Phase.FAILED, "unhealthy 5 times within 10 minutes: no answer")
 
 
+def test_a_health_check_that_is_silent_for_too_long_is_bad_health() -> None:
+    """Looked at by itself, and not blamed for what the engine or the machine did not do; nor for a pause."""
+    book = ledger(service("db"))
+    book.look([instance("db", health="healthy", check_s=3, last_test="a")], 0)
+    now, looks = 0.0, 0
+
+    def wait(test: str, status: str = "running") -> list[tuple[Do, str]]:
+        nonlocal now, looks
+        now = book.wake_at(now) or now + 6
+        looks += book.silent(now) == ["db"]
+        book.see(instance("db", status, health="healthy", check_s=3, last_test=test), now)
+        return acts(book, now)
+
+    for test in ("b", "c", "c", "d", "d"):
+        assert wait(test) == []
+    wait("d", "paused")
+    assert (wait("d"), wait("d")) == ([], [])
+    book.look([instance("db", health="healthy", check_s=3, last_test="d")], now)
+    assert wait("d") == []
+    before = now
+    assert wait("d") == [(Do.RESTART, "db")]
+    assert now - before == 6
+    assert looks == 9
+    assert book.phase(DB, now) == (Phase.UNHEALTHY, "")
+
+
 @pytest.mark.parametrize("more", [{"restart": "no"}, {"restart_unhealthy": False}])
 def test_an_unhealthy_service_is_left_alone_where_the_file_says_so(more: dict[str, object]) -> None:
     book = ledger(service("db", **more))  # type: ignore[arg-type]

@@ -25,6 +25,7 @@ def container(**more: object) -> Inspected:
         started_at="1",
         health=Health.NONE,
         health_output="",
+        last_test="",
         check=None,
         restart="no",
         ports=(),
