@@ -26,11 +26,13 @@ from tests.e2e.rig import Unix, ask
 from tests.e2e.shop import Shop
 from tests.fakes.private_engine import PrivateEngine
 
-PATIENCE_S = 120.0
+PATIENCE_S = 75.0
 """Far more than the longest pause of a service, 16 s, with an engine that is away several times meanwhile."""
 HELD_S = 1.5
 """How long something stays frozen, paused or ill that somebody puts right again."""
 TICK_S = 0.1
+STALE = "already exists"
+"""In what the engine says that will not start a container: see `Figures.stale`."""
 AWAY = (OSError, HTTPException, json.JSONDecodeError)
 """What asking the engine or the daemon raises while it is away."""
 
@@ -203,7 +205,7 @@ class Storm:
             case Kind.PAUSE:
                 if self.call("POST", f"{this}/pause")[0] < 400:
                     self._tick.wait(HELD_S)
-                    self._insist("POST", f"{this}/unpause", lambda state: not state["Paused"])
+                    self._insist(name, f"{this}/unpause", lambda state: not state["Paused"])
                     return True
             case Kind.ILL | Kind.FLAP:
                 if self._execute(this, "rm -f /run/well"):
@@ -214,7 +216,7 @@ class Storm:
                     return True
             case Kind.STOP:
                 if self.call("POST", f"{this}/stop?t=0")[0] < 400:
-                    self._insist("POST", f"{this}/start", lambda state: bool(state["Running"]))
+                    self._insist(name, f"{this}/start", lambda state: bool(state["Running"]))
                     return True
             case Kind.REMOVE:
                 printed = self._last_line(name)
@@ -256,15 +258,16 @@ class Storm:
         status, made = self.call("POST", f"{this}/exec", {"Cmd": ["sh", "-c", script]})
         return status < 400 and self.call("POST", f"/exec/{json.loads(made)['Id']}/start", {"Detach": True})[0] < 400
 
-    def _insist(self, method: str, path: str, done: Callable[[dict[str, Any]], bool]) -> None:
+    def _insist(self, name: str, path: str, done: Callable[[dict[str, Any]], bool]) -> None:
         """Do the second half of a fault, whatever else happens meanwhile."""
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
             with suppress(*AWAY):
-                self.call(method, path)
+                if STALE in str(self.call("POST", path)[1]):
+                    return self._make_anew(name)
                 status, found = self.call("GET", f"{path.rpartition('/')[0]}/json")
                 if status == 404 or (status < 400 and done(found["State"])):
-                    return
+                    return None
             self._tick.wait(TICK_S)
         raise AssertionError(f"the engine does not do it: {path}")
 
@@ -291,7 +294,7 @@ class Storm:
                     pause = float(reason.rpartition("started again in ")[2].split()[0])
                     key = f"{said['restarts']}"
                     pauses[key] = max(pauses.get(key, 0.0), pause)
-                if "already exists" in reason:
+                if STALE in reason:
                     self._make_anew(name)
                 elif said["state"] == "failed":
                     self._ask_for(name)
@@ -358,7 +361,7 @@ class Storm:
         with suppress(FileNotFoundError, ProcessLookupError, AttributeError):
             status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
             resident = int(status.partition("VmRSS:")[2].split()[0])
-            count = len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
+            count = len(os.listdir(f"/proc/{pid}/fd"))
             self.figures.daemon.append((self.figures.done.total(), pid or 0, resident, count))
 
     def _watch(self) -> None:

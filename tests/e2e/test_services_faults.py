@@ -19,7 +19,8 @@ from tests.waiting import until
 PRINTS = (
     "r=$$(($$(cat /data/run 2>/dev/null || echo 0) + 1)); echo $$r > /data/next; mv /data/next /data/run; "
     "touch /run/well; nc -ll -p 7000 -e echo ok & "
-    "i=0; while true; do i=$$((i + 1)); if [ $$((i % 3)) = 0 ]; then echo line $$r $$i >&2; else echo line $$r $$i; fi; "
+    "i=0; while true; do i=$$((i + 1)); "
+    "if [ $$((i % 3)) = 0 ]; then echo line $$r $$i >&2; else echo line $$r $$i; fi; "
     "sleep 0.4; done"
 )
 """Which run it is, and which line; each third of them on stderr."""

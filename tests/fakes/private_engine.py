@@ -89,7 +89,7 @@ class PrivateEngine:
         self._process = None
 
     def kill(self) -> None:
-        """SIGKILL, and its containerd goes with it; its containers go on until `start`, and then too (`--live-restore`)."""
+        """SIGKILL, and its containerd goes with it; its containers go on at least until `start`."""
         assert self._process is not None
         containerd = self.root / "exec" / "containerd" / "containerd.pid"
         descriptor = os.pidfd_open(int(containerd.read_text()))
