@@ -110,13 +110,13 @@ class Figures:
     def __str__(self) -> str:
         lines = [f"{count:5} {kind}" for kind, count in self.done.most_common()]
         took = sorted(each[0] for each in self.well_s)
+        answers = [sorted(self.answers_s)[int((len(self.answers_s) - 1) * share)] for share in (0.5, 0.99, 1)]
         beyond = max(self.well_s, key=lambda each: each[0] - each[1])
         lines += [
-            f"well again: median {statistics.median(took):.1f} s, longest {took[-1]:.1f} s; asked for {self.asked} times,"
-            f" made anew {self.stale} times",
+            f"well again: median {statistics.median(took):.1f} s, longest {took[-1]:.1f} s",
+            f"asked for {self.asked} times, made anew {self.stale} times",
             "longest beyond its pauses: {:.1f} s with {:.1f} s of pauses, {}, {}".format(*beyond),
-            f"dx services: median {1e3 * statistics.median(self.answers_s):.0f} ms, 99 of 100 within "
-            f"{1e3 * sorted(self.answers_s)[len(self.answers_s) * 99 // 100]:.0f} ms, longest {max(self.answers_s):.2f} s",
+            "dx services: median {:.3f} s, 99 of 100 within {:.3f} s, longest {:.3f} s".format(*answers),
             *("after {} faults: daemon {}, {} KiB, {} descriptors".format(*each) for each in self.daemon),
         ]
         return "\n".join(lines)

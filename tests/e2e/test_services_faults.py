@@ -76,7 +76,7 @@ def test_after_many_faults_every_service_is_well_and_nothing_is_lost(
             try:
                 figures = storm.blow()
             except BaseException:
-                print(storm.figures if storm.figures.well_s else "")
+                print(storm.figures if storm.figures.well_s else "", *house.log.splitlines()[-300:], sep="\n")
                 raise
             print(figures)
             assert shop.states() == {**dict.fromkeys(CHECKED, "ready"), "migrate": "done"}
@@ -128,3 +128,20 @@ def whole(shop: Shop, name: str, removed: list[tuple[int, int]]) -> None:
         assert numbers == list(range(1, len(numbers) + 1)), (name, run)
     for last in removed:
         assert last in every or last == (0, 0), (name, last, "was printed before the container was removed")
+
+
+def test_a_daemon_that_is_killed_while_it_restarts_a_service_restarts_it(house: House) -> None:
+    """What was to be stopped is told as stopped to the next one, who must not take that for somebody's will."""
+    script = "trap '' TERM; touch /run/well; while true; do sleep 0.1; done"
+    check = {"test": ["CMD-SHELL", "test -e /run/well"], "interval": "1s", "retries": 1}
+    ill = {"command": ["sh", "-c", script], "tmpfs": "/run", "healthcheck": check, "init": False}
+    with Shop(house, web={**ill, "stop_grace_period": "4s"}) as shop:
+        shop.dx("up", "--wait")
+        before = shop.started("web")
+        shop.docker("exec", shop.container("web"), "rm", "/run/well")
+        until(lambda: '"do": "restart"' in house.log, "it is being stopped")
+        shop.kill_daemon()
+        house.start()
+        until(lambda: shop.started("web") > before, "it is started again")
+        shop.reach(web="ready")
+        assert shop.services()["web"]["wanted"] == "up"

@@ -25,6 +25,8 @@ class Ledger:
         self._project = project
         self._wills = dict(wills)
         self._ends = {each.run: each for each in ends}
+        self._foretold = {run for run, each in self._ends.items() if each.kind is EndKind.EXCUSED}
+        """Runs that a daemon before may have been about to stop: of its stop nobody but it was told beforehand."""
         self._instances: dict[ContainerId, Instance] = {}
         self._histories: dict[tuple[ServiceName, int], History] = {}
         self._excused: dict[str, str] = {}
@@ -61,13 +63,15 @@ class Ledger:
 
     def ends(self) -> list[End]:
         """Of the runs that have ended for good, or are no fault of theirs; to be kept. So are those that are made to
-        rest: whoever finds them ended starts them again.
+        rest or are being stopped: whoever finds them ended knows why, and starts them again where they are wanted.
         """
         found = []
         for each in self._instances.values():
             end = self.seen.history(each).end
             if each.runs and each.service in self._resting:
                 found.append(End(each.run, EndKind.EXCUSED, BY_DX, 0.0))
+            elif each.runs and each.busy and each.run in self._excused:
+                found.append(End(each.run, EndKind.EXCUSED, self._excused[each.run], 0.0))
             elif end is not None and end.run == each.run and end.kind is not EndKind.CRASHED:
                 found.append(end)
         return found
@@ -208,6 +212,15 @@ class Ledger:
             self.ask_up([name])
         else:
             self._wills[name] = will
+
+    def was_foretold(self, container: ContainerId) -> bool:
+        """Whether a stop of it that nobody has announced may be that of a daemon before, which was asked for; once."""
+        seen = self._instances.get(container)
+        for run in self._foretold:
+            if run == seen.run if seen else run.startswith(f"{container}@"):
+                self._foretold.discard(run)
+                return True
+        return False
 
     def excuse(self, run: str, reason: str) -> None:
         """The end of that run is no fault of it."""

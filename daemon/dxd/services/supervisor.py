@@ -434,6 +434,8 @@ class Supervisor:
         log.info("service", do=action.do, project=self.ledger.project.name, service=name, reason=action.reason)
         self._attribution.announce(container, verb)
         try:
+            if action.do is not Do.START:
+                await self.save()  # a daemon that comes after this one is told of it, and may not know of anybody else
             if action.do is Do.START:
                 self.ledger.seed(name, due=await self._seeding.due(self.ledger.project, name))
             if service.by_compose:
@@ -469,6 +471,8 @@ class Supervisor:
         self._sight.news(news.container)
         self._wake.set()
         if name not in self.ledger.project.services:
+            return
+        if news.what is What.STOPPED and self.ledger.was_foretold(news.container):
             return
         if news.what is What.STARTED:
             if task := self._stops.pop(name, None):

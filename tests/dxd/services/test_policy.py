@@ -1,6 +1,7 @@
 import pytest
 
 from dxd.compose.model import ServiceName
+from dxd.engine.model import ContainerId
 from dxd.services import histories, policy
 from dxd.services.ledger import Ledger
 from dxd.services.model import Do, End, EndKind, History, Instance, Phase, Will
@@ -392,3 +393,21 @@ def test_of_what_ended_unseen_only_what_was_killed_runs_again_where_the_file_say
     book = ledger(service("db", restart="no"))
     book.look([instance("db", "exited", exit_code=status)], 0, excused="it ended while dx was away")
     assert acts(book) == ([(Do.START, "db")] if starts else [])
+
+
+def test_a_stop_that_a_daemon_before_was_about_to_make_is_nobodys_will() -> None:
+    """Once, and only of the run that it was to stop."""
+    book = ledger(service("db"))
+    book.look([instance("db", health="unhealthy")], 0)
+    (action,) = book.plan(0)
+    assert not book.ends()
+    assert book.begin(action, 0)
+    (end,) = book.ends()
+    assert (end.run, end.kind) == ("db@1", EndKind.EXCUSED)
+    for start, foretold in ((1, True), (2, False), (0, True)):
+        after = Ledger(book.project, book.wills, [end])
+        if start:
+            after.look([instance("db", health="unhealthy", start=start)], 0)
+        assert [after.was_foretold(ContainerId("db")) for _ in range(2)] == [foretold, False]
+        after.look([instance("db", "exited", exit_code=137)], 1)
+        assert acts(after, 1) == [(Do.START, "db")]
