@@ -77,3 +77,16 @@ def test_an_engine_that_leaves_containers_alone_leaves_services_alone(shop: tupl
     made.kill("web")
     made.reach(web="backoff")
     made.reach(web="ready")
+
+
+@pytest.mark.parametrize("shop", [["--live-restore=false"]], indirect=True)
+def test_what_a_killed_engine_stops_when_it_starts_again_is_nobodys_will(shop: tuple[PrivateEngine, Shop]) -> None:
+    """It ends the containers that outlived it, and tells that as if somebody had stopped them."""
+    engine, made = shop
+    made.dx("up", "--wait")
+    before = made.started("web")
+    engine.kill()
+    engine.start()
+    until(lambda: made.started("web") > before, "web is started again", deadline_s=60)
+    made.reach(db="ready", job="done", web="ready", off="ready")
+    assert {each["wanted"] for each in made.services().values()} == {"up"}

@@ -186,6 +186,10 @@ class Supervisor:
         self._away = True
         self._looked.set()
         self.ledger.forgive(self._clock() - DYING_S, "the engine was restarted")
+        # Who stopped something just now was the engine; one that is back at once would say that it goes on.
+        for task in self._stops.values():
+            task.cancel()
+        self._stops.clear()
         self._waiters.wake()
 
     async def up(
@@ -473,6 +477,11 @@ class Supervisor:
         if name not in self.ledger.project.services:
             return
         if news.what is What.STOPPED and self.ledger.was_foretold(news.container):
+            return
+        if news.what is What.STOPPED and not self.ledger.settled:
+            # An engine that was killed stops what it finds running when it starts again, and tells of that first.
+            if seen := self.ledger.get(news.container):
+                self.ledger.excuse(seen.run, "the engine was restarted")
             return
         if news.what is What.STARTED:
             if task := self._stops.pop(name, None):
