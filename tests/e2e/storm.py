@@ -7,6 +7,7 @@ until it is well, and hits it again, while others hit the engine and the daemon.
 import json
 import os
 import random
+import re
 import signal
 import statistics
 import threading
@@ -31,7 +32,7 @@ PATIENCE_S = 75.0
 HELD_S = 1.5
 """How long something stays frozen, paused or ill that somebody puts right again."""
 TICK_S = 0.1
-STALE = "already exists"
+STALE = re.compile("already exists|file exists|already in use")
 """In what the engine says that will not start a container: see `Figures.stale`."""
 AWAY = (OSError, HTTPException, json.JSONDecodeError)
 """What asking the engine or the daemon raises while it is away."""
@@ -99,7 +100,7 @@ class Figures:
     asked: int = 0
     """How often a service had failed, and somebody started it."""
     stale: int = 0
-    """How often the engine would not start a container any more, since a process of its own that is gone was in the way
+    """How often the engine would not start a container any more, since what is left of its last run was in the way
     (moby 20.10, where a container ends as the engine is killed), and somebody removed it.
     """
     answers_s: list[float] = field(default_factory=list)
@@ -263,7 +264,7 @@ class Storm:
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
             with suppress(*AWAY):
-                if STALE in str(self.call("POST", path)[1]):
+                if STALE.search(str(self.call("POST", path)[1])):
                     return self._make_anew(name)
                 status, found = self.call("GET", f"{path.rpartition('/')[0]}/json")
                 if status == 404 or (status < 400 and done(found["State"])):
@@ -294,7 +295,7 @@ class Storm:
                     pause = float(reason.rpartition("started again in ")[2].split()[0])
                     key = f"{said['restarts']}"
                     pauses[key] = max(pauses.get(key, 0.0), pause)
-                if STALE in reason:
+                if STALE.search(reason):
                     self._make_anew(name)
                 elif said["state"] == "failed":
                     self._ask_for(name)
