@@ -186,7 +186,8 @@ class Storm:
                     began, before = time.monotonic(), self._inspect(name)
                     if before is not None and before["State"]["Running"] and self._hit(name, kind, before):
                         break
-                self._tick.wait(TICK_S)  # it has ended just now, or the engine is away
+                self._tick.wait(TICK_S)
+                self._well(name, "", time.monotonic(), None)  # it has ended just now, or the engine is away
             restarts = kind not in (Kind.PAUSE, Kind.FLAP) and (kind is not Kind.FREEZE or self._checked[name])
             self._count(kind)
             self._well(name, before["State"]["StartedAt"] if restarts else "", began, kind)
@@ -228,7 +229,8 @@ class Storm:
             case Kind.CUT:
                 network = f"/networks/{self._shop.name}_default/disconnect"
                 printed = self._last_line(name)
-                if self.call("POST", network, {"Container": before["Id"]})[0] < 400:
+                status, said = self.call("POST", network, {"Container": before["Id"]})
+                if status < 400 or "is not connected" in str(said):  # an engine that was killed may have forgotten it
                     self._tick.wait(HELD_S)
                     self.printed[name].append(printed)
                     self._up(name)
