@@ -217,9 +217,10 @@ class Storm:
                             self._execute(this, "touch /run/well")
                     return True
             case Kind.STOP:
-                if self.call("POST", f"{this}/stop?t=0")[0] < 400:
-                    self._insist(name, f"{this}/start", lambda state: bool(state["Running"]))
-                    return True
+                with suppress(*AWAY):  # what the engine has done of it before it went is done
+                    self.call("POST", f"{this}/stop?t=0")
+                self._insist(name, f"{this}/start", lambda state: bool(state["Running"]))
+                return True
             case Kind.REMOVE:
                 printed = self._last_line(name)
                 if self.call("DELETE", f"{this}?force=1")[0] < 400:
