@@ -336,7 +336,10 @@ class Storm:
 
     def _last_line(self, name: str) -> tuple[int, int]:
         """Of what the engine has of its output."""
-        lines = self._shop.docker("logs", "--tail", "1", self._shop.container(name)).splitlines()
+        try:
+            lines = self._shop.docker("logs", "--tail", "1", self._shop.container(name)).splitlines()
+        except AssertionError as error:
+            raise ConnectionError(str(error)) from error
         _, run, number = lines[-1].split() if lines else ("", "0", "0")
         return int(run), int(number)
 
