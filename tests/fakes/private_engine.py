@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -125,12 +126,22 @@ class PrivateEngine:
             if left := self.docker("ps", "--all", "--quiet").split():
                 self.docker("rm", "--force", *left)
             self.stop()
+        self._end_shims()
         if self._place is not None:
             self._place.communicate(timeout=30)
         mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
         if left := [each for each in mounts if each.startswith(f"{self.root}/")]:  # its data directory, for one
             subprocess.run([*SUDO, "umount", *reversed(left)], check=True, timeout=60)
         subprocess.run([*SUDO, "rm", "-rf", "--one-file-system", self.root], check=True, timeout=60)
+
+    def _end_shims(self) -> None:
+        """Those of containers that ended with a dockerd that was killed: nobody knows of them any more."""
+        address = f"{self.root}/exec/containerd/containerd.sock".encode()
+        for place in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                words = (place / "cmdline").read_bytes().split(b"\0")
+                if address in words and words[0].endswith(b"containerd-shim-runc-v2"):
+                    subprocess.run([*SUDO, "kill", "-9", place.name], timeout=10)
 
     def _apart(self, environ: dict[str, str]) -> "subprocess.Popen[bytes]":
         """A process that waits for the end of its input, in mounts and a network of their own, which are prepared.

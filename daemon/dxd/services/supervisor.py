@@ -97,6 +97,8 @@ class Supervisor:
         self._turn = Turn()
         self._wake = asyncio.Event()
         self._away = False
+        self._back_ns = 0
+        """When the engine came in sight again, since 1970."""
         self._adopted = False
         self._making = False
         self._waiters = Waiters(
@@ -169,12 +171,13 @@ class Supervisor:
         if self._making:
             self._deferred.append(event)
         elif (news := self._attribution.read(event)) is not None:
-            self._hear(news)
+            self._hear(news, event.time_ns)
 
     def gap(self) -> None:
         """The engine is in sight, again or still; events may have been missed."""
         if self._away:
             self._away = False
+            self._back_ns = time.time_ns()
             self._sight.all_anew("the engine was restarted")
             self._unsettle()
         else:
@@ -469,7 +472,7 @@ class Supervisor:
             self.ledger.finish(container)
             self._wake.set()
 
-    def _hear(self, news: News) -> None:
+    def _hear(self, news: News, time_ns: int) -> None:
         """One event."""
         name = ServiceName(news.service)
         self._sight.news(news.container)
@@ -478,8 +481,9 @@ class Supervisor:
             return
         if news.what is What.STOPPED and self.ledger.was_foretold(news.container):
             return
-        if news.what is What.STOPPED and not self.ledger.settled:
-            # An engine that was killed stops what it finds running when it starts again, and tells of that first.
+        if news.what is What.STOPPED and time_ns <= self._back_ns:
+            # An engine that was killed stops what it finds running when it starts again, and tells of that first. By
+            # its own time: it may be told when all else that has to be done on its return was done.
             if seen := self.ledger.get(news.container):
                 self.ledger.excuse(seen.run, "the engine was restarted")
             return
