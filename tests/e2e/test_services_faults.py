@@ -3,7 +3,6 @@
 Forty of them; `./dev test tests/e2e/test_services_faults.py --faults 1000 --seed 7 -s` for others, with figures.
 """
 
-import random
 import subprocess
 from collections import Counter
 from typing import Any
@@ -58,8 +57,7 @@ def test_after_many_faults_every_service_is_well_and_nothing_is_lost(
 ) -> None:
     """Killed, frozen, ill, stopped, removed, cut off; the engine restarted and killed, and the daemon, all at once."""
     faults: int = request.config.getoption("--faults")
-    seed: int | None = request.config.getoption("--seed")
-    seed = random.randrange(2**32) if seed is None else seed
+    seed: int = request.config.getoption("--seed")
     print(f"\n{faults} faults, seed {seed}")
     with PrivateEngine() as engine:
         engine.load(image)

@@ -172,6 +172,8 @@ class Follower:
         if not containers:
             self._trouble(name, "")
             return
+        if any(map(self.supervisor.made_beside, containers)):
+            return  # it is as somebody else wants it, and is compared when that is known
         ledger = self.supervisor.ledger
         if ledger.wanted.one_shot(name) or ledger.phase(name, self.supervisor.now())[0] is Phase.DONE:
             return  # what is to be done once is not done again for a change

@@ -500,13 +500,18 @@ class Supervisor:
     def _runs(self, container: Inspected) -> None:
         """A run of a container was seen. One that Compose has made beside publishes what the file says."""
         self._started(container)
+        if self.made_beside(container):
+            self._tasks.spawn(self._adopt_ports(container), name=f"ports of {container.name}")
+
+    def made_beside(self, container: Inspected) -> bool:
+        """Whether it publishes what the file says where dx has chosen another port: that is taken over in a moment."""
         name = ServiceName(container.labels[SERVICE])
         chosen = {each.published for each in self.source.ports.get(name, ())}
         service = self.ledger.project.services.get(name)
-        if chosen and service is not None:
-            written = {each.published for each in service.ports} - chosen
-            if any(str(each.port) in written for each in container.ports):
-                self._tasks.spawn(self._adopt_ports(container), name=f"ports of {name}")
+        if not chosen or service is None:
+            return False
+        written = {each.published for each in service.ports} - chosen
+        return any(str(port) in written for port in container.published)
 
     async def _adopt_ports(self, container: Inspected) -> None:
         async with self._turn:
