@@ -20,8 +20,11 @@ def test_ready_and_death_are_told_soon(house: House) -> None:
     shared.mkdir()
     told, fallen = [], []
     lives = {"command": ["sh", "-c", "sleep 1; touch /shared/up; exec sleep 1000"], "volumes": [f"{shared}:/shared"]}
-    with Shop(house, good={**lives, **healthy("test -e /shared/up")}, bad={"command": ["sh", "-c", "sleep 1; exit 3"],
-              **healthy("false")}) as shop:  # fmt: skip
+    with Shop(
+        house,
+        good={**lives, **healthy("test -e /shared/up")},
+        bad={"command": ["sh", "-c", "sleep 1; exit 3"], **healthy("false")},
+    ) as shop:
         for _ in range(ROUNDS):
             shop.dx("up", "--wait", "--recreate", "good")
             told.append(now() - (shared / "up").stat().st_mtime)

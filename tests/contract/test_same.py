@@ -90,7 +90,10 @@ STREAMS = [
     case("a file on stdin", "cat", script='"$@" < in', prepare=files(**{"in": RANDOM})),
     case(
         "the offset of stdin",
-        "dd", "bs=1", "count=4", script='{ read -r line; "$@" 2>/dev/null; /bin/cat; } < in',
+        "dd",
+        "bs=1",
+        "count=4",
+        script='{ read -r line; "$@" 2>/dev/null; /bin/cat; } < in',
         prepare=files(**{"in": b"line\nfour and the rest\n"}),
     ),
     case("the offset of stdout", "echo", "middle", script='{ echo before; "$@"; echo after; } > out'),
@@ -100,7 +103,8 @@ STREAMS = [
     case("flags of both ways", "grep", "flags", "/proc/self/fdinfo/0", script='"$@" <> new'),
     sh(
         "one file for stdout and stderr",
-        "for i in 1 2 3 4 5; do echo out $i; echo err $i >&2; done", script='"$@" > both 2>&1',
+        "for i in 1 2 3 4 5; do echo out $i; echo err $i >&2; done",
+        script='"$@" > both 2>&1',
     ),
     sh("stdout truncated by another", "echo one; : > out; echo two", script='"$@" >> out'),
     case("nowhere", "wc", "-c", script='"$@" < /dev/null > /dev/null 2> /dev/null'),
@@ -120,7 +124,7 @@ STREAMS = [
     case("a file on stdin by its name", "wc", "-c", "/dev/fd/0", script='"$@" < in', prepare=files(**{"in": RANDOM})),
     case("itself", "grep", "-c", "Name", "/proc/self/status"),
     case("a pipeline", "sort", "-r", script='/usr/bin/seq 1000 | "$@" | "$@" | /usr/bin/cksum'),
-]  # fmt: skip
+]
 
 DESCRIPTORS = [
     sh("open descriptors", "ls /proc/self/fd"),
@@ -150,13 +154,16 @@ STATE = [
 FILES = [
     sh("make files", "echo hi > f; mkdir d; ln -s f l; ln f h; mkfifo p; cp f d/g; : > d/empty"),
     sh("make files with modes", "echo hi > f; chmod 750 f; mkdir -m 1777 d; cp f g; chmod 4755 g; mkdir -m 2775 s"),
-    sh("change files", "sed -i s/old/new/ f; echo more >> g; mv h i; rm j; touch -d @1000000000 f; stat -c %Y f",
-       prepare=files(f=b"old\n", g=b"g\n", h=b"h\n", j=b"j\n")),
+    sh(
+        "change files",
+        "sed -i s/old/new/ f; echo more >> g; mv h i; rm j; touch -d @1000000000 f; stat -c %Y f",
+        prepare=files(f=b"old\n", g=b"g\n", h=b"h\n", j=b"j\n"),
+    ),
     sh("names", "echo > 'new\nline'; echo > ' '; echo > -x; echo > \"$(printf '\\377')\"; ls -A"),
     sh("what is not there", "cat nothing; ls nothing; echo > nothing/x; cd nothing"),
     sh("a lock", "flock f echo locked"),
     sh("a big file", "dd if=/dev/zero of=f bs=1M count=64 2>/dev/null; stat -c '%s' f; rm f"),
-]  # fmt: skip
+]
 
 ENDS = [
     case("true", "true"),

@@ -34,9 +34,12 @@ class Consumer(Shop):
         """Its `web` is that project's."""
         options = {"project": project} | ({"service": service} if service else {})
         app = {
-            "image": IMAGE, "init": True, "stop_grace_period": "1s", "command": ["sh", "-c", ASKS],
+            "image": IMAGE,
+            "init": True,
+            "stop_grace_period": "1s",
+            "command": ["sh", "-c", ASKS],
             "depends_on": ["web"],
-        }  # fmt: skip
+        }
         provider = {"provider": {"type": "dx", "options": options}}
         self.file.write_text(json.dumps({"services": {"app": app, "web": provider}}))
 
@@ -52,9 +55,13 @@ class Consumer(Shop):
         """The same, whether or not it ends well."""
         command = [str(self.house.bin / "docker-compose"), "--file", str(self.file), "--project-name", self.name]
         return subprocess.run(
-            [*command, *arguments], capture_output=True, text=True, timeout=DEADLINE_S, env=self.house.env,
+            [*command, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            env=self.house.env,
             cwd=self.root,
-        )  # fmt: skip
+        )
 
     def reaches(self) -> None:
         """Its app gets an answer of the service, by the variables that it was given."""

@@ -86,10 +86,25 @@ class Lazy(Shop):
     def starts(self) -> int:
         """How often it was started in all, by what the engine tells of it."""
         done = subprocess.run(
-            ["docker", "events", "--since", "0", "--until", str(time.time()), "--filter", "event=start",
-             "--filter", f"container={self.container('db')}", "--format", "{{.ID}}"],
-            capture_output=True, text=True, timeout=DEADLINE_S, env=self.house.env,
-        )  # fmt: skip
+            [
+                "docker",
+                "events",
+                "--since",
+                "0",
+                "--until",
+                str(time.time()),
+                "--filter",
+                "event=start",
+                "--filter",
+                f"container={self.container('db')}",
+                "--format",
+                "{{.ID}}",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            env=self.house.env,
+        )
         return len(done.stdout.splitlines())
 
     def sleeps(self) -> None:

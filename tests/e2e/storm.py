@@ -56,9 +56,16 @@ class Kind(StrEnum):
 
 
 WEIGHTS = {
-    Kind.KILL: 20, Kind.KILL_INIT: 20, Kind.FREEZE: 12, Kind.PAUSE: 10, Kind.ILL: 10, Kind.FLAP: 10, Kind.STOP: 10,
-    Kind.REMOVE: 5, Kind.CUT: 3,
-}  # fmt: skip
+    Kind.KILL: 20,
+    Kind.KILL_INIT: 20,
+    Kind.FREEZE: 12,
+    Kind.PAUSE: 10,
+    Kind.ILL: 10,
+    Kind.FLAP: 10,
+    Kind.STOP: 10,
+    Kind.REMOVE: 5,
+    Kind.CUT: 3,
+}
 NEEDS_CHECK = (Kind.ILL, Kind.FLAP)
 ENGINE_SHARE, DAEMON_SHARE = 0.02, 0.04
 """Of all faults. Each of the engine's hits everything."""

@@ -6,6 +6,7 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -254,9 +255,9 @@ def test_a_port_for_names_that_is_taken_is_said_and_all_else_goes_on(house: Hous
     ],
 )
 def test_what_cannot_sleep_is_refused_in_one_line_with_file_and_service(
-    house: House, changed: dict[str, object], says: str
+    house: House, changed: dict[str, Any], says: str
 ) -> None:
-    with Lazy(house, **changed) as lazy:  # type: ignore[arg-type]
+    with Lazy(house, **changed) as lazy:
         done = lazy.dx("up", ok=False)
         assert done.returncode == 125
         assert len(done.stderr.splitlines()) == 1

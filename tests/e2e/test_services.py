@@ -18,11 +18,15 @@ def test_up_starts_in_order_and_waits_until_all_are_ready(house: House) -> None:
     shop = Shop(house)
     shop.write(
         {"volumes": {"data": {}}},
-        db={**shell("sleep 0.5; touch /tmp/up; exec sleep 1000"), **healthy("test -e /tmp/up"), "tmpfs": "/tmp",
-            "volumes": ["data:/data"]},
+        db={
+            **shell("sleep 0.5; touch /tmp/up; exec sleep 1000"),
+            **healthy("test -e /tmp/up"),
+            "tmpfs": "/tmp",
+            "volumes": ["data:/data"],
+        },
         migrate={**shell("sleep 0.3; echo migrated"), **after(db="healthy")},
         web=after(db="healthy", migrate="done"),
-    )  # fmt: skip
+    )
     with shop:
         out = shop.dx("up", "--wait").stdout
         assert [line.split()[:2] for line in out.splitlines()[1:]] == [

@@ -125,8 +125,13 @@ def test_a_day_with_services(day: Day) -> None:
 def begins_in_order(day: Day) -> None:
     out = day.does("Begin")
     assert dict(line.split()[:2] for line in out.splitlines()[1:]) == {
-        "cache": "ready", "db": "ready", "migrate": "done", "proxy": "ready", "web": "ready", "worker": "ready",
-    }  # fmt: skip
+        "cache": "ready",
+        "db": "ready",
+        "migrate": "done",
+        "proxy": "ready",
+        "web": "ready",
+        "worker": "ready",
+    }
     migrated = day.inspect("migrate")["State"]
     assert day.started("db") < when(migrated["StartedAt"])
     assert when(migrated["FinishedAt"]) <= min(day.started("web"), day.started("worker"))
@@ -177,8 +182,11 @@ def follows_an_edit_without_a_request_that_fails(day: Day) -> None:
         day.does("Change something")
         until(lambda: customers.seen[-1:] == ["plums"], "there are plums", deadline_s=FOLLOWED_S)
         shown_s = now() - edited
-        until(lambda: all(day.inspect(name)["Id"] != before[name] for name in ("web", "worker")), "both are new ones",
-              deadline_s=FOLLOWED_S)  # fmt: skip
+        until(
+            lambda: all(day.inspect(name)["Id"] != before[name] for name in ("web", "worker")),
+            "both are new ones",
+            deadline_s=FOLLOWED_S,
+        )
         day.reach(web="ready", worker="ready", deadline_s=FOLLOWED_S)
         # While both are there, nginx asks either.
         until(lambda: customers.seen[-40:] == ["plums"] * 40, "the old one is asked no more")

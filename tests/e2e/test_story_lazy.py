@@ -87,8 +87,10 @@ def test_psql_wakes_a_database_that_is_stopped_at_the_first_try(night: Night) ->
     assert night.inspect("db")["State"]["Pid"] == 0
     began = time.monotonic()
     assert night.says("SELECT word FROM kept") == "here"
-    print(f"the first psql {first_s:.2f} s (a new database), after idling {time.monotonic() - began:.2f} s; "
-          f"{taken >> 20} MiB were freed")  # fmt: skip
+    print(
+        f"the first psql {first_s:.2f} s (a new database), after idling {time.monotonic() - began:.2f} s; "
+        f"{taken >> 20} MiB were freed"
+    )
 
 
 def test_an_open_session_that_says_nothing_keeps_it_awake(night: Night) -> None:

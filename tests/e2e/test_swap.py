@@ -30,9 +30,13 @@ def test_a_change_is_built_and_takes_the_place_without_a_request_that_fails(site
     )
     site.write(
         web={"build": "web", "image": None, "command": None, **NET, **ANSWERS},
-        client={"command": ["sh", "-c", asks.replace("$", "$$")], "tmpfs": "/tmp", **NET,
-                "depends_on": {"web": {"condition": "service_healthy"}}},
-    )  # fmt: skip
+        client={
+            "command": ["sh", "-c", asks.replace("$", "$$")],
+            "tmpfs": "/tmp",
+            **NET,
+            "depends_on": {"web": {"condition": "service_healthy"}},
+        },
+    )
 
     def counts() -> list[str]:
         return site.compose("exec", "--no-tty", "client", "cat", "/tmp/counts").split()
@@ -148,8 +152,10 @@ def test_a_new_daemon_builds_nothing_whose_files_are_the_same(site: Site) -> Non
     (source / "c").write_text("c1")
     rules = [{"path": "conf", "action": "sync", "target": "/conf"}]
     built = {"build": "web", "image": None, "command": None, **ANSWERS}
-    site.write(web=built, copied={**built, "build": {"context": ".", "dockerfile": "web/Dockerfile.copied"},
-                                  "develop": {"watch": rules}})  # fmt: skip
+    site.write(
+        web=built,
+        copied={**built, "build": {"context": ".", "dockerfile": "web/Dockerfile.copied"}, "develop": {"watch": rules}},
+    )
     (site.web / "Dockerfile.copied").write_text(
         (site.web / "Dockerfile").read_text().replace("COPY ", "COPY web/").replace("RUN true", "COPY conf /conf")
     )
@@ -159,8 +165,11 @@ def test_a_new_daemon_builds_nothing_whose_files_are_the_same(site: Site) -> Non
         return len([each for each in lines if (each.get("event"), each.get("service")) == ("build", service)])
 
     def reach(web: int, copied: int) -> None:
-        until(lambda: (builds("web"), builds("copied")) == (web, copied), f"{web} and {copied} builds, not "
-              f"{builds('web')} and {builds('copied')}", deadline_s=FOLLOWED_S)  # fmt: skip
+        until(
+            lambda: (builds("web"), builds("copied")) == (web, copied),
+            f"{web} and {copied} builds, not {builds('web')} and {builds('copied')}",
+            deadline_s=FOLLOWED_S,
+        )
 
     def followed(text: str, web: int, copied: int) -> None:
         """A change, which is seen after whatever is done with `copied` at the first look."""
@@ -295,14 +304,22 @@ def test_files_are_copied_and_removed_and_commands_run_by_the_rules(site: Site) 
 def test_what_a_killed_daemon_left_of_an_exchange_is_put_right(site: Site) -> None:
     site.write(
         {"volumes": {"data": {}}},
-        web={"build": "web", "image": None, "command": None, "volumes": ["data:/data"],
-             **check("test -e /never || wget -qO- http://127.0.0.1/", start_period="60s")},
-    )  # fmt: skip
+        web={
+            "build": "web",
+            "image": None,
+            "command": None,
+            "volumes": ["data:/data"],
+            **check("test -e /never || wget -qO- http://127.0.0.1/", start_period="60s"),
+        },
+    )
     site.dx("up", "--wait")
     before = site.inspect("web")["Id"]
     site.dockerfile(command="sleep 1000")
-    until(lambda: f"{site.container('web')}-next" in site.docker("ps", "--format", "{{.Names}}"), "one is on trial",
-          deadline_s=FOLLOWED_S)  # fmt: skip
+    until(
+        lambda: f"{site.container('web')}-next" in site.docker("ps", "--format", "{{.Names}}"),
+        "one is on trial",
+        deadline_s=FOLLOWED_S,
+    )
     site.kill_daemon()
     assert not site.inspect("web")["State"]["Running"]
     site.dockerfile()
@@ -314,14 +331,22 @@ def test_what_a_killed_daemon_left_of_an_exchange_is_put_right(site: Site) -> No
 
 def test_whoever_asks_for_something_does_not_wait_for_a_trial(site: Site) -> None:
     """The new one would be given a minute and more; the old one is put back at once, and does what is asked of it."""
-    web = {"build": "web", "image": None, "command": None, "volumes": ["data:/data"],
-           **check("wget -qO- http://127.0.0.1/", start_period="100s")}  # fmt: skip
+    web = {
+        "build": "web",
+        "image": None,
+        "command": None,
+        "volumes": ["data:/data"],
+        **check("wget -qO- http://127.0.0.1/", start_period="100s"),
+    }
     site.write({"volumes": {"data": {}}}, web=web)
     site.dx("up", "--wait")
     before = site.inspect("web")["Id"]
     site.dockerfile(command="sleep 1000")
-    until(lambda: f"{site.container('web')}-next" in site.docker("ps", "--format", "{{.Names}}"), "one is on trial",
-          deadline_s=FOLLOWED_S)  # fmt: skip
+    until(
+        lambda: f"{site.container('web')}-next" in site.docker("ps", "--format", "{{.Names}}"),
+        "one is on trial",
+        deadline_s=FOLLOWED_S,
+    )
     began = now()
     site.dx("stop", "web")
     assert now() - began < 30

@@ -68,8 +68,11 @@ class Day(Shop):
         done: subprocess.CompletedProcess[str] = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", commands],
             **self.house.options({"cwd": self.root if self.root.exists() else ROOT}),
-            capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=SECTION_S,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=SECTION_S,
+        )
         assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}\n{self.house.log[-4000:]}"
         return done.stdout
 

@@ -73,8 +73,13 @@ class PrivateEngine:
         with (place / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*SUDO, *into, "dockerd", "--host", self.address, *options, *more],
-                cwd=place, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+                cwd=place,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         until(self._answers, f"an engine in {place} answers", deadline_s=START_S)
 
     def stop(self) -> None:
@@ -152,8 +157,13 @@ class PrivateEngine:
         with (self.root / "log").open("ab") as log:
             made = subprocess.Popen(
                 [*SUDO, "unshare", "--net", "--mount", "sh", "-ec", script],
-                cwd=self.root, env=environ, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+                cwd=self.root,
+                env=environ,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
         def prepared() -> bool:
             assert made.poll() is None, (self.root / "log").read_text(errors="replace")[-2000:]

@@ -44,7 +44,7 @@ def _led_to(file: Path) -> Iterator[Path]:
     import yaml  # noqa: PLC0415 - few projects change while the daemon runs
 
     try:
-        document = yaml.load(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        document = yaml.load(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe ones, both
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return
     if not isinstance(document, dict):

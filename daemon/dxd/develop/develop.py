@@ -6,6 +6,7 @@ once when it comes. While the engine is away it is tried again now and then.
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
 from dxd.compose.compose import Compose
 from dxd.develop.follower import Follower
@@ -85,7 +86,6 @@ class Develop:
             if name not in self._followers:
                 wake = self._wakes[name] = asyncio.Event()
                 wake.set()
-                loop = asyncio.get_running_loop()
                 follower = self._followers[name] = Follower(
                     name,
                     supervisor,
@@ -97,7 +97,7 @@ class Develop:
                     memory=self._memory,
                     building=self._building,
                     hub=self._hub,
-                    again=lambda seconds, wake=wake, loop=loop: loop.call_later(seconds, wake.set),  # type: ignore[misc]
+                    again=partial(_wake_in, wake),
                 )
                 self._jobs[name] = self._tasks.start(self._follow(follower, wake), name=f"follow {name}")
 
@@ -118,3 +118,7 @@ class Develop:
                 # Whatever it is, it must not end the following of the project.
                 log.exception("project is not followed", project=follower.name)
                 asyncio.get_running_loop().call_later(AGAIN_S * 5, wake.set)
+
+
+def _wake_in(wake: asyncio.Event, seconds: float) -> None:
+    asyncio.get_running_loop().call_later(seconds, wake.set)

@@ -62,9 +62,8 @@ def watched(service: Service, before: Watched | None) -> Watched:
     if service.watch:
         dockerfiles = [str(each.file or each.context / "Dockerfile") for each in builds[:1]]
         directories = rules.directories(service)
-        if before is not None and (before.service.watch, before.builds, before.directories) == (
-            service.watch, builds, directories,
-        ):  # fmt: skip
+        now = service.watch, builds, directories
+        if before is not None and (before.service.watch, before.builds, before.directories) == now:
             return Watched(service, builds, (), before.specs, directories)
         specs = (*(File(each) for each in dockerfiles), *rules.specs(service))
         return Watched(service, builds, (), specs, directories)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from dxd.compose.model import Service, Watch
 from dxd.errors import BuildFailed
@@ -173,7 +174,7 @@ def _ignore_file(service: Service) -> tuple[str, tuple[str, ...]]:
     if not directory.startswith("/"):
         return "", ()
     try:
-        with open(f"{directory}/.dockerignore", encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123
+        with Path(directory, ".dockerignore").open(encoding="utf-8", errors="surrogateescape") as file:
             return directory, tuple(file.read().split("\n"))
     except OSError:
         return directory, ()
@@ -194,7 +195,7 @@ def listing(path: str, judged: "_Judged | tuple[()]", prints: Prints) -> dict[st
         prefix = "" if inside == "." else f"{inside}/"
         if judged:
             directories[:] = [each for each in directories if not judged.leaves_out(prefix + each)]
-        links = [each for each in directories if os.path.islink(f"{directory}/{each}")]  # noqa: PTH114
+        links = [each for each in directories if os.path.islink(f"{directory}/{each}")]  # noqa: PTH114 - of each directory, as os.walk names it
         for name in (*names, *links):
             if judged and judged.leaves_out(prefix + name, is_file=True):
                 continue
@@ -210,7 +211,7 @@ def _read(path: str, status: os.stat_result) -> bytes:
     if stat.S_ISLNK(status.st_mode):
         digest.update(b"link " + os.fsencode(os.readlink(path)))  # noqa: PTH115 - Path changes it
     elif stat.S_ISREG(status.st_mode):
-        with open(path, "rb") as file:  # noqa: PTH123
+        with Path(path).open("rb") as file:
             while data := file.read(1 << 20):
                 digest.update(data)
     return digest.digest()

@@ -10,6 +10,7 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from dxd.develop.rules import Batch, Command
 from dxd.engine.model import ContainerId
@@ -73,7 +74,7 @@ def _archive(copies: Sequence[tuple[str, str]]) -> bytes:
                     entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(host)  # noqa: PTH115 - Path changes it
                     tar.addfile(entry)
                 elif stat.S_ISREG(status.st_mode):
-                    with open(host, "rb") as file:  # noqa: PTH123
+                    with Path(host).open("rb") as file:
                         data = file.read()
                     entry.size = len(data)
                     tar.addfile(entry, io.BytesIO(data))

@@ -19,6 +19,7 @@ from dxd.services.idleness import Use
 from dxd.services.ledger import Ledger
 from dxd.services.listening import Doors
 from dxd.services.model import Instance
+from dxd.services.turn import Turn
 from dxd.services.uses import Uses
 from dxd.telemetry import get_logger
 
@@ -44,7 +45,7 @@ class Sleeper:
         tasks: Tasks,
         containers: Callable[[], Mapping[ContainerId, Inspected]],
         rouse: Callable[[ServiceName], Awaitable[None]],
-        turn: asyncio.Lock,
+        turn: Turn,
         engine: Supervised,
         ports: Callable[[], Awaitable[Ports]],
         act: Callable[[], Awaitable[None]],

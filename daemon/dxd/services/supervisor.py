@@ -36,7 +36,8 @@ from dxd.services.publishing import Publishing
 from dxd.services.seeding import Seeding
 from dxd.services.sight import Sight, run_of
 from dxd.services.sleeper import Sleeper
-from dxd.services.swaps import Swaps, Turn
+from dxd.services.swaps import Swaps
+from dxd.services.turn import Turn
 from dxd.services.uses import Uses
 from dxd.services.waiters import Waiters
 from dxd.snapshots.seeds import Seeds

@@ -19,6 +19,7 @@ from dxd.services import probes, swap
 from dxd.services.ledger import Ledger
 from dxd.services.news import PROJECT, SERVICE, Attribution
 from dxd.services.swap import NEXT, PREVIOUS, Mend, Verdict, Way
+from dxd.services.turn import Turn
 from dxd.telemetry import get_logger
 
 LOOK_S = 0.15
@@ -28,34 +29,6 @@ log = get_logger("services")
 
 class Interrupted(Exception):
     """Somebody wants something else of the project. To be tried again."""
-
-
-class Turn(asyncio.Lock):
-    """A lock that says when somebody waits for it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._asked = asyncio.Event()
-        self._waiting = 0
-
-    async def acquire(self) -> "bool":  # type: ignore[override]  # the same, without saying Literal
-        """Wait for it."""
-        self._waiting += 1
-        self._asked.set()
-        try:
-            return await super().acquire()
-        finally:
-            self._waiting -= 1
-            if not self._waiting:
-                self._asked.clear()
-
-    async def asked_within(self, seconds: float) -> bool:
-        """Whether somebody waits for it, or does so before that time has passed; returns at once then."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._asked.wait()
-                return True
-        return False
 
 
 class Swaps:
@@ -263,7 +236,8 @@ class Swaps:
             found = await self._containers.inspect(container)
             if not begun and found is not None and found.status is ContainerStatus.CREATED:
                 if time.monotonic() - since < swap.TRIAL_S:
-                    await asyncio.sleep(LOOK_S)
+                    if await self._turn.asked_within(LOOK_S):
+                        raise Interrupted
                     continue
                 raise ServiceFailed(f"was not started within {swap.TRIAL_S:g} s")
             if not begun:

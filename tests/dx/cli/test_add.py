@@ -412,9 +412,12 @@ def test_times_go_on_while_nothing_is_told_and_ctrl_c_leaves_a_clean_terminal(dx
     master, slave = pty.openpty()
     child = subprocess.Popen(
         [dx.program, "add", "jq", "new"],
-        env={**dx.environ, "TERM": "xterm", "NO_COLOR": "1"}, stdin=slave, stdout=slave, stderr=slave,
+        env={**dx.environ, "TERM": "xterm", "NO_COLOR": "1"},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
         start_new_session=True,
-    )  # fmt: skip
+    )
     os.close(slave)
     shown = b""
     while not (b"0.2 s" in shown and b"0.4 s" in shown):

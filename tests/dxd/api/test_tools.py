@@ -198,9 +198,14 @@ class TestPrepare:
         lines = step["step"].pop("lines")
         assert (len(lines), lines[-1]) == (200, "4999")
         assert step["step"] == {
-            "id": "1", "kind": "step", "of": "w", "name": "RUN x", "duration_s": 1.5,
-            "started_at": "1970-01-01T00:00:00Z", "ended_at": "1970-01-01T00:00:01.500000Z",
-        }  # fmt: skip
+            "id": "1",
+            "kind": "step",
+            "of": "w",
+            "name": "RUN x",
+            "duration_s": 1.5,
+            "started_at": "1970-01-01T00:00:00Z",
+            "ended_at": "1970-01-01T00:00:01.500000Z",
+        }
 
     @pytest.mark.parametrize(
         ("error", "code"), [(BuildFailed("step 2 failed", "see above"), "build-failed"), (KeyError("x"), "internal")]

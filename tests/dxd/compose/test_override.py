@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,11 +65,11 @@ DB, WEB = ServiceName("db"), ServiceName("web")
 MOVED = {DB: (Port(5432, "20007"),)}
 
 
-def source(directory: Path, **more: object) -> Source:
-    return Source(directory, name="shop", environ={"PATH": os.environ["PATH"]}, **more)  # type: ignore[arg-type]
+def source(directory: Path, **more: Any) -> Source:
+    return Source(directory, name="shop", environ={"PATH": os.environ["PATH"]}, **more)
 
 
-async def _hashes(directory: Path, **more: object) -> dict[ServiceName, str]:
+async def _hashes(directory: Path, **more: Any) -> dict[ServiceName, str]:
     compose = Compose(nowhere, overrides=directory / "overrides")
     return await compose.hashes(source(directory, **more))
 

@@ -1,5 +1,7 @@
 """Projects of a few words each, and what is seen of them."""
 
+from typing import Any
+
 from dxd.compose.model import (
     Condition,
     Dependency,
@@ -19,7 +21,7 @@ CONDITIONS = {"started": Condition.STARTED, "healthy": Condition.HEALTHY, "done"
 
 
 def service(
-    name: str, after: dict[str, str] | None = None, *, restart: str = "", optional: bool = False, **extras: object
+    name: str, after: dict[str, str] | None = None, *, restart: str = "", optional: bool = False, **extras: Any
 ) -> Service:
     """A service that starts after others: by name, `started`, `healthy` or `done`."""
     kind, _, attempts = restart.partition(":")
@@ -30,7 +32,7 @@ def service(
             for other, condition in (after or {}).items()
         ),
         restart=Restart(RestartKind(kind), int(attempts) if attempts else None),
-        extras=Extras(**extras),  # type: ignore[arg-type]
+        extras=Extras(**extras),
     )
 
 
@@ -42,7 +44,7 @@ def ledger(*services: Service, will: Will = Will.UP) -> Ledger:
     return Ledger(project(*services), {each.name: will for each in services})
 
 
-def instance(name: str, status: str = "running", health: str = "none", start: int = 1, **more: object) -> Instance:
+def instance(name: str, status: str = "running", health: str = "none", start: int = 1, **more: Any) -> Instance:
     """The one container of a service; `start` is how often it was started."""
     return Instance(
         service=ServiceName(name),
@@ -51,5 +53,5 @@ def instance(name: str, status: str = "running", health: str = "none", start: in
         status=ContainerStatus(status),
         health=Health(health),
         started=str(start) if start else "",
-        **more,  # type: ignore[arg-type]
+        **more,
     )

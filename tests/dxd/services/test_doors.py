@@ -11,10 +11,24 @@ from dxd.services.model import Will
 DB = ServiceName("db")
 LAZY = Service(DB, ports=(Port(5432, "5432"), Port(53, "53", protocol="udp")), extras=Extras(lazy=True))
 CONTAINER = Inspected(
-    id=ContainerId("c"), name="shop-db-1", image="x", labels={}, status=ContainerStatus.RUNNING, exit_code=0,
-    error="", oom_killed=False, started_at="", health=Health.NONE, health_output="", last_test="", check=None,
-    restart="no", ports=(), env=(), addresses={"shop_default": "172.18.0.2"},
-)  # fmt: skip
+    id=ContainerId("c"),
+    name="shop-db-1",
+    image="x",
+    labels={},
+    status=ContainerStatus.RUNNING,
+    exit_code=0,
+    error="",
+    oom_killed=False,
+    started_at="",
+    health=Health.NONE,
+    health_output="",
+    last_test="",
+    check=None,
+    restart="no",
+    ports=(),
+    env=(),
+    addresses={"shop_default": "172.18.0.2"},
+)
 
 
 def plan(

@@ -1,12 +1,14 @@
 """What sleeps, what wakes it, and when it is stopped: decided over values, in virtual time."""
 
+from typing import Any
+
 import pytest
 
 from dxd.compose.model import ServiceName
 from dxd.services import idleness, policy
 from dxd.services.idleness import Rest, Use
 from dxd.services.ledger import Ledger
-from dxd.services.model import Do, Phase, Will
+from dxd.services.model import Do, Instance, Phase, Will
 from tests.dxd.services.projects import instance, ledger, service
 from tests.dxd.services.world import World
 
@@ -19,18 +21,18 @@ def acts(book: Ledger, now: float = 100.0) -> list[tuple[Do, str]]:
     return [(each.do, each.service) for each in book.plan(now)]
 
 
-def lazy(**more: object) -> Ledger:
+def lazy(**more: Any) -> Ledger:
     """`db` is lazy, and was begun."""
-    book = ledger(service("db", lazy=True, **more), will=Will.DOWN)  # type: ignore[arg-type]
+    book = ledger(service("db", lazy=True, **more), will=Will.DOWN)
     book.look([NEVER], 0)
     book.ask_up([DB], lazily=True)
     return book
 
 
-def chain(condition: str = "healthy", **more: object) -> Ledger:
+def chain(condition: str = "healthy", **more: Any) -> Ledger:
     """`web` after `api` after `db`, of which the last two are lazy."""
     book = ledger(
-        service("web", {"api": condition}, **more),  # type: ignore[arg-type]
+        service("web", {"api": condition}, **more),
         service("api", {"db": condition}, lazy=True),
         service("db", lazy=True),
         will=Will.DOWN,
@@ -100,9 +102,9 @@ def idle(book: Ledger, use: Use, now: float) -> list[Rest]:
     return idleness.rests(book.wanted, book.seen, [(DB, use)], now)
 
 
-def ready(**more: object) -> Ledger:
+def ready(**more: Any) -> Ledger:
     """`db` runs, and was first seen ready at 10."""
-    book = ledger(service("db", idle_s=60.0, **more))  # type: ignore[arg-type]
+    book = ledger(service("db", idle_s=60.0, **more))
     book.look([instance("db")], 10)
     book.plan(10)
     return book
@@ -127,9 +129,9 @@ def test_a_dependant_that_runs_or_is_about_to_keeps_it() -> None:
 @pytest.mark.parametrize(
     "seen", [instance("db", health="unhealthy"), instance("db", health="starting"), instance("db", "paused"), STOPPED]
 )
-def test_what_is_not_ready_is_left_to_others(seen: object) -> None:
+def test_what_is_not_ready_is_left_to_others(seen: Instance) -> None:
     book = ready()
-    book.look([seen], 20)  # type: ignore[list-item]
+    book.look([seen], 20)
     assert idle(book, Use(), 500) == []
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from dxd.compose.model import ServiceName
@@ -19,9 +21,9 @@ def reason(book: Ledger, name: str) -> str:
     return next((each.reason for each in book.holds if each.service == name), "")
 
 
-def pair(condition: str, **more: object) -> Ledger:
+def pair(condition: str, **more: Any) -> Ledger:
     """`web` depends on `db`."""
-    return ledger(service("web", {"db": condition}, **more), service("db"))  # type: ignore[arg-type]
+    return ledger(service("web", {"db": condition}, **more), service("db"))
 
 
 @pytest.mark.parametrize(
@@ -244,8 +246,8 @@ def test_a_health_check_that_is_silent_for_too_long_is_bad_health() -> None:
 
 
 @pytest.mark.parametrize("more", [{"restart": "no"}, {"restart_unhealthy": False}])
-def test_an_unhealthy_service_is_left_alone_where_the_file_says_so(more: dict[str, object]) -> None:
-    book = ledger(service("db", **more))  # type: ignore[arg-type]
+def test_an_unhealthy_service_is_left_alone_where_the_file_says_so(more: dict[str, Any]) -> None:
+    book = ledger(service("db", **more))
     book.look([instance("db", health="unhealthy")], 0)
     assert acts(book, 1000) == []
     assert book.phase(DB, 1000)[0] is Phase.UNHEALTHY

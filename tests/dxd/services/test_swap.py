@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ WEB = Service(ServiceName("web"))
 CHECK = Check(("CMD", "true"), 30.0, 30.0, 5.0)
 
 
-def container(**more: object) -> Inspected:
+def container(**more: Any) -> Inspected:
     plain = Inspected(
         id=ContainerId("c"),
         name="p-web-1",
@@ -32,7 +33,7 @@ def container(**more: object) -> Inspected:
         env=(),
         image_id=OLD,
     )
-    return replace(plain, **more)  # type: ignore[arg-type]
+    return replace(plain, **more)
 
 
 @pytest.mark.parametrize(
@@ -66,11 +67,9 @@ def test_a_fixed_port_and_what_only_compose_can_carry_over_count_as_well() -> No
     assert swap.way_of(replace(WEB, by_compose=True), [container()]).way is Way.IN_PLACE
 
 
-def picture(**more: object) -> Picture:
-    plain = Picture(
-        runs=True, image=OLD, images=frozenset({OLD}), hash="a", hashes=frozenset({"a"}), way=Way.BESIDE
-    )  # fmt: skip
-    return replace(plain, **more)  # type: ignore[arg-type]
+def picture(**more: Any) -> Picture:
+    plain = Picture(runs=True, image=OLD, images=frozenset({OLD}), hash="a", hashes=frozenset({"a"}), way=Way.BESIDE)
+    return replace(plain, **more)
 
 
 @pytest.mark.parametrize(

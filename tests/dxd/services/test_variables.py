@@ -83,9 +83,18 @@ def inside(image: str, *targets: int, expose: tuple[str, ...] = (), **environ: s
         raw={"expose": list(expose)},
     )
     view = ServiceView(
-        project=ProjectName("p"), name=service.name, phase=Phase.READY, reason="", will=Will.UP, image=image,
-        containers=(), ports=(), health=Health.NONE, restarts=0, since_s=1,
-    )  # fmt: skip
+        project=ProjectName("p"),
+        name=service.name,
+        phase=Phase.READY,
+        reason="",
+        will=Will.UP,
+        image=image,
+        containers=(),
+        ports=(),
+        health=Health.NONE,
+        restarts=0,
+        since_s=1,
+    )
     return variables.inside(view, service, "data")
 
 
