@@ -18,12 +18,10 @@ from dxd.compose.compose import Compose
 from dxd.develop.develop import Develop
 from dxd.engine.address import find_address
 from dxd.engine.docker import Engine
-from dxd.engine.events import follow
-from dxd.engine.model import EngineEvent, EngineStatus
 from dxd.engine.networks import Networks
-from dxd.engine.reach import preload
 from dxd.engine.supervised import Supervised
-from dxd.errors import AgentFailed, BadDefinition, EngineTrouble
+from dxd.engine_watch import EngineWatch
+from dxd.errors import AgentFailed, BadDefinition
 from dxd.images.images import Images
 from dxd.kit.hub import Hub
 from dxd.lifecycle.listener import Listener
@@ -77,7 +75,6 @@ from dxd.warm.model import Identity
 from dxd.warm.pool import Pool
 from dxd.warm.starter import Starter
 from dxd.warm.volumes import Volumes
-from dxd.watch.model import Problem as Unwatched
 
 AGENT_DIR = "DX_AGENT_DIR"
 """A directory with another agent in it, for tests with a sanitizer's build."""
@@ -307,85 +304,6 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         await images.close()
         await engine.close()
         await database.close()
-
-
-class EngineWatch:
-    """Follows the engine's events, and knows what `/v1/status` says of it."""
-
-    def __init__(
-        self,
-        *,
-        engine: Engine,
-        images: Images,
-        pool: Pool,
-        rebuilds: Rebuilds,
-        services: Services,
-        networks: ProjectNetworks,
-        sharing: Sharing,
-        develop: Develop,
-        force: frozenset[Rung],
-    ) -> None:
-        self._engine = engine
-        self._services = services
-        self._networks = networks
-        self._sharing = sharing
-        self._develop = develop
-        self._rebuilds = rebuilds
-        self._force = force
-        self._images = images
-        self._pool = pool
-        self._adopted = asyncio.Event()
-        pool.expect()
-
-    def ready(self) -> bool:
-        """Whether what was there before has been adopted, or the engine cannot say."""
-        return self._adopted.is_set()
-
-    def engine(self) -> EngineStatus:
-        """What the last call found."""
-        return self._engine.status()
-
-    def failed_builds(self) -> Mapping[str, str]:
-        """By tool, why its newest build does not serve."""
-        return self._rebuilds.failures()
-
-    def unwatched(self) -> list[Unwatched]:
-        """What is looked at again and again, because nobody tells of changes."""
-        return [*self._rebuilds.unwatched(), *self._develop.unwatched()]
-
-    def ladder(self) -> tuple[ladder.Step, ...]:
-        """How each step of a run is done here."""
-        root, reach = self._pool.ladder()
-        return root, ladder.grants(bind=Rung.BIND in self._force, portable=bool(reach.reason)), reach
-
-    async def follow(self) -> None:
-        """An eternal job: from the first adoption on, every event, and the whole again after each gap."""
-        await asyncio.to_thread(preload)
-        await follow(self._engine, self._event, self._gap, self._lost)
-
-    def _event(self, event: EngineEvent) -> None:
-        self._images.on_event(event)
-        self._services.on_event(event)
-        self._networks.on_event(event)
-        self._sharing.on_event(event)
-
-    async def _gap(self) -> None:
-        self._images.clear()
-        self._services.gap()
-        self._networks.clear()
-        self._sharing.gap()
-        await self._pool.adopt()
-        self._is_adopted()
-        self._rebuilds.engine_is_back()
-
-    def _lost(self, error: EngineTrouble) -> None:
-        log.warning("engine lost", reason=error.line())
-        self._services.lost()
-        self._is_adopted()
-
-    def _is_adopted(self) -> None:
-        self._adopted.set()
-        self._pool.settle()
 
 
 def find_agent(environ: Mapping[str, str]) -> Path:

@@ -172,7 +172,7 @@ class Follower:
         if not containers:
             self._trouble(name, "")
             return
-        if any(map(self.supervisor.made_beside, containers)):
+        if any(map(self.supervisor.beside.made, containers)):
             return  # it is as somebody else wants it, and is compared when that is known
         ledger = self.supervisor.ledger
         if ledger.wanted.one_shot(name) or ledger.phase(name, self.supervisor.now())[0] is Phase.DONE:

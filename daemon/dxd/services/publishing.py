@@ -6,7 +6,7 @@ another one. What the engine chooses stays its choice, and so does what several 
 Fails with `PortTaken`, and with what the engine raises.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,6 +49,12 @@ def wishes(project: Project, root: Path, service: Service) -> list[Wish]:
         addresses = dict.fromkeys((*(before.addresses if before is not None else ()), each.host_ip))
         found[owner] = Wish(owner, () if everywhere else tuple(addresses), tuple(_numbers(each))[1:])
     return [*found.values()]
+
+
+def as_written(service: Service, chosen: Sequence[Port], container: Inspected) -> bool:
+    """Whether a container publishes a port that its file says, where another one was chosen for it."""
+    written = {each.published for each in service.ports} - {each.published for each in chosen}
+    return bool(chosen) and any(str(port) in written for port in container.published)
 
 
 def differing(

@@ -13,7 +13,9 @@ from dxd.engine.model import ContainerStatus, Inspected
 from dxd.engine.supervised import TIMED_OUT, Supervised
 from dxd.errors import DxError, EngineTrouble, NotFound
 from dxd.kit.tasks import Tasks
-from dxd.services.sight import run_of
+from dxd.services.ledger import Ledger
+from dxd.services.news import Attribution
+from dxd.services.sight import Sight, run_of
 from dxd.snapshots.seeds import Seeds
 
 SEED_S = 3600.0
@@ -33,17 +35,18 @@ class Seeding:
         seeds: Seeds,
         tasks: Tasks,
         *,
-        done: Callable[[ServiceName], None],
-        failed: Callable[[Inspected, str], None],
-        again: Callable[[Inspected], None],
+        ledger: Ledger,
+        attribution: Attribution,
+        sight: Sight,
+        wake: Callable[[], None],
     ) -> None:
-        """`failed` and `again` are told before the container is stopped."""
         self._containers = containers
         self._seeds = seeds
         self._tasks = tasks
-        self._done = done
-        self._failed = failed
-        self._again = again
+        self._ledger = ledger
+        self._attribution = attribution
+        self._sight = sight
+        self._wake = wake
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def due(self, project: Project, name: ServiceName) -> bool:
@@ -58,7 +61,20 @@ class Seeding:
                 found = True  # the engine makes it, empty
         return found
 
-    async def cut_short(self, project: Project, name: ServiceName) -> bool:
+    async def adopt(self) -> None:
+        """Stop what a daemon before has begun to seed; it is started again, and seeded again, in its turn."""
+        project = self._ledger.project
+        for name, service in project.services.items():
+            running = [each for each in self._ledger.seen.of(name) if each.runs]
+            if not running or not await self._cut_short(project, name):
+                self._ledger.seed(name, due=False)
+                continue
+            for each in running:
+                self._again(self._sight.containers[each.id])
+                await self._containers.stop(each.id, grace_s=service.stop_grace_s)
+                await self._sight.look_at(each.id)
+
+    async def _cut_short(self, project: Project, name: ServiceName) -> bool:
         """Whether a service that runs since before the daemon did has a seed that was not brought to its end."""
         if project.services[name].extras.seed is None:
             return False
@@ -86,7 +102,8 @@ class Seeding:
         if status == 0:
             for each in volumes:
                 await self._seeds.done(each)
-            self._done(name)
+            self._ledger.seed(name, due=False)
+            self._wake()
             return
         now = await self._containers.inspect(container.id)
         if now is None or now.status is not ContainerStatus.RUNNING or run_of(now) != run_of(container):
@@ -94,6 +111,15 @@ class Seeding:
         how = f"did not end within {SEED_S / 60:g} minutes" if status == TIMED_OUT else f"ended with status {status}"
         self._failed(container, f"its seed {how}: {' '.join(printed.split())[-SHOWN_CHARACTERS:]}".rstrip(": "))
         await self._stop(container)
+
+    def _failed(self, container: Inspected, reason: str) -> None:
+        """To be stopped next, as `_again` is."""
+        self._attribution.announce(container.id, "stop")
+        self._ledger.condemn(run_of(container), reason)
+
+    def _again(self, container: Inspected) -> None:
+        self._attribution.announce(container.id, "stop")
+        self._ledger.excuse(run_of(container), "its seed was cut short")
 
     async def _stop(self, container: Inspected) -> None:
         while True:

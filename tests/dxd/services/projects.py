@@ -1,5 +1,6 @@
 """Projects of a few words each, and what is seen of them."""
 
+from dataclasses import replace
 from typing import Any
 
 from dxd.compose.model import (
@@ -13,10 +14,11 @@ from dxd.compose.model import (
     Service,
     ServiceName,
 )
-from dxd.engine.model import ContainerId, ContainerStatus, Health
+from dxd.engine.model import ContainerId, ContainerStatus, Health, ImageId, Inspected
 from dxd.services.ledger import Ledger
 from dxd.services.model import Instance, Will
 
+OLD = ImageId("sha256:old")
 CONDITIONS = {"started": Condition.STARTED, "healthy": Condition.HEALTHY, "done": Condition.COMPLETED}
 
 
@@ -55,3 +57,27 @@ def instance(name: str, status: str = "running", health: str = "none", start: in
         started=str(start) if start else "",
         **more,
     )
+
+
+def container(**more: Any) -> Inspected:
+    """One that runs, in detail."""
+    plain = Inspected(
+        id=ContainerId("c"),
+        name="p-web-1",
+        image="p-web",
+        labels={},
+        status=ContainerStatus.RUNNING,
+        exit_code=0,
+        error="",
+        oom_killed=False,
+        started_at="1",
+        health=Health.NONE,
+        health_output="",
+        last_test="",
+        check=None,
+        restart="no",
+        ports=(),
+        env=(),
+        image_id=OLD,
+    )
+    return replace(plain, **more)

@@ -2,33 +2,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dxd.compose.model import Extras, Port, Project, ProjectName, Service, ServiceName
-from dxd.engine.model import BoundPort, ContainerId, ContainerStatus, Health, Inspected
+from dxd.engine.model import BoundPort, ContainerStatus, Inspected
 from dxd.proxy.model import Place
 from dxd.services import doors
 from dxd.services.doors import Door
 from dxd.services.model import Will
+from tests.dxd.services.projects import container
 
 DB = ServiceName("db")
 LAZY = Service(DB, ports=(Port(5432, "5432"), Port(53, "53", protocol="udp")), extras=Extras(lazy=True))
-CONTAINER = Inspected(
-    id=ContainerId("c"),
-    name="shop-db-1",
-    image="x",
-    labels={},
-    status=ContainerStatus.RUNNING,
-    exit_code=0,
-    error="",
-    oom_killed=False,
-    started_at="",
-    health=Health.NONE,
-    health_output="",
-    last_test="",
-    check=None,
-    restart="no",
-    ports=(),
-    env=(),
-    addresses={"shop_default": "172.18.0.2"},
-)
+CONTAINER = container(addresses={"shop_default": "172.18.0.2"})
 
 
 def plan(

@@ -7,7 +7,8 @@ import pytest
 
 from dxd.compose.model import Extras, Port, Project, ProjectName, Service, ServiceName
 from dxd.ports.model import Owner
-from dxd.services.publishing import Wish, differing, listened, wishes
+from dxd.services.publishing import Wish, as_written, differing, listened, wishes
+from tests.dxd.services.projects import container
 
 ROOT = Path("/a")
 
@@ -108,3 +109,11 @@ def test_where_containers_are_out_of_reach_the_engine_publishes_to_this_machine_
     assert differing(named, ROOT, {}, direct=False) == {"db": (Port(80, "80"), Port(8000, "", "127.0.0.1"))}
     assert differing(named, ROOT, {}) == {}
     assert differing(project(Port(80, "80")), ROOT, {}, direct=False) == {}
+
+
+def test_a_container_that_somebody_has_made_by_the_file_is_known_by_its_port() -> None:
+    service = project(Port(80, "8080")).services[ServiceName("db")]
+    moved = (Port(80, "20001"),)
+    assert as_written(service, moved, container(published=frozenset({8080})))
+    assert not as_written(service, moved, container(published=frozenset({20001})))
+    assert not as_written(service, (), container(published=frozenset({8080})))

@@ -4,36 +4,14 @@ from typing import Any
 import pytest
 
 from dxd.compose.model import OnChange, Port, Service, ServiceName
-from dxd.engine.model import Check, ContainerId, ContainerStatus, Health, ImageId, Inspected
+from dxd.engine.model import Check, ContainerStatus, Health, ImageId, Inspected
 from dxd.services import swap
 from dxd.services.swap import Do, Mend, Picture, Verdict, Way
+from tests.dxd.services.projects import OLD, container
 
-OLD, NEW = ImageId("sha256:old"), ImageId("sha256:new")
+NEW = ImageId("sha256:new")
 WEB = Service(ServiceName("web"))
 CHECK = Check(("CMD", "true"), 30.0, 30.0, 5.0)
-
-
-def container(**more: Any) -> Inspected:
-    plain = Inspected(
-        id=ContainerId("c"),
-        name="p-web-1",
-        image="p-web",
-        labels={},
-        status=ContainerStatus.RUNNING,
-        exit_code=0,
-        error="",
-        oom_killed=False,
-        started_at="1",
-        health=Health.NONE,
-        health_output="",
-        last_test="",
-        check=None,
-        restart="no",
-        ports=(),
-        env=(),
-        image_id=OLD,
-    )
-    return replace(plain, **more)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -190,6 +190,30 @@ async def test_a_save_that_is_cancelled_leaves_nothing_or_all_of_it(bench: Bench
             assert each.files == 2000
             await bench.snapshots.restore("shop", "a", Silent())
             await bench.snapshots.remove("shop", "a")
+
+
+async def test_a_save_that_is_cancelled_while_it_is_recorded_waits_for_that(bench: Bench) -> None:
+    """The engine makes the record, asked once, whoever has gone meanwhile: without copies it would be no snapshot."""
+    db = await bench.volume("db")
+    recording, cancelled = asyncio.Event(), asyncio.Event()
+
+    class Slow(Storage):
+        async def make_volume(self, name: str, labelled: Mapping[str, str]) -> None:
+            if labelled.get(labels.PART_LABEL) == labels.RECORD:
+                recording.set()
+                await cancelled.wait()
+            await super().make_volume(name, labelled)
+
+    bench.snapshots._storage = Slow(bench.engine)
+    saving = asyncio.create_task(bench.snapshots.save("shop", "a", [db], Silent()))
+    await recording.wait()
+    saving.cancel()
+    await asyncio.wait({saving}, timeout=0.2)
+    cancelled.set()
+    await asyncio.wait({saving}, timeout=20)
+    assert saving.cancelled()
+    assert await bench.ours() == ["copy", "record"]
+    await bench.snapshots.restore("shop", "a", Silent())
 
 
 async def test_a_restore_whose_daemon_dies_is_brought_to_an_end_by_the_next(bench: Bench) -> None:

@@ -1,0 +1,110 @@
+"""What somebody else does to the containers of a project, by `docker` or Compose: taken as their will.
+
+Owned by the project's supervisor, which tells it the engine's events, and when the engine goes and comes back: what an
+engine does on its way out, and on its return, is nobody's will. Nothing here fails.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from dxd.compose.model import ServiceName
+from dxd.engine.model import ContainerId, EngineEvent
+from dxd.engine.supervised import Supervised
+from dxd.kit.tasks import Tasks
+from dxd.services.ledger import Ledger
+from dxd.services.model import Will
+from dxd.services.news import Attribution, News, What
+from dxd.services.sight import Sight
+from dxd.telemetry import get_logger
+
+DYING_S = 20.0
+"""An engine that stops ends its containers first, one after the other, before it is lost."""
+TOLD_S = 5.0
+"""That somebody has stopped a container is told after its end."""
+
+log = get_logger("services")
+
+
+class Others:
+    """Of one project."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        attribution: Attribution,
+        sight: Sight,
+        containers: Supervised,
+        tasks: Tasks,
+        wake: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._ledger = ledger
+        self._attribution = attribution
+        self._sight = sight
+        self._containers = containers
+        self._tasks = tasks
+        self._wake = wake
+        self._clock = clock
+        self._back_ns = 0
+        """When the engine came in sight again, since 1970."""
+        self._stops: dict[ServiceName, asyncio.Task[None]] = {}
+
+    def back(self) -> None:
+        """The engine is in sight again."""
+        self._back_ns = time.time_ns()
+
+    def lost(self) -> None:
+        """The engine is out of sight: what ended just now may have been its doing, and what ends now is."""
+        self._ledger.forgive(self._clock() - DYING_S, "the engine was restarted")
+        # Who stopped something just now was the engine; one that is back at once would say that it goes on.
+        for task in self._stops.values():
+            task.cancel()
+        self._stops.clear()
+
+    def on_event(self, event: EngineEvent) -> None:
+        """Something happened to a container of the project."""
+        if (news := self._attribution.read(event)) is not None:
+            self._hear(news, event.time_ns)
+
+    def _hear(self, news: News, time_ns: int) -> None:
+        """One event."""
+        name = ServiceName(news.service)
+        self._sight.news(news.container)
+        self._wake()
+        if name not in self._ledger.project.services:
+            return
+        if news.what is What.STOPPED and self._ledger.was_foretold(news.container):
+            return
+        if news.what is What.STOPPED and time_ns <= self._back_ns:
+            # An engine that was killed stops what it finds running when it starts again, and tells of that first. By
+            # its own time: it may be told when all else that has to be done on its return was done.
+            if seen := self._ledger.get(news.container):
+                self._ledger.excuse(seen.run, "the engine was restarted")
+            return
+        if news.what is What.STARTED:
+            if task := self._stops.pop(name, None):
+                task.cancel()
+            self._ledger.taken(name, Will.UP)
+        elif news.what is What.STOPPED or (news.what is What.REMOVED and not self._others(name, news.container)):
+            seen = self._ledger.get(news.container)
+            run = seen.run if seen else ""
+            self._ledger.excuse(run, "stopped by somebody")
+            self._stops[name] = self._tasks.start(self._take_stop(name, news.container, run), name=f"will of {name}")
+
+    def _others(self, name: ServiceName, container: ContainerId) -> bool:
+        return any(each.id != container for each in self._ledger.seen.of(name))
+
+    async def _take_stop(self, name: ServiceName, container: ContainerId, run: str) -> None:
+        """Somebody has stopped it, unless it was the engine on its way out, which takes no connections any more."""
+        if not await self._containers.goes_on():
+            return
+        log.info("service was stopped by somebody else", project=self._ledger.project.name, service=name)
+        now = self._ledger.get(container)
+        if now is not None and now.runs and now.run != run:
+            self._ledger.ask_stop([name])  # it had been started again before the news came
+        else:
+            self._ledger.taken(name, Will.DOWN)
+            self._ledger.forgive(self._clock() - TOLD_S, "stopped by somebody", only=name)
+        self._wake()
