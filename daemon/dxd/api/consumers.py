@@ -1,6 +1,5 @@
 """Consumers: other projects that use a service of one that dx keeps, as Docker Compose's provider."""
 
-import re
 from typing import Annotated
 
 import msgspec
@@ -12,7 +11,7 @@ from dxd.api.ports import Sharing
 from dxd.api.projects import LINES, MAKING
 from dxd.api.route import NDJSON, Answer, Parameter, Route
 from dxd.api.stream import Lines
-from dxd.errors import BadRequest, DxError, EngineTrouble
+from dxd.errors import DxError, EngineTrouble
 from dxd.telemetry import get_logger
 
 log = get_logger("api")
@@ -120,13 +119,8 @@ class ConsumerRoutes:
 
     async def _leave(self, request: web.Request) -> web.StreamResponse:
         reading.read_query(request)
-        await self._sharing.leave(_named(request, "consumer", _CONSUMER), _named(request, "alias", _ALIAS))
+        await self._sharing.leave(
+            reading.named(reading.path_value(request, "consumer"), _CONSUMER),
+            reading.named(reading.path_value(request, "alias"), _ALIAS),
+        )
         return web.Response(status=204)
-
-
-def _named(request: web.Request, key: str, pattern: str) -> str:
-    """A part of the path that is a name; raises `BadRequest`. One that is not known is no error: nobody else looks."""
-    value = reading.path_value(request, key)
-    if not re.fullmatch(pattern, value):
-        raise BadRequest(f"{value!r} cannot be the name of a project or a service")
-    return value

@@ -4,6 +4,7 @@ Everything wrong with a request is a `BadRequest` here; what is wrong with its m
 """
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -115,3 +116,10 @@ def path_value(request: web.Request, name: str) -> str:
     """A parameter of the path."""
     value: Any = request.match_info[name]
     return str(value)
+
+
+def named(value: str, pattern: str) -> str:
+    """The value, where it is what a project or a service may be called; raises `BadRequest`."""
+    if not re.fullmatch(pattern, value):
+        raise BadRequest(f"{value!r} cannot be the name of a project or a service")
+    return value

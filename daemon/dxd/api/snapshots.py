@@ -1,6 +1,5 @@
 """The data of services: save it, put it back, empty it."""
 
-import re
 from typing import Final
 
 import msgspec
@@ -14,7 +13,6 @@ from dxd.api.stream import Lines, told
 from dxd.errors import (
     BadCompose,
     BadName,
-    BadRequest,
     ComposeMissing,
     Conflict,
     EngineTrouble,
@@ -121,7 +119,7 @@ class SnapshotRoutes:
     async def _list(self, request: web.Request) -> web.StreamResponse:
         project = reading.read_query(request, "project").get("project")
         if project is not None:
-            _check(project)
+            reading.named(project, _NAME)
         found = await self._data.all(project)
         every = snapshot_types.Snapshots([_json(each) for each in found])
         return web.Response(body=types.encode(every), content_type=errors.JSON)
@@ -149,7 +147,10 @@ class SnapshotRoutes:
 
     async def _reset(self, request: web.Request) -> web.StreamResponse:
         reading.read_query(request)
-        project, body = _check(reading.path_value(request, "name")), await reading.read_json(request, _BODY)
+        project, body = (
+            reading.named(reading.path_value(request, "name"), _NAME),
+            await reading.read_json(request, _BODY),
+        )
 
         async def work(lines: Lines) -> msgspec.Struct:
             return project_types.ProjectLine(project_json(await self._data.reset(project, body.services, lines)))
@@ -167,13 +168,7 @@ async def _asked(request: web.Request) -> tuple[str, str, list[str]]:
 def _named(request: web.Request) -> tuple[str, str]:
     """The project and the snapshot; raises `BadRequest` and `BadName`."""
     project, name = reading.path_value(request, "name"), reading.path_value(request, "snapshot")
-    return _check(project), policy.check(name)
-
-
-def _check(project: str) -> str:
-    if not re.fullmatch(_NAME, project):
-        raise BadRequest(f"{project!r} cannot be the name of a project")
-    return project
+    return reading.named(project, _NAME), policy.check(name)
 
 
 def _json(snapshot: Snapshot) -> snapshot_types.Snapshot:
