@@ -75,7 +75,8 @@ class Lazy(Shop):
         """What comes back for that, until the end; of a connection that is closed unread, nothing."""
         with self.connected(host) as sock, suppress(ConnectionResetError):
             sock.sendall(text)
-            sock.shutdown(socket.SHUT_WR)
+            with suppress(OSError):  # it is closed already
+                sock.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: sock.recv(65536), b""))
         return b""
 

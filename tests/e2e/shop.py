@@ -87,8 +87,10 @@ class Shop:
         return f"{self.name}-{service}-1"
 
     def inspect(self, service: str) -> dict[str, Any]:
-        """Its first container, as the engine has it."""
-        found: dict[str, Any] = json.loads(self.docker("inspect", self.container(service)))[0]
+        """Its first container, as the engine has it; one that is exchanged has another name for a moment."""
+        name = self.container(service)
+        until(lambda: self.docker("ps", "--all", "--quiet", "--filter", f"name=^{name}$"), f"there is {name}")
+        found: dict[str, Any] = json.loads(self.docker("inspect", name))[0]
         return found
 
     def started(self, service: str) -> float:
