@@ -6,16 +6,14 @@ engine does on its way out, and on its return, is nobody's will. Nothing here fa
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from dxd.compose.model import ServiceName
 from dxd.engine.model import ContainerId, EngineEvent
-from dxd.engine.supervised import Supervised
 from dxd.kit.tasks import Tasks
 from dxd.services.ledger import Ledger
 from dxd.services.model import Will
 from dxd.services.news import Attribution, News, What
-from dxd.services.sight import Sight
 from dxd.telemetry import get_logger
 
 DYING_S = 20.0
@@ -34,16 +32,17 @@ class Others:
         *,
         ledger: Ledger,
         attribution: Attribution,
-        sight: Sight,
-        containers: Supervised,
         tasks: Tasks,
+        saw: Callable[[ContainerId], None],
+        goes_on: Callable[[], Awaitable[bool]],
         wake: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
+        """`saw` is told which container to look at; `goes_on` says whether the engine takes connections still."""
         self._ledger = ledger
         self._attribution = attribution
-        self._sight = sight
-        self._containers = containers
+        self._saw = saw
+        self._goes_on = goes_on
         self._tasks = tasks
         self._wake = wake
         self._clock = clock
@@ -71,7 +70,7 @@ class Others:
     def _hear(self, news: News, time_ns: int) -> None:
         """One event."""
         name = ServiceName(news.service)
-        self._sight.news(news.container)
+        self._saw(news.container)
         self._wake()
         if name not in self._ledger.project.services:
             return
@@ -98,7 +97,7 @@ class Others:
 
     async def _take_stop(self, name: ServiceName, container: ContainerId, run: str) -> None:
         """Somebody has stopped it, unless it was the engine on its way out, which takes no connections any more."""
-        if not await self._containers.goes_on():
+        if not await self._goes_on():
             return
         log.info("service was stopped by somebody else", project=self._ledger.project.name, service=name)
         now = self._ledger.get(container)

@@ -124,9 +124,9 @@ class Supervisor:
         self._others = Others(
             ledger=ledger,
             attribution=attribution,
-            sight=self._sight,
-            containers=containers,
             tasks=self._tasks,
+            saw=self._sight.news,
+            goes_on=containers.goes_on,
             wake=self._loop.wake,
             clock=clock,
         )

@@ -120,10 +120,16 @@ def test_while_it_is_used_it_may_not_be_before_its_time_has_passed_once_more() -
 
 
 def test_a_dependant_that_runs_or_is_about_to_keeps_it() -> None:
-    book = ledger(service("db", idle_s=60.0), service("web", {"db": "started"}))
-    for web in (instance("web"), instance("web", "exited", exit_code=1)):
-        book.look([instance("db"), web], 10)
+    """And one that is done does not."""
+    book = ledger(service("db", idle_s=60.0), service("web", {"db": "started"}, restart="no"))
+    book.look([instance("db"), instance("web")], 10)
+    book.plan(10)
+    for web in (instance("web"), instance("web", "created", start=0)):
+        book.look([instance("db"), web], 20)
         assert idle(book, Use(), 500) == [Rest(DB, 560)]
+    book.look([instance("db"), instance("web")], 520)
+    book.look([instance("db"), instance("web", "exited", exit_code=0)], 530)
+    assert idle(book, Use(), 540) == [Rest(DB, 70)]
 
 
 @pytest.mark.parametrize(
