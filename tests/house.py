@@ -11,6 +11,7 @@ import asyncio
 import fcntl
 import hashlib
 import io
+import itertools
 import json
 import os
 import pwd
@@ -146,6 +147,7 @@ class House:
         self.config, self.state, self.data, self.runtime, self.home, self.shims, self.work = (
             self.own(self._made(name)) for name in ("c", "s", "d", "r", "home", "shims", "w")
         )
+        self._places = itertools.count(1)
         self.instance = hashlib.sha256(f"{person.uid}:{self.runtime}".encode()).hexdigest()[:16]
         House.instances.add(self.instance)
         self.bin = bin_for(person.uid)
@@ -194,7 +196,7 @@ class House:
 
     def place(self, name: str | bytes = "") -> bytes:
         """A directory that is this person's, to run something in; empty, with that last name, its path as bytes."""
-        parent = self.work / secrets.token_hex(3)
+        parent = self.work / str(next(self._places))
         parent.mkdir(mode=0o755)
         self.own(parent)
         if not name:
