@@ -160,6 +160,7 @@ class House:
             **({"DOCKER_HOST": self._forwarder.address} if self._forwarder else {}),
             "PATH": f"{self.bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(self.home),
+            "DX_BUILDX": "0",  # a machine may have it; tests that want it bring their own
             "DX_CONFIG_DIR": str(self.config),
             "DX_STATE_DIR": str(self.state),
             "DX_DATA_DIR": str(self.data),

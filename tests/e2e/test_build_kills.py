@@ -10,6 +10,7 @@ from subprocess import DEVNULL
 import pytest
 
 from tests.e2e.project import BUILD_S, Project
+from tests.fakes.real_buildx import with_buildx
 from tests.house import DEADLINE_S, ME, Forwarder, House
 from tests.waiting import until
 
@@ -32,8 +33,9 @@ def engine(tmp_path: Path) -> Iterator[Forwarder]:
 
 
 @pytest.fixture
-def house(engine: Forwarder, image: str) -> Iterator[House]:
-    with House(ME, DOCKER_HOST=engine.address) as house:
+def house(request: pytest.FixtureRequest, engine: Forwarder, image: str, tmp_path: Path) -> Iterator[House]:
+    more = with_buildx(tmp_path) if getattr(request, "param", "") == "buildx" else {}
+    with House(ME, DOCKER_HOST=engine.address, **more) as house:
         yield house
 
 
@@ -85,6 +87,7 @@ def test_a_daemon_killed_at_prune(project: Project, engine: Forwarder, at: str, 
     converges(project, "third")
 
 
+@pytest.mark.parametrize("house", ["api", "buildx"], indirect=True)
 def test_a_daemon_killed_at_random_moments(project: Project) -> None:
     """Of builds that go on one after the other, some broken, and of prunes beside them."""
     dice = random.Random(SEED)

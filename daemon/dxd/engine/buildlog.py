@@ -7,7 +7,7 @@ import base64
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -100,6 +100,15 @@ class BuildLog:
         elif isinstance(stream := record.get("stream"), str):
             self._take_stream(stream)
 
+    def progressed(self, record: Mapping[str, Any]) -> None:
+        """Take one record of `docker buildx`, which tells progress and nothing else."""
+        self._take_news(trace.read(record))
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a step has."""
+        return self._failed is not None
+
     def failure(self, reason: str) -> BuildFailed | EngineFull:
         """The error for a build that ended with that reason; tells how the failing step ended before."""
         reason = _WRAPPING.sub("", reason).strip()
@@ -131,6 +140,9 @@ class BuildLog:
             news = list(trace.decode(base64.b64decode(encoded, validate=True)))
         except ValueError:
             raise EngineError("the engine sends progress of a build that cannot be read") from None
+        self._take_news(news)
+
+    def _take_news(self, news: Iterable[trace.Vertex | trace.Status | trace.Log]) -> None:
         for each in news:
             if isinstance(each, trace.Vertex):
                 self._take_vertex(each)

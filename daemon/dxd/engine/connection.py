@@ -226,15 +226,15 @@ class Connection:
             # The body is not touched before the engine wants it, so that a refusal leaves it whole for another try.
             expect100=data is not None,
         )
-        response = await self._patiently(request, silence_s)
+        response = await self.patiently(request, silence_s)
         try:
             if response.status >= 400:
-                raise Answer(response.status, await self._patiently(_message(response), silence_s))
-            yield Records(lambda: self._patiently(response.content.readany(), silence_s))
+                raise Answer(response.status, await self.patiently(_message(response), silence_s))
+            yield Records(lambda: self.patiently(response.content.readany(), silence_s))
         finally:
             response.close()
 
-    async def _patiently(self, work: Awaitable[T], silence_s: float) -> T:
+    async def patiently(self, work: Awaitable[T], silence_s: float) -> T:
         """Wait for the engine; every deadline that it stays silent, ask whether it is still there."""
         with self._translated():
             return await self._wait(work, silence_s)

@@ -12,6 +12,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dxd.engine import raw, reference
@@ -38,6 +39,8 @@ from dxd.kit.progress import Progress, Silent
 if TYPE_CHECKING:
     from aiodocker import Docker
 
+    from dxd.engine.buildx import Buildx
+    from dxd.engine.connection import Connection
     from dxd.engine.output import Output
 
 DEADLINE_S = 10.0
@@ -60,6 +63,9 @@ class Engine:
         find = (lambda: [address]) if isinstance(address, str) else address
         self._reach = Reach(find, environ=environ, deadline_s=deadline_s)
         self._registries = Registries(self._reach, environ)
+        self._environ = environ
+        self._builder: tuple[str, Buildx | None] | None = None
+        """What builds with the engine that was found last; None besides is the engine itself."""
 
     def status(self) -> EngineStatus:
         """What the last call found; asks nobody."""
@@ -154,8 +160,20 @@ class Engine:
         request = BuildRequest(dockerfile, tag, target, args or {}, labels or {}, classic)
         async with self._reach.deadline():
             connection = await self._reach.found()
+        buildx = None if classic else await self._buildx(connection)
         with self._reach.noting():
+            if buildx is not None:
+                return await buildx.build(connection, context, request, progress)
             return await build(connection, context, request, progress)
+
+    async def _buildx(self, connection: "Connection") -> "Buildx | None":
+        """The plugin, if it builds with this engine; looked for once, as long as the engine is the same."""
+        from dxd.engine import buildx  # noqa: PLC0415 - brings aiodocker
+
+        engine = f"{connection.address} {connection.version}"
+        if self._builder is None or self._builder[0] != engine:
+            self._builder = (engine, await buildx.find(connection.address, self._environ, Path.home()))
+        return self._builder[1]
 
     async def relabel(self, image: ImageId, labels: Mapping[str, str]) -> ImageId:
         """An image that is that one with these labels besides, or instead; the same each time, where the engine can.

@@ -1,11 +1,16 @@
 """BuildKit's progress, as `POST /build?version=2` sends it: messages of protobuf, of which we read a few fields.
 
 The messages are those of moby/buildkit's api/services/control/control.proto (StatusResponse). Its field numbers cannot
-change; fields that we do not know are skipped. Pure; a message that cannot be read is `ValueError`.
+change; fields that we do not know are skipped. Pure; a message that cannot be read is `ValueError`. `docker buildx` has
+the same as JSON (client.SolveStatus), of which what cannot be read is left out.
 """
 
-from collections.abc import Iterator
+import base64
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
@@ -52,6 +57,38 @@ def decode(message: bytes) -> Iterator[Vertex | Status | Log]:
                 yield _status(value)
             elif number == 3:
                 yield _log(value)
+
+
+def read(record: Mapping[str, Any]) -> Iterator[Vertex | Status | Log]:
+    """What one record of `docker buildx build --progress=rawjson` tells, steps first."""
+    for each in _each(record, "vertexes"):
+        yield Vertex(
+            digest=str(each.get("digest")),
+            name=str(each.get("name", "")),
+            cached=bool(each.get("cached")),
+            started_s=_moment(each.get("started")),
+            completed_s=_moment(each.get("completed")),
+            error=str(each.get("error", "")),
+        )
+    for each in _each(record, "statuses"):
+        current, total = (number if isinstance(number := each.get(key), int) else 0 for key in ("current", "total"))
+        yield Status(str(each.get("vertex")), str(each.get("id")), current, total)
+    for each in _each(record, "logs"):
+        with suppress(ValueError):
+            yield Log(str(each.get("vertex")), base64.b64decode(str(each.get("data", "")), validate=True))
+
+
+def _each(record: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    found = record.get(key)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _moment(text: object) -> float | None:
+    """RFC 3339 with any number of decimals; None where there is none."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp() if text else None
+    except ValueError:
+        return None
 
 
 def _vertex(message: bytes) -> Vertex:

@@ -1,5 +1,6 @@
 import asyncio
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from dxd.engine.docker import Engine
 from dxd.errors import BuildFailed, EngineDown, EngineTimeout, Internal
 from tests.fakes.proxy import Proxy
+from tests.fakes.real_buildx import WITHOUT
 from tests.fakes.real_engine import BUSYBOX, EngineMaker, Listener, Workshop, archive
 from tests.waiting import until_turned
 
@@ -38,16 +40,20 @@ def _processes(marker: str) -> list[str]:
     return found
 
 
-@pytest.fixture(params=["buildkit", "classic"])
-async def builder(request: pytest.FixtureRequest, proxy: Proxy, make_engine: EngineMaker) -> Engine:
-    """An engine, with BuildKit and as if it had none."""
+@pytest.fixture(params=["buildx", "buildkit", "classic"])
+async def builder(
+    request: pytest.FixtureRequest, proxy: Proxy, make_engine: EngineMaker, buildx: Mapping[str, str]
+) -> Engine:
+    """An engine, where the user has the plugin, with BuildKit, and as if it had none."""
+    if request.param == "buildx":
+        return make_engine(proxy.address, environ=buildx)
     if request.param == "classic":
         proxy.answer(
             b"version=2",
             b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
             % (len(REFUSAL), REFUSAL),
         )
-    return make_engine(proxy.address)
+    return make_engine(proxy.address, environ=os.environ | WITHOUT)
 
 
 async def test_target_arguments_and_labels_reach_the_image(workshop: Workshop, builder: Engine) -> None:
