@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import signal
+import stat
 import subprocess
 import threading
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.project import BUILD_S, Project, waiting
+from tests.e2e.project import BUILD_S, PEAK_BYTES, Project, peak_bytes, waiting
 from tests.house import House, docker
 from tests.waiting import until
 
@@ -112,6 +113,39 @@ def test_a_build_that_does_not_do_what_it_is_tried_with(project: Project) -> Non
     assert (done.returncode, done.stdout) == (0, b"first\n")
     assert b"ended with status 1" in done.stderr
     assert project.images() == before
+
+
+@pytest.mark.parametrize("project", [{"on_change": "'wait'", "smoke": "['-n']"}], indirect=True)
+def test_a_trial_that_prints_without_end(project: Project) -> None:
+    """Its last lines are told, and the rest costs nothing."""
+    flood = 'yes "$(seq 50)" | head -c 300000000; echo the last; exit 1'
+    project.put("Dockerfile", f'FROM {project.image}\nENTRYPOINT ["sh", "-c", {json.dumps(flood)}]\n')
+    before = peak_bytes(project.house)
+    done = project.house.run([project.tool])
+    assert (done.returncode, done.stdout) == (0, b"first\n")
+    assert peak_bytes(project.house) - before < PEAK_BYTES
+    assert "the last" in project.log(project.ended("failed"))
+
+
+def test_a_build_is_not_blamed_for_a_device_that_is_not_there(house: House, image: str) -> None:
+    """It is tried again when that may have passed, and then serves."""
+    device = Path(f"/dev/dx-{secrets.token_hex(4)}")
+    null = os.stat("/dev/null")
+    os.mknod(device, 0o666 | stat.S_IFCHR, null.st_rdev)
+    try:
+        project = Project(house, image, smoke="['-n']", devices=f"['{device}']")
+        try:
+            assert project.run() == "first"
+            house.dx(["stop", "--all"])
+            device.unlink()
+            project.write("second")
+            until(lambda: b"was broken off" in house.dx(["ls"]).stderr, "dx ls says why it does not follow")
+            os.mknod(device, 0o666 | stat.S_IFCHR, null.st_rdev)
+            project.becomes("second")
+        finally:
+            project.close()
+    finally:
+        device.unlink(missing_ok=True)
 
 
 def test_from_a_clone_it_is_the_same_build(project: Project) -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 import os
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from dxd.engine.buildlog import Tail
 from dxd.engine.model import Image
-from dxd.errors import AgentFailed, BuildFailed
+from dxd.errors import AgentFailed, BuildFailed, EngineError
 from dxd.kit.progress import Progress
 from dxd.runs.sharing import key_of
 from dxd.tools.model import Network, Tool
@@ -16,8 +17,8 @@ from dxd.warm.model import Key
 from dxd.warm.pool import Pool
 
 SMOKE_S = 60.0
-SHOWN_LINES = 20
-"""Of what a failing trial printed."""
+FAILED_HERE = 125
+"""Of a run: dx or the engine failed, as for a device that is not there. That says nothing of the build."""
 
 
 class Trial:
@@ -28,7 +29,10 @@ class Trial:
         self._launcher = launcher
 
     async def __call__(self, tool: Tool, image: Image, progress: Progress) -> None:
-        """Raises `BuildFailed`; afterwards a container waits for the first run, where that is possible."""
+        """Afterwards a container waits for the first run, where that is possible.
+
+        Raises `BuildFailed`, and `EngineTrouble` where that it cannot be tried is no fault of the build.
+        """
         progress.progress(f"trying the new {tool.name}")
         try:
             await self._tried(tool, image, progress)
@@ -38,7 +42,8 @@ class Trial:
 
     async def _tried(self, tool: Tool, image: Image, progress: Progress) -> None:
         key = key_of(image, tool, _network(tool))
-        if key.ports or key.has_kept_root:  # which the build before may have just now
+        if key.ports or key.has_kept_root or key.devices or key.gpus:
+            # The build before may have them just now, and a device may not be there.
             key = Key(image=image.id, network="none")
         try:
             await self._pool.prepare(key, image=f"{tool.name} (build)", tool=tool.name)
@@ -55,7 +60,8 @@ class Trial:
         shown = " ".join((tool.name, *tool.smoke))
         try:
             async with asyncio.timeout(SMOKE_S):
-                out, _ = await process.communicate()
+                lines = await _last_lines(process)
+                status = await process.wait()
         except TimeoutError:
             raise BuildFailed(f"{shown} takes more than {SMOKE_S:.0f} s", "see the tool's smoke in dx.toml") from None
         finally:
@@ -63,10 +69,22 @@ class Trial:
                 with suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-        for text in out.decode(errors="replace").splitlines()[-SHOWN_LINES:]:
+        for text in lines:
             progress.note(text)
-        if process.returncode:
-            raise BuildFailed(f"{shown} ended with status {process.returncode}", "mend it, or the tool's smoke")
+        if status == FAILED_HERE:
+            why = lines[-1].removeprefix("dx: ") if lines else f"status {status}"
+            raise EngineError(f"{shown} cannot be tried: {why}")
+        if status:
+            raise BuildFailed(f"{shown} ended with status {status}", "mend it, or the tool's smoke")
+
+
+async def _last_lines(process: Process) -> list[str]:
+    """Of all that it prints, however much that is."""
+    assert process.stdout is not None
+    tail = Tail()
+    while data := await process.stdout.read(1 << 16):
+        tail.take(data.decode(errors="replace"))
+    return tail.lines
 
 
 def _network(tool: Tool) -> str:

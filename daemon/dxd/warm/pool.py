@@ -100,9 +100,15 @@ class Pool:
         await asyncio.shield(warm.ready)
 
     async def discard(self, image: ImageId) -> None:
-        """Remove the containers of an image that nobody is to run."""
+        """Remove the containers of an image that nobody is to run; those with runs go when these have ended.
+
+        There are such where another tool's build turned out to be the same image.
+        """
         found = [each for each in self._warm.values() if each.key.image == image]
-        await asyncio.gather(*(self._removed(each, "not good enough") for each in found))
+        for each in found:
+            if each.runs and each.state is State.READY:
+                self._retire(each, "not good enough")
+        await asyncio.gather(*(self._removed(each, "not good enough") for each in found if not each.runs))
 
     async def rest(self) -> None:
         """Wait until those that take no more runs and have none are removed."""
