@@ -18,6 +18,7 @@ class Mount(TypedDict):
     source: str
     target: str
     readonly: bool
+    missing: NotRequired[Literal["error", "skip", "create"]]
 
 
 class Definition(TypedDict):

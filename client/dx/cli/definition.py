@@ -15,6 +15,7 @@ from dx.cli.verb import Namespace, UsageError
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?", re.ASCII | re.IGNORECASE)
 _UNITS = "bkmgtp"
 _PORT = re.compile(r"(?:(\[[^\]]*\]|\d+(?:\.\d+){3}):)?(\d+)(?::(\d+))?(?:/(tcp|udp))?", re.ASCII)
+_MOUNT_WORDS = {"ro", "rw", "skip", "create"}
 SHARE = ("ssh-agent", "x11", "wayland")
 
 DEFAULTS: Definition = {
@@ -193,14 +194,15 @@ def _words(text: str) -> list[str]:
 
 
 def _mount(text: str) -> str:
-    """SRC[:DST][:ro] as SRC:DST[:ro]."""
+    """SRC[:DST][:ro] as SRC:DST[:ro]; the last may be several words, with commas."""
     parts = text.split(":")
-    mode = parts.pop() if len(parts) > 1 and parts[-1] in {"ro", "rw"} else "rw"
+    words = parts.pop().split(",") if len(parts) > 1 and _MOUNT_WORDS.issuperset(parts[-1].split(",")) else []
+    words = [each for each in words if each != "rw"]
     if len(parts) > 2 or not all(parts):
         raise UsageError(f"--mount {text}: write it as SRC[:DST][:ro]; for paths with colons use dx edit")
     source = absolute(parts[0])
     target = os.path.normpath(Path(parts[1]).expanduser()) if len(parts) > 1 else source
-    return f"{source}:{target}" + ":ro" * (mode == "ro")
+    return ":".join((source, target, *[",".join(words)] * bool(words)))
 
 
 def _ulimit(text: str) -> tuple[str, int | str]:

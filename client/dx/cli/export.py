@@ -66,7 +66,7 @@ def _portable(mount: str | Mount, home: str) -> str | Mount | None:
     source, target = _tilde(mount["source"], home), _tilde(mount["target"], home)
     if not source.startswith("~"):
         return None
-    return {"source": source, "target": target, "readonly": mount["readonly"]}
+    return {**mount, "source": source, "target": target}
 
 
 def _source(mount: str | Mount) -> str:

@@ -156,7 +156,9 @@ def _root_lines(tool: Tool) -> list[tuple[str, str]]:
 def _mount(mount: str | Mount) -> str:
     if isinstance(mount, str):
         return mount
-    return f"{mount['source']} at {mount['target']}" + (" read-only" if mount["readonly"] else "")
+    missing = mount.get("missing", "error")
+    words = [*["read-only"] * mount["readonly"], *[missing] * (missing != "error")]
+    return " ".join((f"{mount['source']} at {mount['target']}", *words))
 
 
 def _quoted(words: list[str]) -> str:

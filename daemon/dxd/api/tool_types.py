@@ -25,9 +25,10 @@ class MountPaths(Struct, frozen=True, forbid_unknown_fields=True):
     source: AbsolutePath
     target: AbsolutePath
     readonly: bool = False
+    missing: Literal["error", "skip", "create"] = "error"
 
 
-MountText = Annotated[str, schema(pattern=r"^/[^\u0000]*$"), Meta(description="SRC:DST[:ro]")]
+MountText = Annotated[str, schema(pattern=r"^/[^\u0000]*$"), Meta(description="SRC:DST[:ro][,skip|,create]")]
 PortText = Annotated[
     str,
     schema(pattern=r"^((\[[0-9A-Fa-f:.]+\]|[0-9]+(\.[0-9]+){3}):)?[0-9]{1,5}(:[0-9]{1,5})?(/(tcp|udp))?$"),

@@ -102,7 +102,7 @@ class Buildx:
 
 
 async def find(address: str, environ: Mapping[str, str], home: Path, *, patience_s: float = ASK_S) -> Buildx | None:
-    """The plugin, where there is one that is new enough and reaches a BuildKit at that engine; None with `SWITCH` off."""
+    """The plugin, where there is one that is new enough and reaches a BuildKit there; None where `SWITCH` is off."""
     if environ.get(SWITCH) == "0":
         return None
     environ = {key: value for key, value in environ.items() if key not in ("DOCKER_CONTEXT", "BUILDX_BUILDER")}

@@ -16,7 +16,7 @@ from dxd.runs.inference import Inference
 from dxd.runs.project import find_root
 from dxd.runs.repository import protected
 from dxd.runs.walk import physical
-from dxd.tools.model import GitAccess, Mount, Paths
+from dxd.tools.model import GitAccess, Missing, Mount, Paths
 
 MAX_GRANTS = 128
 """As many as the agent takes (daemon/agent/agent.h), and half of the descriptors that one message can carry."""
@@ -80,7 +80,8 @@ def plan(
     Raises `CannotGrant` where the current directory cannot be shown, a mount of the tool is not there, an argument
     clearly names what is never granted unasked, or there are too many.
     """
-    grants = [_explicit(mount) for mount in mounts]
+    grants = [found for mount in mounts if (found := _explicit(mount))]
+    count = len(grants)
     closed = Closed(place.home, place.private)
     cwd = physical(place.cwd)
     covered = [each.target for each in grants]
@@ -97,7 +98,7 @@ def plan(
     pwd = _logical(cwd, place.pwd, inference)
     grants += _named(inference)
     if git is GitAccess.READ:
-        grants += _protected(grants[len(mounts) :])
+        grants += _protected(grants[count:])
     if len(grants) > MAX_GRANTS:
         raise CannotGrant(
             f"the arguments name {len(inference.named)} paths outside of the project; a run sees {MAX_GRANTS} at most",
@@ -135,12 +136,17 @@ def check_caches(caches: Iterable[str], grants: Sequence[PlacedGrant]) -> None:
                     )
 
 
-def _explicit(mount: Mount) -> PlacedGrant:
-    source, target = physical(mount.source), os.fsencode(mount.target)
+def _explicit(mount: Mount) -> PlacedGrant | None:
+    """None where there is nothing, and the run goes without."""
     try:
+        if mount.missing is not Missing.ERROR and not Path(mount.source).exists():
+            if mount.missing is Missing.SKIP:
+                return None
+            Path(mount.source).mkdir(parents=True, exist_ok=True)
         mode = os.stat(mount.source).st_mode  # noqa: PTH116 - takes the string as it is; this is called for every run
     except OSError as error:
         raise CannotGrant(f"{mount.source} cannot be granted: {error.strerror}", "the tool's mounts name it") from None
+    source, target = physical(mount.source), os.fsencode(mount.target)
     return PlacedGrant(source, target, mount.readonly, stat.S_ISDIR(mode), why="mounts, or --mount")
 
 

@@ -92,6 +92,16 @@ class Build:
     """Build arguments, sorted by name."""
 
 
+class Missing(StrEnum):
+    """What a run does where the source of a mount is not there."""
+
+    ERROR = "error"
+    SKIP = "skip"
+    """Go without it."""
+    CREATE = "create"
+    """Make a directory of that name, as the user."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mount:
     """A host path that every run of the tool sees."""
@@ -101,6 +111,7 @@ class Mount:
     target: str
     """Absolute in the run's root."""
     readonly: bool = False
+    missing: Missing = Missing.ERROR
 
 
 LOOPBACK = "127.0.0.1"

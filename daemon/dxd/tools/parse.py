@@ -20,6 +20,7 @@ from dxd.tools.model import (
     Build,
     GitAccess,
     Limits,
+    Missing,
     Mount,
     Network,
     OnChange,
@@ -39,7 +40,8 @@ KEYS = (
     "memory", "cpus", "pids", "ulimits", "ports", "devices", "gpus", "share", "needs",
 )  # fmt: skip
 _BUILD_KEYS = ("context", "file", "target", "args")
-_MOUNT_KEYS = ("source", "target", "readonly")
+_MOUNT_KEYS = ("source", "target", "readonly", "missing")
+_MOUNT_WORDS = {"ro", "rw", Missing.SKIP.value, Missing.CREATE.value}
 
 MIN_MEMORY = 6 << 20
 """The engine refuses less (moby, daemon/daemon_unix.go, linuxMinMemory)."""
@@ -110,10 +112,13 @@ def to_table(tool: Tool) -> dict[str, object]:
 
 
 def mount_value(mount: Mount) -> str | dict[str, object]:
-    """`SRC:DST[:ro]`, or a table where a path has a colon in it."""
+    """`SRC:DST[:ro][,skip]`, or a table where a path has a colon in it."""
+    missing = [] if mount.missing is Missing.ERROR else [mount.missing.value]
     if ":" in mount.source or ":" in mount.target:
-        return {"source": mount.source, "target": mount.target, "readonly": mount.readonly}
-    return f"{mount.source}:{mount.target}" + (":ro" if mount.readonly else "")
+        found = {"source": mount.source, "target": mount.target, "readonly": mount.readonly}
+        return {**found, "missing": missing[0]} if missing else found
+    words = [*["ro"] * mount.readonly, *missing]
+    return ":".join((mount.source, mount.target, *[",".join(words)] * bool(words)))
 
 
 def _build_table(build: Build) -> dict[str, object]:
@@ -292,14 +297,16 @@ def _mount(value: object, spot: Spot, base: Path) -> Mount:
         if not isinstance(readonly, bool):
             raise spot.at("readonly").bad("must be true or false")
         target = given.get("target", source)
-        return Mount(source, _target(target, spot.at("target")), readonly)
+        missing = _choice(given.get("missing", Missing.ERROR.value), spot.at("missing"), Missing, "way to go on")
+        return Mount(source, _target(target, spot.at("target")), readonly, missing)
     parts = _text(value, spot).split(":")
-    mode = parts.pop() if len(parts) > 1 and parts[-1] in {"ro", "rw"} else "rw"
+    words = parts.pop().split(",") if len(parts) > 1 and _MOUNT_WORDS.issuperset(parts[-1].split(",")) else []
     if len(parts) > 2:
         hint = "write SRC[:DST][:ro], or a table with source, target and readonly where a path has a colon in it"
         raise spot.bad(f"{quote(str(value))} has too many colons", hint)
     source = _path(parts[0], spot, base)
-    return Mount(source, _target(parts[1], spot) if len(parts) > 1 else source, mode == "ro")
+    missing = next((each for each in (Missing.SKIP, Missing.CREATE) if each.value in words), Missing.ERROR)
+    return Mount(source, _target(parts[1], spot) if len(parts) > 1 else source, "ro" in words, missing)
 
 
 def _caches(value: object, spot: Spot) -> tuple[str, ...]:

@@ -34,6 +34,8 @@ _PORT = re.compile(
     re.ASCII,
 )
 _NETWORKS = {"host": "host", "none": "none", "bridge": "bridge", "default": "bridge"}
+_MISSING: Mapping[str, tuple[str, ...]] = {"error": (), "skip": ("skip",), "mount": ("create",)}
+"""What `missing_volumes` is to a mount of ours."""
 _HERE = frozenset({"$PWD", "${PWD}"})
 _ROOTS_OWN = re.compile(r"/\.[^/]+")
 """The place of a file of `HOME` where that is `/`."""
@@ -86,7 +88,7 @@ def read_labels(labels: Mapping[str, str]) -> Package:
         missing_volumes=text("config.missing_volumes") or "error",
         required_version=text("required_version"),
     )
-    if config.missing_volumes not in {"error", "skip", "mount"}:
+    if config.missing_volumes not in _MISSING:
         raise BadDefinition(
             f"the label {PREFIX}config.missing_volumes: {quote(config.missing_volumes)} is unknown",
             "write error, skip or mount",
@@ -152,8 +154,6 @@ def _package(config: _Config, where: str, image: str = "image") -> Package:
         making.notes.append(f"ports have no meaning with the network {making.table['network']}")
     if config.working_dir not in {"", DEFAULT_WORKING_DIR, *_HERE}:
         making.notes.append(f"the current directory keeps its own path, and is not {config.working_dir}")
-    if config.missing_volumes != "error" and "mounts" in making.table:
-        making.notes.append(f"missing_volumes is {config.missing_volumes}: a run whose mount is not there fails")
     check_table({**making.table, "image": image}, where)
     return Package(making.table, tuple(making.notes))
 
@@ -191,7 +191,8 @@ def _mounts(config: _Config, making: _Making) -> list[str]:
         elif not parts[1].startswith(("/", "~")) or os.path.normpath(parts[1]) == "/":
             making.notes.append(f"cannot be mounted: {each}")
         else:
-            mounts.append(":".join(parts) + ":ro" * ("ro" in options))
+            words = [*["ro"] * ("ro" in options), *_MISSING[config.missing_volumes]]
+            mounts.append(":".join((*parts, *[",".join(words)] * bool(words))))
     return mounts
 
 

@@ -42,7 +42,11 @@ class TestTools:
             "commands": ["cc", "c++"],
             "network": "bridge",
             "env": ["LC_*", "A=b=c"],
-            "mounts": ["/data:/data:ro", "/x:/y", {"source": "/a:b", "target": "/c", "readonly": True}],
+            "mounts": [
+                "/data:/data:ro",
+                "/x:/y",
+                {"source": "/a:b", "target": "/c", "readonly": True, "missing": "error"},
+            ],
             "user": "image",
             "paths": "project",
             "root": "fresh",

@@ -8,7 +8,7 @@ import pytest
 from dxd.errors import CannotGrant
 from dxd.runs.closed import SYSTEM
 from dxd.runs.grants import Place, PlacedGrant, plan
-from dxd.tools.model import Mount
+from dxd.tools.model import Missing, Mount
 
 
 def shown(cwd: Path | bytes, *mounts: Mount, home: str = "/home/nobody", private: tuple[bytes, ...] = ()) -> list[str]:
@@ -89,3 +89,17 @@ def test_a_mount_that_is_not_there(tmp_path: Path) -> None:
     """Named before anything starts."""
     with pytest.raises(CannotGrant, match="No such file"):
         shown(tmp_path, Mount(str(tmp_path / "gone"), "/gone"))
+
+
+def test_a_mount_that_need_not_be_there(tmp_path: Path) -> None:
+    """Left out, or made; what is there is taken as it is, a file too."""
+    gone, file = tmp_path / "a" / "gone", tmp_path / "file"
+    file.touch()
+    assert shown(b"/", Mount(str(gone), "/gone", missing=Missing.SKIP)) == []
+    assert not gone.exists()
+    assert shown(b"/", Mount(str(gone), "/gone", missing=Missing.CREATE)) == ["/gone"]
+    assert gone.is_dir()
+    for missing in Missing:
+        assert shown(b"/", Mount(str(file), "/file", missing=missing)) == ["/file"]
+    with pytest.raises(CannotGrant, match=f"{file}/x cannot be granted: Not a directory"):
+        shown(b"/", Mount(str(file / "x"), "/x", missing=Missing.CREATE))

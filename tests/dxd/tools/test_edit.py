@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dxd.errors import Refused
 from dxd.kit import toml
 from dxd.tools.edit import delete_tool, put_tool
-from dxd.tools.model import Build, Limits, Mount, Network, Tool, ToolName
+from dxd.tools.model import Build, Limits, Missing, Mount, Network, Tool, ToolName
 from dxd.tools.parse import parse_tool
 
 FILE = Path("/etc/dx/dx.toml")
@@ -177,7 +177,9 @@ _tool = st.builds(
     image=st.sampled_from(["jq", "gcc:13"]),
     env=st.sampled_from([(), ("A=1",), ("A=\"'\n#", "B*"), ("LONG=" + "x" * 100,)]),
     network=st.sampled_from(Network),
-    mounts=st.sampled_from([(), (Mount("/a:b", "/c", readonly=True), Mount("/d", "/d")), (Mount("/e", "/f"),)]),
+    mounts=st.sampled_from(
+        [(), (Mount("/a:b", "/c", readonly=True), Mount("/d", "/d")), (Mount("/e", "/f", missing=Missing.SKIP),)]
+    ),
     limits=st.builds(Limits, memory_bytes=st.sampled_from([None, 64 << 20]), cpus=st.sampled_from([None, 0.5])),
 ) | st.builds(
     Tool,

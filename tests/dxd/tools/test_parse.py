@@ -15,6 +15,7 @@ from dxd.tools.model import (
     Device,
     GitAccess,
     Limits,
+    Missing,
     Mount,
     Network,
     Paths,
@@ -45,7 +46,7 @@ def test_everything_at_once() -> None:
         commands=["x", "y"],
         network="bridge",
         env=["A=1", "LC_*", "E=", "N=a\nb=c"],
-        mounts=["data", "~/m:/m", "/r:/s:ro", "/t:ro", "/u:/v:rw"],
+        mounts=["data", "~/m:/m", "/r:/s:ro", "/t:ro", "/u:/v:rw", "/w:ro,skip", "/x:/y:create"],
         user="root",
         paths="project",
         git="write",
@@ -74,6 +75,8 @@ def test_everything_at_once() -> None:
             Mount("/r", "/s", readonly=True),
             Mount("/t", "/t", readonly=True),
             Mount("/u", "/v"),
+            Mount("/w", "/w", readonly=True, missing=Missing.SKIP),
+            Mount("/x", "/y", missing=Missing.CREATE),
         ),
         user=User.ROOT,
         paths=Paths.PROJECT,
@@ -116,6 +119,8 @@ def test_paths_with_colons_need_a_table() -> None:
     tool = parse(image="x", mounts=[{"source": "/a:b", "target": "/c", "readonly": True}, {"source": "/d"}])
     assert tool.mounts == (mount, Mount("/d", "/d"))
     assert to_table(tool)["mounts"] == [{"source": "/a:b", "target": "/c", "readonly": True}, "/d:/d"]
+    given = {"source": "/a:b", "target": "/c", "readonly": False, "missing": "skip"}
+    assert to_table(parse(image="x", mounts=[given]))["mounts"] == [given]
     with pytest.raises(BadDefinition, match="too many colons"):
         parse(image="x", mounts=["/a:/b:/c"])
 
