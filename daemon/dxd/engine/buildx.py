@@ -47,6 +47,10 @@ PLACES = (
 )
 """Where Docker's command line looks for plugins, after the user's own directories."""
 
+_ASIDE = ("DOCKER_CONTEXT", "BUILDX_BUILDER", "SOURCE_DATE_EPOCH")
+"""Variables that would have it build elsewhere, or something else than what its files say."""
+_ITS_OWN = re.compile(r".*_proxy|(docker|buildx|buildkit|otel|xdg|ssh|ssl|ld|go)_.*|path|home|tmpdir", re.IGNORECASE)
+"""Names of variables that the program itself goes by: a build argument of that name cannot be one of its variables."""
 _VERSION = re.compile(r"\bv?(\d+)\.(\d+)\.\d+")
 _BROKEN_OFF = re.compile(r"\bcode = Unavailable\b|\b(?:unexpected )?EOF$|connection reset by peer|broken pipe")
 
@@ -89,25 +93,25 @@ class Buildx:
         options += ["--file", request.dockerfile]
         options += ["--tag", request.tag] if request.tag else []
         options += ["--target", request.target] if request.target else []
-        options += [word for key, value in request.args.items() for word in ("--build-arg", f"{key}={value}")]
+        aside = {key: value for key, value in request.args.items() if not _ITS_OWN.fullmatch(key)}
+        for key, value in request.args.items():  # as variables where possible: arguments can be read by everybody
+            options += ["--build-arg", key if key in aside else f"{key}={value}"]
         options += [word for key, value in request.labels.items() for word in ("--label", f"{key}={value}")]
         return await asyncio.create_subprocess_exec(
             *_with_us(self.program, "build", *options, "-"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            env=self.environ,
+            env={**self.environ, **aside},
             start_new_session=True,
         )
 
 
 async def find(address: str, environ: Mapping[str, str], home: Path, *, patience_s: float = ASK_S) -> Buildx | None:
-    """The plugin, where there is one that is new enough and reaches a BuildKit there; None where `SWITCH` is off."""
-    if environ.get(SWITCH) == "0":
-        return None
-    environ = {key: value for key, value in environ.items() if key not in ("DOCKER_CONTEXT", "BUILDX_BUILDER")}
+    """The plugin, where there is one that is new enough and reaches a BuildKit at that engine."""
+    environ = {key: value for key, value in environ.items() if key not in _ASIDE}
     environ["DOCKER_HOST"] = address
-    for program in candidates(config_dir(environ, home)):
+    for program in candidates(environ, home):
         found = _VERSION.search(await _ask((program, "version"), environ, patience_s))
         if found is None or (int(found[1]), int(found[2])) < OLDEST:
             continue
@@ -117,8 +121,11 @@ async def find(address: str, environ: Mapping[str, str], home: Path, *, patience
     return None
 
 
-def candidates(config: Path) -> list[str]:
-    """Where the plugin is, in the order of Docker's command line."""
+def candidates(environ: Mapping[str, str], home: Path) -> list[str]:
+    """Where the plugin is, in the order of Docker's command line; nowhere where the user wants none of it."""
+    if environ.get(SWITCH) == "0":
+        return []
+    config = config_dir(environ, home)
     extra = read_config(config).get("cliPluginsExtraDirs")
     more = [str(each) for each in extra] if isinstance(extra, list) else []
     found = (f"{directory}/docker-buildx" for directory in (str(config / "cli-plugins"), *more, *PLACES))
@@ -164,13 +171,14 @@ async def _follow(process: asyncio.subprocess.Process, context: Context, log: Bu
         while data := await process.stderr.read(65536):
             for record in parts.take(data):
                 log.progressed(record)
-        return parts.words, await process.wait()
+        status = await process.wait()
     finally:
-        if not feeding.done():  # it needs nothing more
-            feeding.cancel()
+        feeding.cancel()  # it needs nothing more
         await asyncio.wait({feeding})
-        if not feeding.cancelled() and (error := feeding.exception()):
-            raise error
+        error = None if feeding.cancelled() else feeding.exception()
+    if error is not None:
+        raise error
+    return parts.words, status
 
 
 async def _feed(process: asyncio.subprocess.Process, stdin: asyncio.StreamWriter, context: Context) -> None:
@@ -214,6 +222,7 @@ class Parts:
     def take(self, data: bytes) -> Iterator[Mapping[str, Any]]:
         """The objects that are whole now."""
         *lines, self._rest = (self._rest + data).split(b"\n")
+        self._rest = self._rest[-MAX_RECORD_BYTES:]
         for line in lines:
             if not self._open and not line.startswith(b"{"):
                 self._say(line)

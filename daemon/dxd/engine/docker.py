@@ -64,8 +64,8 @@ class Engine:
         self._reach = Reach(find, environ=environ, deadline_s=deadline_s)
         self._registries = Registries(self._reach, environ)
         self._environ = environ
-        self._builder: tuple[str, Buildx | None] | None = None
-        """What builds with the engine that was found last; None besides is the engine itself."""
+        self._builder: tuple[object, Buildx | None] | None = None
+        """Of which engine and programs, and what builds with it: None is the engine itself."""
 
     def status(self) -> EngineStatus:
         """What the last call found; asks nobody."""
@@ -167,12 +167,12 @@ class Engine:
             return await build(connection, context, request, progress)
 
     async def _buildx(self, connection: "Connection") -> "Buildx | None":
-        """The plugin, if it builds with this engine; looked for once, as long as the engine is the same."""
+        """The plugin, if it builds with this engine; asked anew only where the engine or the plugin is another."""
         from dxd.engine import buildx  # noqa: PLC0415 - brings aiodocker
 
-        engine = f"{connection.address} {connection.version}"
-        if self._builder is None or self._builder[0] != engine:
-            self._builder = (engine, await buildx.find(connection.address, self._environ, Path.home()))
+        now = (connection.address, connection.version, *buildx.candidates(self._environ, Path.home()))
+        if self._builder is None or self._builder[0] != now:
+            self._builder = (now, await buildx.find(connection.address, self._environ, Path.home()))
         return self._builder[1]
 
     async def relabel(self, image: ImageId, labels: Mapping[str, str]) -> ImageId:

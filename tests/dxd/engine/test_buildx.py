@@ -85,7 +85,56 @@ async def test_plugins_are_looked_for_where_the_command_line_does(tmp_path: Path
     more.mkdir()
     (more / "docker-buildx").symlink_to(PROGRAM)
     (tmp_path / "config.json").write_text(json.dumps({"cliPluginsExtraDirs": [str(more)]}))
-    assert candidates(tmp_path)[0] == str(more / "docker-buildx")
+    environ = {"DOCKER_CONFIG": str(tmp_path)}
+    assert candidates(environ, tmp_path)[0] == str(more / "docker-buildx")
+    assert not candidates({**environ, "DX_BUILDX": "0"}, tmp_path)
+
+
+async def test_one_that_comes_and_goes_is_noticed(
+    workshop: Workshop, proxy: Proxy, make_engine: EngineMaker, buildx: Mapping[str, str]
+) -> None:
+    engine, link = (
+        make_engine(proxy.address, environ=buildx),
+        Path(buildx["DOCKER_CONFIG"]) / "cli-plugins/docker-buildx",
+    )
+    ways = []
+    for there in (False, True, False):
+        link.unlink(missing_ok=True)
+        if there:
+            link.symlink_to(PROGRAM)
+        proxy.requests.clear()
+        await engine.build(archive(_files()), dockerfile="Dockerfile", tag=workshop.name(), progress=Listener())
+        ways.append(any("/session" in each for each in proxy.requests))
+    assert ways == [False, True, False]
+
+
+async def test_arguments_of_a_build_are_none_of_the_program(
+    workshop: Workshop, make_engine: EngineMaker, buildx: Mapping[str, str], proxy: Proxy
+) -> None:
+    """Everybody can read those. One that the program would go by itself reaches the build and not the program."""
+    engine = make_engine(proxy.address, environ=buildx)
+    seconds = str(1_000_000 + int(workshop.word[-4:], 16))
+    step = f'ARG WORD\nARG DOCKER_HOST\nRUN ["/bin/busybox", "sh", "-c", "echo $WORD $DOCKER_HOST; sleep {seconds}"]'
+    listener = Listener()
+    building = asyncio.create_task(
+        engine.build(
+            archive(_files(step)),
+            dockerfile="Dockerfile",
+            tag=workshop.name(),
+            args={"WORD": f"{workshop.word}-x", "DOCKER_HOST": "nowhere"},
+            progress=listener,
+        )
+    )
+    try:
+        await until_turned(lambda: any(f"{workshop.word}-x nowhere" in each for each in listener.lines))
+        found = subprocess.run(
+            ["pgrep", "--full", "--list-full", "docker-buildx build"], capture_output=True, text=True
+        )
+        assert "--build-arg WORD " in found.stdout
+        assert f"{workshop.word}-x" not in found.stdout
+    finally:
+        building.cancel()
+        await asyncio.wait({building})
 
 
 async def test_it_ends_with_the_process_that_began_it(
