@@ -18,8 +18,11 @@ from dxd.kit.plain import TAIL_LINES
 from dxd.kit.progress import CANCELLED, Kind, Progress, Step
 
 MOST_LINES = 1000
-"""Of what comes in one piece; those before are lost."""
-LINE_CHARACTERS = 500
+"""Of what comes in one piece; of those before it is said how many there were."""
+LINE_CHARACTERS = 4000
+CUT = " [cut]"
+REASON_CHARACTERS = 500
+"""Of a line that is part of an error."""
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)|[\x00-\x08\x0b-\x1f\x7f]")
 _STEP = re.compile(r"step (\d+/\d+) ?: (.*)", re.IGNORECASE)
@@ -41,8 +44,10 @@ class Tail:
     def take(self, text: str) -> tuple[str, ...]:
         """Add a piece; returns the lines that are whole with it, the last of them."""
         *whole, self._open = (self._open + text).split("\n")
-        self._open = self._open[-LINE_CHARACTERS:]
-        lines = tuple(line for line in map(clean, whole[-MOST_LINES:]) if line)
+        self._open = self._open[-LINE_CHARACTERS - 1 :]
+        lost = len(whole) - MOST_LINES
+        mark = [f"... {lost} lines are left out here ..."] if lost > 0 else []
+        lines = tuple(line for line in (*mark, *map(clean, whole[-MOST_LINES:])) if line)
         self._lines.extend(lines)
         return lines
 
@@ -59,7 +64,8 @@ class Tail:
 
 def clean(line: str) -> str:
     """A line as a terminal would leave it: what a carriage return overwrites and what only colours is gone."""
-    return _ESCAPES.sub("", line.rstrip("\r").rpartition("\r")[2]).replace("\t", " ").rstrip()[:LINE_CHARACTERS]
+    line = _ESCAPES.sub("", line.rstrip("\r").rpartition("\r")[2]).replace("\t", " ").rstrip()
+    return line if len(line) <= LINE_CHARACTERS else line[:LINE_CHARACTERS] + CUT
 
 
 @dataclass(slots=True)
@@ -122,7 +128,7 @@ class BuildLog:
         lines: list[str] = []
         if failed is not None:
             lines = failed.tail.lines
-            where, last = f" at {failed.step.name}", f" ({lines[-1]})" if lines else ""
+            where, last = f" at {failed.step.name}", f" ({lines[-1][:REASON_CHARACTERS]})" if lines else ""
             ended_s = failed.step.ended_s or self._clock()
             self._tell(replace(failed.step, ended_s=ended_s, error=reason, lines=failed.tail.end()))
             self._failed = None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dxd.engine.buildlog import LINE_CHARACTERS, BuildLog, Tail, clean
+from dxd.engine.buildlog import CUT, LINE_CHARACTERS, MOST_LINES, BuildLog, Tail, clean
 from dxd.errors import BuildFailed, EngineError
 from dxd.kit.plain import TAIL_LINES, Whole
 from dxd.kit.progress import CANCELLED, Kind, Step
@@ -105,11 +105,18 @@ def test_records_of_other_kinds_are_passed_over(log: BuildLog, listener: Listene
     assert (log.image, listener.notes, listener.lines) == (None, [], [])
 
 
+def test_what_comes_at_once_and_is_too_much_is_counted() -> None:
+    tail = Tail()
+    lines = tail.take("".join(f"{number}\n" for number in range(MOST_LINES + 5)))
+    assert lines[:2] == ("... 5 lines are left out here ...", "5")
+    assert len(lines) == MOST_LINES + 1
+
+
 def test_output_without_end_or_newline_takes_no_more_memory() -> None:
     tail = Tail()
     for _ in range(100):
         tail.take("x" * 10_000)
-    assert tail.lines == ["x" * LINE_CHARACTERS]
+    assert tail.lines == ["x" * LINE_CHARACTERS + CUT]
     for number in range(10_000):
         tail.take(f"{number}\n")
     assert tail.lines == [str(number) for number in range(10_000 - TAIL_LINES, 10_000)]
