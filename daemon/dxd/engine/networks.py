@@ -7,6 +7,8 @@ import json
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
 
 from dxd.engine.answer import Answer
 from dxd.engine.docker import Engine
@@ -52,8 +54,8 @@ class Networks:
                     found = await connection.get("networks", {"filters": filters})
         except EngineTrouble:
             return True
-        every = [config.get("Gateway") for each in found for config in (each.get("IPAM") or {}).get("Config") or ()]
-        gateways = [str(each) for each in every if each and ":" not in str(each)]
+        configs = [config for each in found for config in (each.get("IPAM") or {}).get("Config") or ()]
+        gateways = list(filter(None, map(_gateway, configs)))
         return not gateways or any(_is_here(each) for each in gateways)
 
     async def connect(self, network: str, container: ContainerId, *, alias: str) -> None:
@@ -77,6 +79,19 @@ class Networks:
             known = "already exists in network" in answer.reason or "is not connected to" in answer.reason
             if not gone and not known:
                 raise
+
+
+def _gateway(config: Mapping[str, Any]) -> str | None:
+    """The IPv4 address of a bridge; None where there is none.
+
+    An engine that has just made its first bridge tells of the subnet alone, of which it takes the first address.
+    """
+    try:
+        if gateway := config.get("Gateway"):
+            return str(IPv4Address(str(gateway)))
+        return str(IPv4Network(str(config.get("Subnet")))[1])
+    except (ValueError, IndexError):
+        return None
 
 
 def _is_here(address: str) -> bool:
