@@ -79,7 +79,7 @@ class Restart:
 
     kind: RestartKind = RestartKind.UNSET
     attempts: int | None = None
-    """How often at most; None without a limit."""
+    """How often at most, one or more; None without a limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from dxd.errors import BadCompose
 
 Table = Mapping[str, object]
 
-_OF_DEPLOY = {"none": RestartKind.NO, "on-failure": RestartKind.ON_FAILURE, "any": RestartKind.ALWAYS}
+_OF_DEPLOY = {"none": RestartKind.NO, "any": RestartKind.ALWAYS}
 _REFERENCE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -143,19 +143,22 @@ def _healthcheck(value: object, where: str) -> Healthcheck | None:
 
 
 def _restart(value: object, deploy: Table, where: str) -> Restart:
-    """What stands under `deploy` counts where there is no `restart`, as for Compose."""
-    if value is not None:
-        kind, _, attempts = str(value).partition(":")
-        try:
-            return Restart(RestartKind(kind), int(attempts) if attempts else None)
-        except ValueError:
-            raise BadCompose(f"{where}.restart: {value!r} is not known") from None
-    policy = _mapping(deploy.get("restart_policy"))
-    if not policy:
-        return Restart()
-    most = policy.get("max_attempts")
-    of_deploy = _OF_DEPLOY.get(str(policy.get("condition", "any")), RestartKind.ALWAYS)
-    return Restart(of_deploy, most if isinstance(most, int) and most else None)
+    """What stands under `deploy` counts where there is both, as for Compose; its delay and window do for neither."""
+    policy = deploy.get("restart_policy")
+    if policy is None:
+        kind, _, most = str(value or "").partition(":")
+        where = f"{where}.restart"
+    else:
+        policy = _mapping(policy)
+        value = str(policy.get("condition") or "")
+        kind = _OF_DEPLOY.get(value, value)
+        most = str(policy.get("max_attempts") or "")
+        where = f"{where}.deploy.restart_policy.condition"
+    try:
+        # None at all is no limit for the engine, and so is 0.
+        return Restart(RestartKind(kind), int(most or 0) or None)
+    except ValueError:
+        raise BadCompose(f"{where}: {value!r} is not known") from None
 
 
 def _port(value: object, where: str) -> Port:

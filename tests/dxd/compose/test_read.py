@@ -1,6 +1,8 @@
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dxd.compose.compose import Compose, kept
 from dxd.compose.model import (
@@ -86,6 +88,27 @@ volumes: {data: {}}
     assert (web.command, web.replicas, web.profiles) == (("echo", "a b"), 2, ("app",))
     assert [(each.action, each.target, each.ignore) for each in web.watch] == [("sync", "/src", ("tmp",))]
     assert "s3cret" not in repr(project) + repr(given)
+
+
+@pytest.mark.parametrize(
+    ("written", "restart"),
+    [
+        ("restart: on-failure:3", Restart(RestartKind.ON_FAILURE, 3)),
+        ("restart: on-failure:0", Restart(RestartKind.ON_FAILURE)),
+        ("deploy: {restart_policy: {condition: any}}", Restart(RestartKind.ALWAYS)),
+        ("deploy: {restart_policy: {condition: on-failure, max_attempts: 2}}", Restart(RestartKind.ON_FAILURE, 2)),
+        ("deploy: {restart_policy: {delay: 5s}}", Restart()),
+        ('{restart: "no", deploy: {restart_policy: {condition: unless-stopped}}}', Restart(RestartKind.UNLESS_STOPPED)),
+        ("{restart: always, deploy: {restart_policy: {condition: none}}}", Restart(RestartKind.NO)),
+    ],
+)
+async def test_the_restart_policy_is_what_compose_gives_the_container(
+    compose: Compose, tmp_path: Path, written: str, restart: Restart
+) -> None:
+    """That is asked of a real one in test_corpus."""
+    table = {"image": "x", **yaml.safe_load(written)}
+    project, _ = await compose.read(source(tmp_path, json.dumps({"services": {"web": table}})))
+    assert project.services[ServiceName("web")].restart == restart
 
 
 async def test_services_of_other_profiles_are_known_and_not_wanted(compose: Compose, tmp_path: Path) -> None:
