@@ -229,6 +229,25 @@ def test_a_changed_env_file_is_applied_and_a_touched_one_is_not(site: Site) -> N
     until(lambda: site.states() == {"web": "ready"} and label() == "c", "it is applied", deadline_s=FOLLOWED_S)
 
 
+def test_who_lives_in_anothers_container_is_left_alone_and_made_anew_with_it(site: Site) -> None:
+    env = site.root / "web.env"
+    env.write_text("COLOUR=red\n")
+    site.write(
+        web={"image": IMAGE, "env_file": ["web.env"]},
+        beside={"network_mode": "service:web"},
+        reader={"volumes_from": ["web"]},
+    )
+    site.dx("up", "--wait")
+    env.write_text("COLOUR=green\n")
+    site.why("its definition has changed; to apply that: dx up")
+    assert site.inside("sh", "-c", "echo $COLOUR") == "red"
+    assert '"event": "exchange"' not in site.house.log
+    site.dx("up", "--wait")
+    assert site.inside("sh", "-c", "echo $COLOUR") == "green"
+    assert site.inspect("beside")["HostConfig"]["NetworkMode"] == f"container:{site.inspect('web')['Id']}"
+    until(lambda: not any(each["reason"] for each in site.services().values()), "nothing is left to be told")
+
+
 def test_a_compose_file_that_is_broken_or_gone_changes_nothing(site: Site) -> None:
     services = {"web": {"build": "web", "image": None, "command": None, **ANSWERS}}
     site.write(**services)

@@ -282,13 +282,14 @@ class Follower:
             runs=runs,
             image=image,
             images=images,
-            # The label shows the provider's variables too, and what is read here does not.
-            hash="" if provided else self._hashes.get(name, ""),
+            # The label shows the provider's variables too, or others' ids, and what is read here does not.
+            hash="" if provided or swap.labelled_by_ids(service) else self._hashes.get(name, ""),
             hashes=frozenset(each.labels.get(HASH, "") for each in containers),
             way=choice.way,
             on_change=service.extras.on_change,
             may_follow=self._may_follow(service),
             provided=provided,
+            joined=any(name in swap.joins(each) for each in known.values()),
             failed=state.failed_swap,
         )
         if picture.hashes == {picture.hash}:

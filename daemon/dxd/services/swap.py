@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from dxd.compose.model import OnChange, Service
+from dxd.compose.model import OnChange, Service, ServiceName
 from dxd.engine.model import ContainerStatus, Health, ImageId, Inspected
 
 NEXT, PREVIOUS = "-next", "-prev"
@@ -67,6 +67,17 @@ def way_of(service: Service, containers: Iterable[Inspected]) -> Choice:
     return Choice(Way.BESIDE)
 
 
+def joins(service: Service) -> frozenset[ServiceName]:
+    """The services in whose containers' namespaces those of this one are, each in that of a certain container."""
+    written = (str(service.raw.get(key) or "").partition(":") for key in ("network_mode", "pid", "ipc"))
+    return frozenset(ServiceName(name) for kind, _, name in written if kind == "service")
+
+
+def labelled_by_ids(service: Service) -> bool:
+    """Whether the hash that Compose labels its containers with shows ids of others' containers, as no file does."""
+    return bool(joins(service) or service.raw.get("volumes_from"))
+
+
 def _mappings(values: object) -> list[Mapping[str, object]]:
     return [each for each in values if isinstance(each, dict)] if isinstance(values, Iterable) else []
 
@@ -91,6 +102,8 @@ class Picture:
     """Another definition may be applied without anybody having asked for it."""
     provided: bool = False
     """It depends on a provider, whose variables Compose gives only to what it makes together with all that it needs."""
+    joined: bool = False
+    """Others' containers are in the namespaces of its own, and would be in those of one that is gone."""
     failed: tuple[ImageId, str] | None = None
     """The image and the hash that were tried, and were no good."""
 
@@ -124,7 +137,7 @@ def decide(it: Picture) -> Decision:
     if it.failed == (it.image, it.hash):
         return Decision(Do.NOTHING, "that has been tried, and was no good")
     what = "its image is another one by now" if built else "its definition has changed"
-    if it.on_change is OnChange.TELL or it.provided or (defined and not it.may_follow):
+    if it.on_change is OnChange.TELL or it.provided or it.joined or (defined and not it.may_follow):
         return Decision(Do.TELL, f"{what}; to apply that: dx up")
     if not it.runs:
         return Decision(Do.REMAKE, f"{what}, and it does not run")

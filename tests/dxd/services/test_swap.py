@@ -45,6 +45,17 @@ def test_a_fixed_port_and_what_only_compose_can_carry_over_count_as_well() -> No
     assert swap.way_of(replace(WEB, by_compose=True), [container()]).way is Way.IN_PLACE
 
 
+def test_who_is_in_whose_namespaces_is_known() -> None:
+    assert swap.joins(replace(WEB, raw={"network_mode": "service:db", "pid": "service:app", "ipc": "host"})) == {
+        "db",
+        "app",
+    }
+    assert swap.joins(replace(WEB, raw={"network_mode": "container:db"})) == set()
+    assert [
+        swap.labelled_by_ids(replace(WEB, raw=raw)) for raw in ({}, {"ipc": "service:db"}, {"volumes_from": ["db"]})
+    ] == [False, True, True]
+
+
 def picture(**more: Any) -> Picture:
     plain = Picture(runs=True, image=OLD, images=frozenset({OLD}), hash="a", hashes=frozenset({"a"}), way=Way.BESIDE)
     return replace(plain, **more)
@@ -70,6 +81,10 @@ def picture(**more: Any) -> Picture:
         (picture(image=NEW, way=Way.IN_PLACE), Do.SWAP),
         (picture(hash="b", way=Way.IN_PLACE), Do.TELL),
         (picture(image=NEW, runs=False), Do.REMAKE),
+        (picture(joined=True), Do.NOTHING),
+        (picture(image=NEW, joined=True), Do.TELL),
+        (picture(hash="b", joined=True), Do.TELL),
+        (picture(image=NEW, joined=True, runs=False), Do.TELL),
         (picture(hash="", provided=True), Do.NOTHING),
         (picture(image=NEW, hash="", provided=True), Do.TELL),
         (picture(image=NEW, hash="", provided=True, runs=False), Do.TELL),
