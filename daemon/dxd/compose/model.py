@@ -110,6 +110,11 @@ class Watch:
     """Of `sync+exec`."""
     user: str = ""
     """As whom the command is run; empty for the container's own."""
+    working_dir: str = ""
+    """Where it is run; empty for the container's own."""
+    environment: tuple[str, ...] = ()
+    """What it has besides the container's own: `NAME=VALUE` each."""
+    privileged: bool = False
 
 
 class OnChange(StrEnum):

@@ -176,18 +176,24 @@ def _port(value: object, where: str) -> Port:
 
 def _watch(value: object, where: str) -> tuple[Watch, ...]:
     rules = [_table(each, f"{where}.watch") for each in _list(_table(value, where).get("watch"))]
-    return tuple(
-        Watch(
-            path=str(each.get("path") or ""),
-            action=str(each.get("action") or ""),
-            target=str(each.get("target") or ""),
-            ignore=_words(each.get("ignore")),
-            include=_words(each.get("include")),
-            initial_sync=each.get("initial_sync") is True,
-            command=_words(_mapping(each.get("exec")).get("command")),
-            user=str(_mapping(each.get("exec")).get("user") or ""),
-        )
-        for each in rules
+    return tuple(_rule(each, _mapping(each.get("exec"))) for each in rules)
+
+
+def _rule(table: Table, run: Table) -> Watch:
+    return Watch(
+        path=str(table.get("path") or ""),
+        action=str(table.get("action") or ""),
+        target=str(table.get("target") or ""),
+        ignore=_words(table.get("ignore")),
+        include=_words(table.get("include")),
+        initial_sync=table.get("initial_sync") is True,
+        command=_words(run.get("command")),
+        user=str(run.get("user") or ""),
+        working_dir=str(run.get("working_dir") or ""),
+        environment=tuple(
+            f"{key}={each}" for key, each in _mapping(run.get("environment")).items() if each is not None
+        ),
+        privileged=run.get("privileged") is True,
     )
 
 

@@ -196,7 +196,7 @@ class Follower:
         if reach.build(service, asked, self.supervisor.source.directory, ref):
             return f"{service.name}: its build takes more than files of the project; to apply that: dx up --build"
         if reach.watch(service, asked, self.supervisor.source.directory):
-            return f"{service.name}: develop.watch takes files from outside of the project; to apply that: dx up"
+            return f"{service.name}: develop.watch takes more than files of the project; to apply that: dx up"
         return ""
 
     def _asked_for_all(self, service: Service) -> bool:

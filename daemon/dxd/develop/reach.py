@@ -28,10 +28,14 @@ def build(service: Service, asked: Service | None, directory: Path, ref: str) ->
 
 
 def watch(service: Service, asked: Service | None, directory: Path) -> bool:
-    """Whether its rules take files from outside of the project, and were not asked for like that."""
+    """Whether its rules take files from outside of the project, or run a command with every privilege of this machine,
+    and were not asked for like that.
+    """
     if asked is not None and asked.watch == service.watch:
         return False
-    return not inside(directory, [rule.path for rule in service.watch])
+    return any(rule.privileged for rule in service.watch) or not inside(
+        directory, [rule.path for rule in service.watch]
+    )
 
 
 def only_environment(one: Service, other: Service) -> bool:

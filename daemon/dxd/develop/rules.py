@@ -60,7 +60,10 @@ class Command:
     """What `sync+exec` runs."""
 
     argv: tuple[str, ...]
-    user: str
+    user: str = ""
+    working_dir: str = ""
+    environment: tuple[str, ...] = ()
+    privileged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ def plan(watch: Sequence[Watch], has: Sequence[Listing], wanted: Sequence[Listin
             continue
         restart = restart or rule.action in ("restart", "sync+restart")
         if rule.action == "sync+exec" and rule.command:
-            commands[Command(rule.command, rule.user)] = None
+            commands[Command(rule.command, rule.user, rule.working_dir, rule.environment, rule.privileged)] = None
     return Batch(tuple((host, inside) for inside, host in copies.items()), tuple(removals), tuple(commands), restart)
 
 

@@ -40,7 +40,15 @@ async def carry_out(containers: Supervised, container: ContainerId, batch: Batch
 
 
 async def _run(containers: Supervised, container: ContainerId, command: Command) -> None:
-    status, printed = await containers.run(container, command.argv, user=command.user, deadline_s=COMMAND_S)
+    status, printed = await containers.run(
+        container,
+        command.argv,
+        user=command.user,
+        working_dir=command.working_dir,
+        environment=command.environment,
+        privileged=command.privileged,
+        deadline_s=COMMAND_S,
+    )
     if status:
         last = printed.splitlines()[-1] if printed else ""
         raise ServiceFailed(f"{command.argv[0]} ended with status {status}{f': {last}' if last else ''}")

@@ -131,14 +131,14 @@ class Connection:
                 data = await response.read()
                 return json.loads(data) if data.strip() else None
 
-    async def run(self, container: str, argv: Sequence[str], *, limit_bytes: int, user: str = "") -> tuple[int, bytes]:
+    async def run(
+        self, container: str, argv: Sequence[str], settings: Mapping[str, object] | None = None, *, limit_bytes: int
+    ) -> tuple[int, bytes]:
         """Run a program beside a container's own to the end: status, and the first of what it prints.
 
-        As the container's user, unless another one is named.
-
-        The caller sets the deadline; a program that outlasts it goes on.
+        `settings` are the engine's, of an exec. The caller sets the deadline; a program that outlasts it goes on.
         """
-        config = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(argv), "User": user}
+        config = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(argv), **(settings or {})}
         made = (await self.tell(f"containers/{container}/exec", config))["Id"]
         printed = bytearray()
         with self._translated():

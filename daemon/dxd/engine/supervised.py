@@ -141,14 +141,27 @@ class Supervised:
                     await connection.put(path, {"path": "/"}, archive)
 
     async def run(
-        self, container: ContainerId, argv: Sequence[str], *, user: str = "", deadline_s: float
+        self,
+        container: ContainerId,
+        argv: Sequence[str],
+        *,
+        user: str = "",
+        working_dir: str = "",
+        environment: Sequence[str] = (),
+        privileged: bool = False,
+        deadline_s: float,
     ) -> tuple[int, str]:
-        """Run a program in it: its status, and what it printed first; `TIMED_OUT` where it goes on after that."""
+        """Run a program in it: its status, and what it printed first; `TIMED_OUT` where it goes on after that.
+
+        As the container's user, where its own programs run, with its environment, unless something else is said;
+        `environment` is besides, `NAME=VALUE` each.
+        """
+        settings = {"User": user, "WorkingDir": working_dir, "Env": [*environment], "Privileged": privileged}
         async with self._reach.deadline():
             connection = await self._reach.found()
         try:
             async with asyncio.timeout(deadline_s):
-                status, printed = await connection.run(container, argv, limit_bytes=MAX_PRINTED_BYTES, user=user)
+                status, printed = await connection.run(container, argv, settings, limit_bytes=MAX_PRINTED_BYTES)
         except TimeoutError:
             return TIMED_OUT, f"did not end within {deadline_s:g} s"
         except Answer as answer:

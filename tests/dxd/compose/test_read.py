@@ -280,6 +280,10 @@ services:
       watch:
         - {path: ./a, action: sync, target: /a, include: ["*.py"], initial_sync: true}
         - {path: ./b, action: sync+exec, target: /b, exec: {command: [make, it], user: app}}
+        - path: ./c
+          action: sync+exec
+          target: /c
+          exec: {command: make, working_dir: /c, privileged: true, environment: {A: b}}
 """
     project, _ = await compose.read(source(tmp_path, text))
     web = project.services[ServiceName("web")]
@@ -288,7 +292,9 @@ services:
     assert [(each.path, each.include, each.initial_sync, each.command, each.user) for each in web.watch] == [
         (str(tmp_path / "a"), ("*.py",), True, (), ""),
         (str(tmp_path / "b"), (), False, ("make", "it"), "app"),
+        (str(tmp_path / "c"), (), False, ("make",), ""),
     ]
+    assert (web.watch[2].working_dir, web.watch[2].environment, web.watch[2].privileged) == ("/c", ("A=b",), True)
 
 
 async def test_what_compose_would_label_a_container_with_follows_the_files(compose: Compose, tmp_path: Path) -> None:

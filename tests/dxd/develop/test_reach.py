@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,10 @@ def test_files_from_elsewhere_and_another_images_name_have_to_be_asked_for(proje
 def test_rules_for_files_from_elsewhere_have_to_be_asked_for(project: Path) -> None:
     own = Service(WEB, watch=(Watch(str(project / "web"), "sync", "/t"),))
     foreign = Service(WEB, watch=(Watch(str(project / "way"), "sync", "/t"),))
+    privileged = replace(own, watch=(replace(own.watch[0], action="sync+exec", privileged=True),))
     assert not reach.watch(own, None, project)
+    assert reach.watch(privileged, own, project)
+    assert not reach.watch(privileged, privileged, project)
     assert reach.watch(foreign, None, project)
     assert reach.watch(foreign, own, project)
     assert not reach.watch(foreign, foreign, project)

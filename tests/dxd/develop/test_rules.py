@@ -28,8 +28,8 @@ def test_a_rule_for_a_file_copies_it_to_its_target() -> None:
         (Watch("/s", "restart"), Batch(restart=True)),
         (Watch("/s", "sync+restart", "/t"), Batch((("/s/a", "/t/a"),), restart=True)),
         (
-            Watch("/s", "sync+exec", "/t", command=("make",), user="app"),
-            Batch((("/s/a", "/t/a"),), commands=(Command(("make",), "app"),)),
+            Watch("/s", "sync+exec", "/t", command=("make",), user="app", working_dir="/t", environment=("A=b",)),
+            Batch((("/s/a", "/t/a"),), commands=(Command(("make",), "app", "/t", ("A=b",)),)),
         ),
         (Watch("/s", "rebuild"), Batch()),
     ],

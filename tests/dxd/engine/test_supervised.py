@@ -123,6 +123,12 @@ async def test_files_are_put_into_a_container_that_runs_and_programs_run_in_it(
     await containers.put(container, buffer.getvalue(), deadline_s=30)
     assert await containers.run(container, ["/bin/busybox", "cat", "/deep/down/file"], deadline_s=30) == (0, "hello")
     assert await containers.run(container, ["/bin/busybox", "id", "-u"], user="7", deadline_s=30) == (0, "7")
+    script = ["/bin/busybox", "sh", "-c", "echo $(pwd) $A $(/bin/busybox grep CapEff /proc/self/status)"]
+    _, plain = await containers.run(container, script, working_dir="/deep", environment=["A=b"], deadline_s=30)
+    _, privileged = await containers.run(container, script, privileged=True, deadline_s=30)
+    assert plain.startswith("/deep b CapEff:")
+    # An engine that has not all of them itself, as one in a container, cannot give them.
+    assert "unable to apply caps" in privileged or int(privileged.split()[-1], 16) > int(plain.split()[-1], 16)
     status, _ = await containers.run(container, ["/bin/busybox", "sleep", "30"], deadline_s=0.2)
     assert status == TIMED_OUT
     with pytest.raises(NotFound):
