@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from dxd.compose import complaint, files, override, program, read
+from dxd.compose import complaint, files, override, program, read, sources
 from dxd.compose.model import Project, ProjectName, ServiceName, Source
 from dxd.errors import BadCompose, BuildFailed, ComposeFailed
 from dxd.kit.progress import Progress, Silent
@@ -86,7 +86,8 @@ class Compose:
             project = read.project(document, written, listed)
         except BadCompose as error:
             raise await asyncio.to_thread(complaint.placed, error, source.directory, source.files) from None
-        paths = [source.directory / each for each in read.env_files(written)]
+        included = await asyncio.to_thread(sources.variables, source)
+        paths = [*(source.directory / each for each in read.env_files(written)), *included]
         more = await asyncio.to_thread(_referred, paths)
         return replace(project, needs=project.needs | more, env_files=tuple(map(str, paths))), warnings
 

@@ -191,7 +191,7 @@ class Project:
     needs: frozenset[str] = frozenset()
     """Variables that the files refer to."""
     env_files: tuple[str, ...] = ()
-    """Absolute paths of all `env_file`."""
+    """Absolute paths of all `env_file`, and of those that included files go by."""
     volumes: Mapping[str, str] = field(default_factory=dict)
     """What the engine calls those that have names."""
 

@@ -39,24 +39,51 @@ def written(source: Source) -> tuple[Path, ...]:
     return tuple(found)
 
 
+def variables(source: Source) -> tuple[Path, ...]:
+    """Absolute paths of the env files of what is included, by which its own variables are replaced. Blocks likewise."""
+    found: dict[Path, None] = {}
+    for file in written(source):
+        for table in _included(_document(file)):
+            paths = _texts(table.get("path"))
+            beside = [str(Path(each).parent) for each in paths[:1]]
+            directories = _texts(table.get("project_directory")) or beside
+            listed = _texts(table.get("env_file")) or [f"{each}/.env" for each in directories]
+            found |= dict.fromkeys(file.parent / each for each in listed)
+    return tuple(found)
+
+
 def _led_to(file: Path) -> Iterator[Path]:
     """The files that one names in `include` and `extends`."""
+    document = _document(file)
+    for table in _included(document):
+        for path in _texts(table.get("path")):
+            yield file.parent / path
+    services = document.get("services")
+    for service in services.values() if isinstance(services, dict) else ():
+        extends = service.get("extends") if isinstance(service, dict) else None
+        for path in _texts(extends.get("file") if isinstance(extends, dict) else None):
+            yield file.parent / path
+
+
+def _document(file: Path) -> dict[str, object]:
+    """What stands there; nothing where that is no compose file."""
     import yaml  # noqa: PLC0415 - few projects change while the daemon runs
 
     try:
         document = yaml.load(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe ones, both
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return
-    if not isinstance(document, dict):
-        return
-    for each in document.get("include") or ():
-        named = each.get("path") if isinstance(each, dict) else each
-        for path in named if isinstance(named, list) else [named]:
-            if isinstance(path, str) and "$" not in path and "://" not in path:
-                yield file.parent / path
-    services = document.get("services")
-    for service in services.values() if isinstance(services, dict) else ():
-        extends = service.get("extends") if isinstance(service, dict) else None
-        path = extends.get("file") if isinstance(extends, dict) else None
-        if isinstance(path, str) and "$" not in path:
-            yield file.parent / path
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _included(document: dict[str, object]) -> list[dict[str, object]]:
+    """The entries of `include`, in their long form."""
+    entries = document.get("include")
+    every = entries if isinstance(entries, list) else []
+    return [each if isinstance(each, dict) else {"path": each} for each in every]
+
+
+def _texts(value: object) -> list[str]:
+    """One or several paths, as far as they are written out and of this machine."""
+    every = value if isinstance(value, list) else [value]
+    return [each for each in every if isinstance(each, str) and "$" not in each and "://" not in each]

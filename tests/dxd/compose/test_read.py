@@ -297,6 +297,18 @@ services:
     assert (web.watch[2].working_dir, web.watch[2].environment, web.watch[2].privileged) == ("/c", ("A=b",), True)
 
 
+async def test_a_variable_of_what_is_included_comes_from_there_and_that_is_known(
+    compose: Compose, tmp_path: Path
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / ".env").write_text("TAG=${BASE}-7\n")
+    source(tmp_path / "sub", "services:\n  web: {image: 'web:${TAG}'}\n")
+    project, _ = await compose.read(source(tmp_path, "include: [sub/compose.yaml]\n", BASE="old"))
+    assert project.services[ServiceName("web")].image == "web:old-7"
+    assert project.env_files == (str(tmp_path / "sub" / ".env"),)
+    assert "BASE" in project.needs
+
+
 async def test_what_compose_would_label_a_container_with_follows_the_files(compose: Compose, tmp_path: Path) -> None:
     (tmp_path / "web.env").write_text("A=b\n")
     given = source(tmp_path, "services:\n  web: {image: x, env_file: web.env}\n")

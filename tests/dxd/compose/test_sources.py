@@ -37,3 +37,18 @@ def test_files_that_are_named_lead_to_others(tmp_path: Path) -> None:
 def test_variables_name_files_as_well(tmp_path: Path) -> None:
     source = Source(tmp_path, environ={"COMPOSE_FILE": "a.yaml:b.yaml", "COMPOSE_ENV_FILES": "one.env,two.env"})
     assert names(tmp_path, source) == {"a.yaml", "b.yaml", ".env", "one.env", "two.env"}
+
+
+def test_what_is_included_goes_by_env_files_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "include:\n  - sub/b.yaml\n  - {path: [c.yaml], project_directory: there}\n"
+        "  - {path: d.yaml, env_file: [one.env, two.env, '${MORE}']}\n"
+    )
+    found = sources.variables(Source(tmp_path, ("a.yaml",)))
+    assert found == tuple(tmp_path / each for each in ("sub/.env", "there/.env", "one.env", "two.env"))
+
+
+def test_what_is_no_compose_file_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("include: {a: b}\nservices: [c]\n")
+    assert sources.written(Source(tmp_path, ("a.yaml",))) == (tmp_path / "a.yaml",)
+    assert sources.variables(Source(tmp_path, ("a.yaml",))) == ()
