@@ -106,6 +106,15 @@ class Compose:
         options = [*["--force-recreate"] * recreate, *["--build"] * build]
         await self._act(source, name, "create", *options, *sorted(services), deadline_s=MAKE_S, progress=progress)
 
+    async def prepare(
+        self, source: Source, name: ProjectName, services: Iterable[ServiceName], progress: Progress
+    ) -> None:
+        """Have every image that `create` needs, built or pulled, and containers where there are none; no container that
+        is there is touched.
+        """
+        options = ("--no-recreate", *sorted(services))
+        await self._act(source, name, "create", *options, deadline_s=MAKE_S, progress=progress)
+
     async def build(self, source: Source, name: ProjectName, service: ServiceName, progress: Progress) -> None:
         """Build a service's image under the name that Compose has for it; raises `BuildFailed`."""
         try:

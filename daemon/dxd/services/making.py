@@ -47,6 +47,11 @@ class Making:
         """Hear of it later."""
         self._deferred.append(event)
 
+    async def prepare(self, names: frozenset[ServiceName], progress: Progress) -> None:
+        """Have what takes long, and fails most, done before anything is stopped: images built and pulled."""
+        if names:
+            await self.with_compose(self._compose.prepare(self._source(), self._ledger.project.name, names, progress))
+
     async def make(
         self, names: frozenset[ServiceName], progress: Progress, *, recreate: bool = False, build: bool = False
     ) -> None:

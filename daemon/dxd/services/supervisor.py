@@ -287,22 +287,30 @@ class Supervisor:
         """Have these services not run until the block ends. What is wanted of them stays, so that they come back as
         they were, by the next daemon where this one dies meanwhile. Other verbs wait.
         """
-        async with self._turn:
-            await self._loop.look()
-            self.ledger.rest(names)
-            try:
-                await self._loop.save()
-                await self._loop.step()
-                await self._loop.waiters.stopped(self.ledger.rests)
-                yield
-            finally:
-                self.ledger.rest(())
-                self._loop.wake()
+        async with self._turn, self._at_rest(names):
+            yield
+
+    @asynccontextmanager
+    async def _at_rest(self, names: Iterable[ServiceName]) -> AsyncIterator[None]:
+        """As `resting`, for a verb that has its turn."""
+        await self._loop.look()
+        self.ledger.rest(names)
+        try:
+            await self._loop.save()
+            await self._loop.step()
+            await self._loop.waiters.stopped(self.ledger.rests)
+            yield
+        finally:
+            self.ledger.rest(())
+            self._loop.wake()
 
     async def restart(
         self, project: Project, source: Source, names: Sequence[ServiceName], progress: Progress
     ) -> frozenset[ServiceName]:
-        """Stop services, or all, make anew what is not as the files say now, start them; those that it concerns."""
+        """Stop services, or all, make anew what is not as the files say now, start them; those that it concerns.
+
+        Whatever ends it in between, and be it the daemon, those that were wanted are wanted still.
+        """
         async with self._turn:
             self.ledger.reread(project)
             chosen = frozenset(names) or frozenset(project.services)
@@ -315,10 +323,11 @@ class Supervisor:
             awake = {each for each in chosen if each in names or self.ledger.wanted.will(each) is Will.UP}
             ports = await self._publishing.choose(project, source.directory, chosen, progress)
             self.source, self.approved = replace(source, ports=ports), project
-            await self._stop(chosen)
-            await self._making.make(chosen, progress)
-            self.ledger.ask_up(sorted(chosen - awake), once_more=chosen, lazily=True)
-            self.ledger.ask_up(sorted(awake), once_more=chosen)
+            await self._making.prepare(chosen, progress)
+            async with self._at_rest(chosen):
+                await self._making.make(chosen, progress)
+                self.ledger.ask_up(sorted(chosen - awake), once_more=chosen, lazily=True)
+                self.ledger.ask_up(sorted(awake), once_more=chosen)
             await self._open()
         return chosen
 
@@ -331,8 +340,8 @@ class Supervisor:
     async def again(self, names: Sequence[ServiceName]) -> None:
         """Stop services and start them, as their containers are."""
         async with self._turn:
-            await self._stop(frozenset(names))
-            self.ledger.ask_up(names)
+            async with self._at_rest(names):
+                self.ledger.ask_up(names)
             await self._loop.step()
 
     def acting(self) -> bool:
