@@ -107,3 +107,17 @@ def test_a_daemon_that_is_killed_while_a_file_has_a_service_restarted_restarts_i
         until(lambda: shop.started("db") > before, "db is started again")
         shop.reach(db="ready")
         assert shop.services()["db"]["wanted"] == "up"
+
+
+def test_a_stop_that_takes_the_engine_longer_than_is_waited_for_is_nobodys_will(house: House) -> None:
+    """The container was made to be given more time than the file says by now."""
+    with Shop(house, db={**DB, **STUBBORN, "stop_grace_period": "33s"}) as shop:
+        shop.dx("up", "--wait")
+        before = shop.started("db")
+        shop.write(db={**DB, **STUBBORN, "stop_grace_period": "1s"})
+        done = shop.dx("restart", ok=False)
+        assert done.returncode == 125
+        assert "dx: db does not stop: the engine does not answer within 31 s" in done.stderr
+        until(lambda: shop.started("db") > before, "db is started again")
+        shop.reach(db="ready")
+        assert shop.services()["db"]["wanted"] == "up"

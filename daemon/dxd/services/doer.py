@@ -1,6 +1,7 @@
 """Starts and stops containers of a project, as the planner has decided.
 
 Owned by the project's supervisor. What the engine says against it is told to the ledger, and shown with the service.
+Where it says nothing in time nobody is to blame: it may do it yet, which is no other's doing then.
 """
 
 from collections.abc import Awaitable, Callable
@@ -9,7 +10,7 @@ from contextlib import suppress
 from dxd.compose.compose import Compose
 from dxd.compose.model import Source
 from dxd.engine.supervised import Supervised
-from dxd.errors import DxError, EngineDown, EngineTrouble, NotFound, PortTaken
+from dxd.errors import DxError, EngineDown, EngineTimeout, EngineTrouble, NotFound, PortTaken
 from dxd.services.ledger import Ledger
 from dxd.services.model import Action, Do
 from dxd.services.news import Attribution
@@ -69,8 +70,11 @@ class Doer:
             elif not await self._containers.stop(container, grace_s=service.stop_grace_s):
                 self._attribution.retract(container, verb)
         except EngineDown:
-            self._attribution.retract(container, verb)
+            self._attribution.unanswered(container, verb)
             self._away()
+        except EngineTimeout as error:
+            self._attribution.unanswered(container, verb)
+            self._ledger.not_done(action, error.line(), self._clock())
         except NotFound:
             self._attribution.retract(container, verb)
         except DxError as error:
@@ -80,7 +84,7 @@ class Doer:
             if action.do is Do.START:
                 self._ledger.could_not_start(container, error.line(), self._clock())
             else:
-                log.warning("service does not stop", service=name, reason=error.line())
+                self._ledger.not_done(action, error.line(), self._clock())
         finally:
             # Seen before it counts as finished: else it would be decided about as it was.
             with suppress(EngineTrouble):

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from dxd.compose.model import RestartKind
 from dxd.engine.model import ContainerStatus, Health
-from dxd.services.model import End, EndKind, History, Instance, Wanted
+from dxd.services.model import End, EndKind, History, Instance, Setback, Wanted
 
 FIRST_S, LONGEST_S = 1.0, 60.0
 """The pause before a service that crashed is started again; it doubles with each time."""
@@ -136,6 +136,11 @@ def pause(streak: int, seed_text: str) -> float:
     plain = min(LONGEST_S, FIRST_S * 2.0 ** min(streak - 1, 16))
     share = zlib.crc32(seed_text.encode()) / 0xFFFFFFFF
     return min(LONGEST_S, max(FIRST_S, plain * (1 - JITTER + 2 * JITTER * share)))
+
+
+def again_at(setback: Setback) -> float:
+    """When to ask the engine once more for what it has not done."""
+    return setback.at + pause(setback.tries, f"{setback.run}/{setback.tries}")
 
 
 def seed(each: Instance, history: History) -> str:

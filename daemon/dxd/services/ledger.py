@@ -10,7 +10,7 @@ from dataclasses import replace
 from dxd.compose.model import Project, RestartKind, ServiceName
 from dxd.engine.model import ContainerId, ContainerStatus
 from dxd.services import histories, idleness, policy
-from dxd.services.model import Action, Do, End, EndKind, History, Hold, Instance, Phase, Seen, Wanted, Will
+from dxd.services.model import Action, Do, End, EndKind, History, Hold, Instance, Phase, Seen, Setback, Wanted, Will
 
 BY_DX = "stopped by dx"
 KILLED = (0, 130, 137, 143)
@@ -31,6 +31,7 @@ class Ledger:
         self._histories: dict[tuple[ServiceName, int], History] = {}
         self._excused: dict[str, str] = {}
         """Runs whose end is no fault of theirs, with the reason."""
+        self._setbacks: dict[ContainerId, Setback] = {}
         self._resting: frozenset[ServiceName] = frozenset()
         """Services that do not run for now, whatever is wanted of them; not kept, so that it ends with the daemon."""
         self._unseeded = {name for name, each in project.services.items() if each.extras.seed is not None}
@@ -49,7 +50,7 @@ class Ledger:
     @property
     def seen(self) -> Seen:
         """What was seen last."""
-        return Seen(tuple(self._instances.values()), self._histories, self.settled)
+        return Seen(tuple(self._instances.values()), self._histories, self.settled, self._setbacks)
 
     @property
     def project(self) -> Project:
@@ -70,7 +71,7 @@ class Ledger:
             end = self.seen.history(each).end
             if each.runs and each.service in self._resting:
                 found.append(End(each.run, EndKind.EXCUSED, BY_DX, 0.0))
-            elif each.runs and each.busy and each.run in self._excused:
+            elif each.runs and self._may_stop(each) and each.run in self._excused:
                 found.append(End(each.run, EndKind.EXCUSED, self._excused[each.run], 0.0))
             elif end is not None and end.run == each.run and end.kind is not EndKind.CRASHED:
                 found.append(end)
@@ -90,15 +91,17 @@ class Ledger:
             if each.service not in self._project.services:
                 continue
             known = before.get(each.id)
+            self._note_late_start(each, known)
             # What happened meanwhile is not known: maybe nothing at all, by an engine that was away.
             merged = self._merged(each, known, now)
             self._instances[each.id] = replace(merged, health=each.health, silent_since=now, silences=0)
+        self._setbacks = {key: each for key, each in self._setbacks.items() if key in self._instances}
         for each in self._instances.values():
             self._judge(each, now, excused)
         for name in self._project.services:
             instances = self.seen.of(name)
             will = self.wanted.will(name)
-            stops = will is Will.ASLEEP and any(each.busy for each in instances)
+            stops = will is Will.ASLEEP and any(self._may_stop(each) for each in instances)
             if instances and all(each.runs for each in instances) and will in (Will.DOWN, Will.ASLEEP) and not stops:
                 self._wills[name] = Will.UP  # somebody has started it, and nobody told
         self._first = False
@@ -106,12 +109,15 @@ class Ledger:
     def see(self, each: Instance, now: float) -> None:
         """One container is like this now."""
         if each.service in self._project.services:
-            self._instances[each.id] = merged = self._merged(each, self._instances.get(each.id), now)
+            known = self._instances.get(each.id)
+            self._note_late_start(each, known)
+            self._instances[each.id] = merged = self._merged(each, known, now)
             self._judge(merged, now, "")
 
     def lose(self, container: ContainerId) -> None:
         """It was removed."""
         self._instances.pop(container, None)
+        self._setbacks.pop(container, None)
 
     def probed(self, container: ContainerId, run: str) -> None:
         """Its test has succeeded in that run."""
@@ -131,6 +137,13 @@ class Ledger:
     def begin(self, action: Action, now: float) -> bool:
         """Somebody is about to do it; False where it is not to be done after all."""
         each = self._instances[action.container]
+        # What the engine has not done yet has begun, and counts, only once.
+        if self.seen.setback(each, starts=action.do is Do.START) is None and not self._note_begun(action, each, now):
+            return False
+        self._instances[each.id] = replace(each, busy=True)
+        return True
+
+    def _note_begun(self, action: Action, each: Instance, now: float) -> bool:
         history = self.seen.history(each)
         if action.do is Do.RESTART:
             history = histories.restarted_for_health(history, each, now)
@@ -141,7 +154,6 @@ class Ledger:
             self._histories[each.key] = histories.started(history)
         else:
             self._excused[each.run] = action.reason if action.do is Do.RESTART else BY_DX
-        self._instances[each.id] = replace(each, busy=True)
         return True
 
     def take(self, container: ContainerId) -> None:
@@ -153,6 +165,24 @@ class Ledger:
         """It has been done, or has failed."""
         if container in self._instances:
             self._instances[container] = replace(self._instances[container], busy=False)
+
+    def not_done(self, action: Action, reason: str, now: float) -> None:
+        """The engine refused to stop it, or did not say whether it did what was asked: no fault of the service."""
+        if (each := self._instances.get(action.container)) is not None:
+            starts = action.do is Do.START
+            before = self.seen.setback(each, starts=starts)
+            tries = 1 if before is None else before.tries + 1
+            self._setbacks[each.id] = Setback(each.run, starts, reason, tries, now)
+
+    def unstopped(self, names: Iterable[ServiceName]) -> list[tuple[ServiceName, str]]:
+        """Of these services, those that the engine has not stopped though it was asked to, with what it said."""
+        found = []
+        for name in names:
+            for each in self.seen.of(name):
+                setback = self.seen.setback(each, starts=False)
+                if setback is not None and setback.tries and each.runs and not each.busy:
+                    found.append((name, setback.reason))
+        return found
 
     def could_not_start(self, container: ContainerId, reason: str, now: float) -> None:
         """The engine refused to."""
@@ -170,6 +200,7 @@ class Ledger:
         for name in names:
             sleeps = lazily and self._project.services[name].extras.lazy and self.wanted.will(name) is not Will.UP
             self._wills[name] = Will.ASLEEP if sleeps else Will.UP
+            self._try_at_once(name)
             for each in self.seen.of(name):
                 history = self.seen.history(each)
                 self._histories[each.key] = histories.again(history) if name in repeat else histories.asked_for(history)
@@ -177,18 +208,22 @@ class Ledger:
     def ask_sleep(self, name: ServiceName) -> None:
         """Nobody has used it for long."""
         self._wills[name] = Will.ASLEEP
+        self._try_at_once(name)
 
     def ask_stop(self, names: Iterable[ServiceName]) -> None:
         """Somebody wants these to stop."""
         for name in names:
-            if any(each.runs for each in self.seen.of(name)):
+            if any(each.runs or each.busy for each in self.seen.of(name)):
                 self._wills[name] = Will.STOPPING
             else:
                 self._wills[name] = Will.DOWN
+            self._try_at_once(name)
 
     def rest(self, names: Iterable[ServiceName]) -> None:
         """These, and no others, are not to run for now; what is wanted of them stays as it is."""
         self._resting = frozenset(names)
+        for name in self._resting:
+            self._try_at_once(name)
 
     def rests(self) -> bool:
         """Whether none of those that are not to run for now runs, or is about to."""
@@ -303,6 +338,23 @@ class Ledger:
         if (never or self.wanted.one_shot(each.service)) and each.exit_code not in KILLED:
             return ""
         return excused
+
+    def _may_stop(self, each: Instance) -> bool:
+        """Whether the engine may be about to stop it, because dx has asked for that."""
+        return each.busy or self.seen.setback(each, starts=False) is not None
+
+    def _try_at_once(self, name: ServiceName) -> None:
+        """Somebody asks for something else, or asks again: no pause is waited for."""
+        for each in self.seen.of(name):
+            if each.id in self._setbacks:
+                self._setbacks[each.id] = replace(self._setbacks[each.id], tries=0)
+
+    def _note_late_start(self, each: Instance, known: Instance | None) -> None:
+        """A start that the engine did not answer was done after all, and nobody wants it any more."""
+        if known is None or known.run == each.run or not each.runs:
+            return
+        if self.seen.setback(known, starts=True) is not None and self.wanted.will(each.service) is Will.DOWN:
+            self._wills[each.service] = Will.STOPPING
 
     def _note_ready(self, wanted: Wanted, seen: Seen, now: float) -> None:
         for each in seen.instances:

@@ -87,6 +87,21 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class Setback:
+    """The engine has not started or stopped a container, as far as it says: it refused a stop, or did not answer."""
+
+    run: str
+    """That was to end, or after which another one was to begin."""
+    starts: bool
+    """It is a start; else a stop."""
+    reason: str
+    tries: int
+    """How often in a row, since somebody last asked for something."""
+    at: float
+    """When it was tried last."""
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """One container of a service, as it was last seen."""
 
@@ -162,6 +177,7 @@ class Seen:
     histories: Mapping[tuple[ServiceName, int], History] = field(default_factory=dict)
     settled: bool = True
     """False for a moment after the engine was out of sight: what happened meanwhile may still be told."""
+    setbacks: Mapping[ContainerId, Setback] = field(default_factory=dict)
 
     def of(self, name: ServiceName) -> list[Instance]:
         """The containers of a service."""
@@ -170,6 +186,11 @@ class Seen:
     def history(self, instance: Instance) -> History:
         """What has happened to it."""
         return self.histories.get(instance.key, _NOTHING)
+
+    def setback(self, instance: Instance, *, starts: bool) -> Setback | None:
+        """Why it was not started, or stopped, where that was tried since it last was."""
+        found = self.setbacks.get(instance.id)
+        return found if found is not None and found.run == instance.run and found.starts == starts else None
 
 
 _NOTHING = History()

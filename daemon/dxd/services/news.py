@@ -41,6 +41,8 @@ class Attribution:
 
     def __init__(self) -> None:
         self._announced: Counter[tuple[ContainerId, str]] = Counter()
+        self._unanswered: Counter[tuple[ContainerId, str]] = Counter()
+        """How many of these may have been done or not."""
         self._vanished: dict[ContainerId, None] = {}
 
     def announce(self, container: ContainerId, action: str) -> None:
@@ -50,6 +52,10 @@ class Attribution:
     def retract(self, container: ContainerId, action: str) -> None:
         """It was not done after all."""
         self._was_announced(container, action)
+
+    def unanswered(self, container: ContainerId, action: str) -> None:
+        """It may have been done, or be done yet: then it is told, at the latest before the opposite is."""
+        self._unanswered[container, action] += 1
 
     def vanished(self, container: ContainerId) -> None:
         """It is gone because dx wanted that: nothing that is still told of it matters."""
@@ -65,12 +71,17 @@ class Attribution:
             return None
         match event.action.partition(":")[0]:
             case "start":
+                self._settle(container, "stop")
                 what = What.NOTHING if self._was_announced(container, "start") else What.STARTED
             case "stop":
+                self._settle(container, "start")
                 what = What.NOTHING if self._was_announced(container, "stop") else What.STOPPED
             case "destroy":
                 what = What.REMOVED
-            case "create" | "die" | "pause" | "unpause" | "oom" | "health_status" | "rename":
+            case "die":
+                self._settle(container, "start")
+                what = What.NOTHING
+            case "create" | "pause" | "unpause" | "oom" | "health_status" | "rename":
                 what = What.NOTHING
             case _:
                 return None
@@ -81,4 +92,10 @@ class Attribution:
             del self._announced[container, action]
             return False
         self._announced[container, action] -= 1
+        if self._unanswered[container, action] > self._announced[container, action]:
+            self._unanswered[container, action] -= 1
         return True
+
+    def _settle(self, container: ContainerId, action: str) -> None:
+        """What nobody has told of by now was not done."""
+        self._announced[container, action] -= self._unanswered.pop((container, action), 0)

@@ -113,7 +113,7 @@ def _decide(
     if each.status in (ContainerStatus.REMOVING, ContainerStatus.DEAD, ContainerStatus.RESTARTING):
         return hold(f"the engine has it {each.status}")
     if will in _TO_STOP and each.runs:
-        return _stop(wanted, seen, service, each, hold)
+        return _stop(wanted, seen, service, each, now, hold)
     if each.status is ContainerStatus.PAUSED:
         return hold("paused by somebody; to go on: docker unpause")
     if each.runs:
@@ -125,14 +125,27 @@ def _decide(
     return _revive(wanted, seen, service, each, phases, now, hold)
 
 
-def _stop(wanted: Wanted, seen: Seen, service: Service, each: Instance, hold: Callable[..., Hold]) -> Decision:
+def _stop(
+    wanted: Wanted, seen: Seen, service: Service, each: Instance, now: float, hold: Callable[..., Hold]
+) -> Decision:
     """Those that depend on it come first."""
     for name, other in wanted.services.items():
         depends = any(dependency.service == service.name for dependency in other.depends_on)
         if depends and wanted.will(name) in _TO_STOP and any(one.runs for one in seen.of(name)):
             return hold(f"{name} depends on it, and stops first")
-    reason = "nobody has used it" if wanted.will(service.name) is Will.ASLEEP else "it is to stop"
-    return Action(Do.STOP, service.name, each.id, reason)
+    plain = "nobody has used it" if wanted.will(service.name) is Will.ASLEEP else "it is to stop"
+    return _ask(Action(Do.STOP, service.name, each.id, plain), seen, each, now, hold)
+
+
+def _ask(action: Action, seen: Seen, each: Instance, now: float, hold: Callable[..., Hold]) -> Decision:
+    """Of the engine, which may not have done it the last time: then after a pause."""
+    setback = seen.setback(each, starts=action.do is Do.START)
+    if setback is None:
+        return action
+    until = histories.again_at(setback)
+    if now < until:
+        return hold(f"{setback.reason}; tried again in {max(1, round(until - now))} s", until)
+    return replace(action, reason=setback.reason)
 
 
 def _watch(seen: Seen, service: Service, each: Instance, now: float, hold: Callable[..., Hold]) -> Decision:
@@ -144,14 +157,12 @@ def _watch(seen: Seen, service: Service, each: Instance, now: float, hold: Calla
         why = f"its health check fails: {each.health_output}" if each.health_output else "its health check fails"
         if service.restart.kind is RestartKind.NO or not service.extras.restart_unhealthy:
             return hold(why)
-        until = (
-            history.deaths[-1] + histories.pause(history.streak, histories.seed(each, history))
-            if history.deaths
-            else now
-        )
+        until = now
+        if history.deaths and seen.setback(each, starts=False) is None:
+            until = history.deaths[-1] + histories.pause(history.streak, histories.seed(each, history))
         if now < until:
             return hold(f"{why}; it is restarted in a moment", until)
-        return Action(Do.RESTART, service.name, each.id, why)
+        return _ask(Action(Do.RESTART, service.name, each.id, why), seen, each, now, hold)
     if each.health is Health.NONE and now < each.up_at + ALIVE_S:
         return hold("", each.up_at + ALIVE_S)
     return hold()
@@ -176,12 +187,13 @@ def _revive(
         if waits := _waits_for(wanted, dependency, phases):
             return hold(waits, None, Phase.WAITING)
     if end is None or end.kind is EndKind.EXCUSED:
-        return Action(Do.START, service.name, each.id, end.reason if end else "it is wanted")
+        reason = end.reason if end else "it is wanted"
+        return _ask(Action(Do.START, service.name, each.id, reason), seen, each, now, hold)
     history = seen.history(each)
     until = end.at + histories.pause(history.streak, histories.seed(each, history))
     if now < until:
         return hold(f"{end.reason}; started again in {max(1, round(until - now))} s", until)
-    return Action(Do.START, service.name, each.id, end.reason)
+    return _ask(Action(Do.START, service.name, each.id, end.reason), seen, each, now, hold)
 
 
 def _waits_for(wanted: Wanted, dependency: Dependency, phases: dict[ServiceName, Phase]) -> str:

@@ -293,12 +293,13 @@ class Supervisor:
     @asynccontextmanager
     async def _at_rest(self, names: Iterable[ServiceName]) -> AsyncIterator[None]:
         """As `resting`, for a verb that has its turn."""
+        chosen = frozenset(names)
         await self._loop.look()
-        self.ledger.rest(names)
+        self.ledger.rest(chosen)
         try:
             await self._loop.save()
             await self._loop.step()
-            await self._loop.waiters.stopped(self.ledger.rests)
+            await self._loop.waiters.stopped(chosen, self.ledger.rests)
             yield
         finally:
             self.ledger.rest(())
@@ -393,7 +394,7 @@ class Supervisor:
         self.ledger.ask_stop(sorted(names))
         await self._loop.step()
         await self._loop.waiters.stopped(
-            lambda: all(self.ledger.wanted.will(name) is not Will.STOPPING for name in names)
+            names, lambda: all(self.ledger.wanted.will(name) is not Will.STOPPING for name in names)
         )
 
     def _own(self, names: Iterable[ServiceName]) -> frozenset[ServiceName]:

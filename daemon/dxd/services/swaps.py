@@ -14,7 +14,7 @@ from dxd.compose.compose import Compose
 from dxd.compose.model import Service, ServiceName, Source
 from dxd.engine.model import ContainerId, ContainerStatus, ImageId, Inspected
 from dxd.engine.supervised import TIMED_OUT, Supervised
-from dxd.errors import DxError, EngineTrouble, NotFound, ServiceFailed
+from dxd.errors import DxError, EngineDown, EngineTimeout, EngineTrouble, NotFound, ServiceFailed
 from dxd.services import probes, swap
 from dxd.services.ledger import Ledger
 from dxd.services.news import PROJECT, SERVICE, Attribution
@@ -260,9 +260,14 @@ class Swaps:
     async def _stop(self, service: Service, container: Inspected) -> None:
         self._ledger.excuse(_run_of(container), "a new container takes its place")
         self._attribution.announce(container.id, "stop")
-        with suppress(NotFound):
+        try:
             if not await self._containers.stop(container.id, grace_s=service.stop_grace_s):
                 self._attribution.retract(container.id, "stop")
+        except NotFound:
+            self._attribution.retract(container.id, "stop")
+        except (EngineDown, EngineTimeout):
+            self._attribution.unanswered(container.id, "stop")
+            raise
 
     async def _remove(self, container: Inspected) -> None:
         self._attribution.vanished(container.id)

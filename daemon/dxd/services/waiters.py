@@ -1,7 +1,8 @@
 """Whoever waits for services of one project: told as soon as they are ready, or why they will not be.
 
-Owned by the project's supervisor, which wakes it after each look, and when the engine goes. Raises `ServiceFailed`;
-`Conflict` once the project is not looked after any more; `EngineDown` where a stop cannot be seen.
+Owned by the project's supervisor, which wakes it after each look, and when the engine goes. Raises `ServiceFailed`, for
+a stop where the engine does not do it; `Conflict` once the project is not looked after any more; `EngineDown` where a
+stop cannot be seen.
 """
 
 import asyncio
@@ -77,8 +78,9 @@ class Waiters:
                     progress.progress(line)
             await turned.wait()
 
-    async def stopped(self, are: Callable[[], bool]) -> None:
-        """Return when services that were told to stop have done so."""
+    async def stopped(self, names: Iterable[ServiceName], are: Callable[[], bool]) -> None:
+        """Return when services that were told to stop have done so; `ServiceFailed` once the engine does not do it."""
+        chosen = sorted(names)
         while True:
             self._refuse_if_closed()
             turned = self._turned
@@ -86,6 +88,8 @@ class Waiters:
                 return
             if self._away():
                 raise EngineDown("the engine went away while services were stopped", "try again when it runs")
+            for name, reason in self._ledger.unstopped(chosen):
+                raise ServiceFailed(f"{name} does not stop: {reason}", "how it goes on: dx services")
             await turned.wait()
 
     async def back(self) -> None:

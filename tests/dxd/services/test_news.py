@@ -68,3 +68,35 @@ def test_health_has_its_result_in_the_actions_name() -> None:
 
 def test_one_off_containers_are_no_services() -> None:
     assert Attribution().read(event("die", **{ONEOFF: "True"})) is None
+
+
+def test_what_the_engine_did_not_answer_may_be_told_until_the_opposite_is() -> None:
+    for actions in (("start",), ("die", "stop")):
+        attribution = Attribution()
+        attribution.announce(DB, actions[-1])
+        attribution.unanswered(DB, actions[-1])
+        assert what(attribution, *actions) == [What.NOTHING] * len(actions)
+        assert what(attribution, "start", "stop") == [What.STARTED, What.STOPPED]
+
+
+def test_what_the_engine_never_did_hides_nothing_of_what_others_do() -> None:
+    attribution = Attribution()
+    for _ in range(2):
+        attribution.announce(DB, "start")
+        attribution.unanswered(DB, "start")
+    attribution.announce(DB, "start")
+    assert what(attribution, "start", "die", "start") == [What.NOTHING, What.NOTHING, What.STARTED]
+    attribution.announce(DB, "stop")
+    attribution.unanswered(DB, "stop")
+    assert what(attribution, "start", "die", "stop") == [What.STARTED, What.NOTHING, What.STOPPED]
+
+
+def test_what_was_told_is_not_waited_for_once_more() -> None:
+    """The next stop is announced, and the start before it told, in any order."""
+    attribution = Attribution()
+    attribution.announce(DB, "stop")
+    attribution.unanswered(DB, "stop")
+    attribution.announce(DB, "start")
+    assert what(attribution, "die", "stop") == [What.NOTHING] * 2
+    attribution.announce(DB, "stop")
+    assert what(attribution, "start", "die", "stop") == [What.NOTHING] * 3

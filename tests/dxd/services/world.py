@@ -15,6 +15,9 @@ from dxd.services.ledger import Ledger
 from dxd.services.model import Action, Do, Instance, Phase, Will
 from tests.dxd.services.projects import project
 
+PATIENCE_S = 10.0
+"""For so long the daemon waits for the engine to start something."""
+
 
 @dataclass
 class Container:
@@ -44,6 +47,8 @@ class World:
         self.started: list[tuple[float, ServiceName]] = []
         self.broken: set[ServiceName] = set()
         """Services that end as soon as they have been started."""
+        self.engine_s = 0.0
+        """How much longer it takes to start something."""
         self.user_stopped: set[ServiceName] = set()
         self.one_shots = {each for each in self.containers if self.ledger.wanted.one_shot(each)}
         self.look()
@@ -82,7 +87,12 @@ class World:
             if self.ledger.begin(action, self.now):
                 if action.do is Do.START:
                     self.check_start(action.service)
-                    self.at(self.random.uniform(0.05, 0.3), lambda action=action: self.done(action))  # type: ignore[misc]
+                    begun = self.random.uniform(0.05, 0.3) + self.engine_s
+                    if begun < PATIENCE_S:
+                        self.at(begun, lambda action=action: self.done(action))  # type: ignore[misc]
+                    else:
+                        self.at(PATIENCE_S, lambda action=action: self.unanswered(action))  # type: ignore[misc]
+                        self.at(begun, lambda name=action.service: self.start(name))  # type: ignore[misc]
                 else:
                     slow = 10.0 if self.containers[action.service].frozen else 0.1
                     self.at(slow, lambda action=action: self.done(action))  # type: ignore[misc]
@@ -96,6 +106,13 @@ class World:
             self.start(action.service)
         else:
             self.end(action.service, 137 if self.containers[action.service].frozen else 143)
+        self.ledger.see(self.instance(action.service), self.now)
+        self.ledger.finish(action.container)
+        self.act()
+
+    def unanswered(self, action: Action) -> None:
+        """The daemon waits for the engine no longer, which goes on."""
+        self.ledger.not_done(action, "the engine does not answer", self.now)
         self.ledger.see(self.instance(action.service), self.now)
         self.ledger.finish(action.container)
         self.act()
