@@ -19,6 +19,7 @@ from dxd.develop.develop import Develop
 from dxd.engine.address import find_address
 from dxd.engine.docker import Engine
 from dxd.engine.networks import Networks
+from dxd.engine.storage import Storage
 from dxd.engine.supervised import Supervised
 from dxd.engine_watch import EngineWatch
 from dxd.errors import AgentFailed, BadDefinition
@@ -47,6 +48,7 @@ from dxd.services.naming import Naming
 from dxd.services.neighbours import Neighbours
 from dxd.services.networks import ProjectNetworks
 from dxd.services.publishing import Publishing
+from dxd.services.remains import Remains
 from dxd.services.services import Services
 from dxd.services.sharing import Sharing
 from dxd.services.uses import Uses
@@ -202,6 +204,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         store=KnownProjects(database),
         hub=hub,
         networks=networks,
+        remains=Remains(storage=Storage(engine), networks=Networks(engine)),
         naming=Naming(containers=containers, made_for=networks.project_at),
         publishing=Publishing(
             ports=Ports(engine=engine, rows=PortRows(database)),

@@ -134,6 +134,7 @@ def down(given: Namespace) -> int:
     project = find(given)
     show(given, link.client().down(project["name"], volumes=given.volumes), quiet=True)
     if not given.json:
+        # What is left because somebody else has it was an error.
         print(f"{project['name']} is down; " + ("its volumes are gone" if given.volumes else "its volumes are kept"))
     return 0
 

@@ -40,6 +40,19 @@ class Networks:
                 found = await connection.get("networks", {"filters": filters})
         return [NetworkSeen(str(each["Id"]), str(each["Name"]), dict(each.get("Labels") or {})) for each in found]
 
+    async def users(self, network: str) -> list[str]:
+        """The names of the containers that are on it, and run; none where it is gone."""
+        try:
+            async with self._reach.deadline():
+                connection = await self._reach.found()
+                with self._reach.noting():
+                    found = await connection.get(f"networks/{network}", {})
+        except Answer as answer:
+            if answer.status == 404:
+                return []
+            raise
+        return [str(each.get("Name") or id_) for id_, each in (found.get("Containers") or {}).items()]
+
     async def direct(self) -> bool:
         """Whether this machine reaches containers at their addresses: the engine's bridges are its own.
 

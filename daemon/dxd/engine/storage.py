@@ -36,6 +36,10 @@ class Storage:
 
         return next(iter(await self._reach.call(find)), None)  # the filter takes a part of a name, too
 
+    async def volumes(self, labels: Mapping[str, str]) -> list[Volume]:
+        """Every one that has all these labels."""
+        return await self._engine.volumes(labels)
+
     async def need_volume(self, name: str) -> Volume:
         """The same; raises `NotFound` where there is none."""
         if found := await self.volume(name):

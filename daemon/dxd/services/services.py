@@ -30,6 +30,7 @@ from dxd.services.naming import Naming
 from dxd.services.networks import ProjectNetworks
 from dxd.services.publishing import Publishing
 from dxd.services.register import LOOK_S, Known, Register, source_of
+from dxd.services.remains import Remains
 from dxd.services.supervisor import Supervisor
 from dxd.services.uses import Uses
 from dxd.snapshots.seeds import Seeds
@@ -50,6 +51,7 @@ class Services:
         store: KnownProjects,
         hub: Hub,
         networks: ProjectNetworks,
+        remains: Remains,
         naming: Naming,
         publishing: Publishing,
         parting: Callable[[str], Awaitable[None]],
@@ -81,6 +83,7 @@ class Services:
         self._logs = logs
         self._doors = doors
         self._networks = networks
+        self._remains = remains
         self._naming = naming
         self._publishing = publishing
         self._parting = parting
@@ -214,7 +217,10 @@ class Services:
         return self._view(known)
 
     async def down(self, name: str, progress: Progress, *, volumes: bool = False) -> None:
-        """Remove a project's containers and networks; its named volumes only where that is asked for."""
+        """Remove a project's containers and networks; its named volumes only where that is asked for.
+
+        Raises `Conflict` where one of them is left, because somebody else has it.
+        """
         known = await self._register.get(name, None)
         async with self._turn(known.row.name):
             await self._networks.vacate(known.row.name)
@@ -226,6 +232,7 @@ class Services:
                     source_of(known.row), ProjectName(known.row.name), volumes=volumes, progress=progress
                 )
                 await self._store.want(known.row.name, {})
+            await self._remains.refuse(known.row.name, volumes=volumes)
 
     async def forget(self, name: str) -> None:
         """Look after a project no more; its containers go on, and are the engine's alone again."""
