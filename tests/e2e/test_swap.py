@@ -1,6 +1,7 @@
 """Services follow their files: built, tried and exchanged, real builds by the real Compose in the real engine."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -371,6 +372,32 @@ def test_whoever_asks_for_something_does_not_wait_for_a_trial(site: Site) -> Non
     assert now() - began < 30
     assert site.states() == {"web": "stopped"}
     assert site.containers() == [before]
+
+
+def test_others_are_looked_after_while_an_image_is_built(site: Site) -> None:
+    """One that falls is started again before the build ends; whoever wants something else is told what it waits for."""
+    site.dockerfile(prepare=f"sleep 8; : {site.name}")  # no cache has that
+    web = {"build": "web", "image": None, "command": None, "x-dx": {"on-change": "tell"}, **ANSWERS}
+    site.write(web=web, db={})
+    site.dx("up", "--wait", "db")
+    before = site.started("db")
+
+    def begin(*arguments: str) -> "subprocess.Popen[bytes]":
+        return site.house.popen(arguments, cwd=site.root, stdout=subprocess.PIPE)
+
+    with begin("up", "--json", "--wait", "web") as building:
+        assert building.stdout is not None
+        assert any(b"building" in line for line in building.stdout)
+        site.kill("db")
+        until(lambda: site.started("db") > before, "it is started again")
+        with begin("stop", "--json", "db") as stopping:
+            assert stopping.stdout is not None
+            assert b"waits for dx up" in stopping.stdout.readline()
+            assert building.poll() is None
+            building.communicate()
+            stopping.communicate()
+    assert (building.returncode, stopping.returncode) == (0, 0)
+    assert site.states() == {"web": "ready", "db": "stopped"}
 
 
 def test_what_is_put_in_place_at_the_first_look_is_what_the_files_say(site: Site) -> None:

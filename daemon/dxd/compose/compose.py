@@ -100,18 +100,32 @@ class Compose:
         progress: Progress | None = None,
         recreate: bool = False,
         build: bool = False,
+        supplied: bool = False,
     ) -> None:
-        """Make networks, volumes and containers, started none; those that are as the files say stay as they are."""
+        """Make networks, volumes and containers, started none; those that are as the files say stay as they are.
+
+        With `supplied` all images are there that are to be, and none is asked for at a registry.
+        """
         # Never `--yes`: where the file says something else of a volume, Compose asks whether it may empty it.
-        options = [*["--force-recreate"] * recreate, *["--build"] * build]
+        images = ["--pull", "never"] if supplied else ["--build"] * build
+        options = [*["--force-recreate"] * recreate, *images]
         await self._act(source, name, "create", *options, *sorted(services), deadline_s=MAKE_S, progress=progress)
 
-    async def build(self, source: Source, name: ProjectName, service: ServiceName, progress: Progress) -> None:
-        """Build a service's image under the name that Compose has for it; raises `BuildFailed`."""
+    async def build(
+        self, source: Source, name: ProjectName, services: Sequence[ServiceName], progress: Progress
+    ) -> None:
+        """Build services' images under the names that Compose has for them; raises `BuildFailed`."""
         try:
-            await self._act(source, name, "build", service, deadline_s=MAKE_S, progress=progress)
+            await self._act(source, name, "build", *services, deadline_s=MAKE_S, progress=progress)
         except ComposeFailed as error:
-            raise BuildFailed(error.message, f"see: docker compose build {service}") from None
+            raise BuildFailed(error.message, f"see: docker compose build {' '.join(services)}") from None
+
+    async def pull(
+        self, source: Source, name: ProjectName, services: Sequence[ServiceName], progress: Progress, *, strict: bool
+    ) -> None:
+        """Pull services' images, there or not; only a `strict` one minds those that cannot be had."""
+        options = ["--policy", "always", *["--ignore-pull-failures"] * (not strict)]
+        await self._act(source, name, "pull", *options, *services, deadline_s=MAKE_S, progress=progress)
 
     async def another(self, source: Source, name: ProjectName, service: ServiceName, total: int) -> None:
         """Make containers of a service until there are so many, and leave those that are there as they are."""

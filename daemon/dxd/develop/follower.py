@@ -245,7 +245,7 @@ class Follower:
             async with self._building:
                 log.info("build", project=project, service=name, reason=decision.reason)
                 self._hub.publish("service.building", project=project, service=name)
-                await self._compose.build(self.supervisor.source, project, name, Silent())
+                await self._compose.build(self.supervisor.source, project, [name], Silent())
         except ImageTrouble as error:
             await self._see_engine()
             state.failed = digest

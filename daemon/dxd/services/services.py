@@ -31,6 +31,7 @@ from dxd.services.networks import ProjectNetworks
 from dxd.services.publishing import Publishing
 from dxd.services.register import LOOK_S, Known, Register, source_of
 from dxd.services.supervisor import Supervisor
+from dxd.services.turn import Turn
 from dxd.services.uses import Uses
 from dxd.snapshots.seeds import Seeds
 from dxd.store.projects import KnownProjects
@@ -84,7 +85,7 @@ class Services:
         self._naming = naming
         self._publishing = publishing
         self._parting = parting
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns: dict[str, Turn] = {}
 
     async def keep(self) -> None:
         """Look after the projects that were known before; an eternal job."""
@@ -167,16 +168,16 @@ class Services:
         known, supervisor = await self._register.supervised(name)
         names = named(supervisor.ledger.project, services)
         since = supervisor.now()
-        chosen = await supervisor.begin(names)
+        chosen = await supervisor.begin(names, progress)
         _tell_troubles(supervisor, progress)
         if wait:
             await supervisor.wait(chosen, progress, since=since)
         return self._view(known)
 
-    async def stop(self, name: str, services: Sequence[str]) -> ProjectView:
+    async def stop(self, name: str, services: Sequence[str], progress: Progress) -> ProjectView:
         """Stop services, or all; they stay stopped until somebody wants them."""
         known, supervisor = await self._register.supervised(name)
-        await supervisor.stop(named(supervisor.ledger.project, services))
+        await supervisor.stop(named(supervisor.ledger.project, services), progress)
         return self._view(known)
 
     async def restart(
@@ -190,7 +191,7 @@ class Services:
         before = supervisor.source
         source = replace(before, environ=source.environ or before.environ)
         project, source = await self._fresh(source, services, progress)
-        async with self._turn(project.name):
+        async with self._turn(project.name).of("dx restart", progress):
             await self._register.put(known, project, source)
             since = supervisor.now()
             chosen = await supervisor.restart(project, source, named(project, services), progress)
@@ -209,14 +210,14 @@ class Services:
         since = supervisor.now()
         asleep = [each for each in names if supervisor.ledger.wanted.will(each) is Will.ASLEEP]
         if asleep:
-            await supervisor.begin(asleep)
+            await supervisor.begin(asleep, progress)
         await supervisor.wait(names, progress, since=since)
         return self._view(known)
 
     async def down(self, name: str, progress: Progress, *, volumes: bool = False) -> None:
         """Remove a project's containers and networks; its named volumes only where that is asked for."""
         known = await self._register.get(name, None)
-        async with self._turn(known.row.name):
+        async with self._turn(known.row.name).of("dx down", progress):
             await self._networks.vacate(known.row.name)
             await self._parting(known.row.name)
             if known.supervisor is not None:
@@ -314,18 +315,16 @@ class Services:
         """The project as its files are now, in its turn; of two that would have one name, the first has it."""
         while True:
             project, source = await self._fresh(given, services, progress)
-            async with self._turn(project.name):
+            async with self._turn(project.name).of("dx up", progress):
                 known = self._register.known.get(project.name)
                 if given.name is None and known is not None and known.row.directory != str(source.directory):
                     continue  # the other was faster
                 yield project, source
                 return
 
-    @asynccontextmanager
-    async def _turn(self, name: str) -> AsyncIterator[None]:
+    def _turn(self, name: str) -> Turn:
         """Of those who change a project, one at a time."""
-        async with self._turns.setdefault(name, asyncio.Lock()):
-            yield
+        return self._turns.setdefault(name, Turn())
 
     def _view(self, known: Known) -> ProjectView:
         row, supervisor = known.row, known.supervisor
