@@ -463,3 +463,36 @@ def test_a_secret_that_is_another_file_by_now_waits_for_dx_up(site: Site) -> Non
     site.why("other mounts; to apply that: dx up|its definition has changed")
     assert site.inside("cat", "/run/secrets/key") == "harmless"
     assert site.says() == "one"
+
+
+def test_files_that_only_an_env_file_names_are_followed(site: Site) -> None:
+    """Compose is told by it which files are its own, and the path of an include has a variable."""
+    included = site.root / "web" / "more.yaml"
+    site.write(web={**check("true")})
+    included.write_text(site.file.read_text())
+    site.file.unlink()
+    (site.root / "main.yaml").write_text('include: ["${PART}/more.yaml"]\n')
+    (site.root / ".env").write_text(f"COMPOSE_FILE=main.yaml\nCOMPOSE_PROJECT_NAME={site.name}\nPART=web\n")
+    site.dx("up", "--wait")
+    good = included.read_text()
+    included.write_text("services: [\n")
+    until(lambda: "more.yaml" in site.dx("services").stderr, "it is told which is broken", deadline_s=FOLLOWED_S)
+    included.write_text(good)
+    until(lambda: site.dx("services").stderr == "", "all is well", deadline_s=FOLLOWED_S)
+
+
+def test_what_an_env_file_leads_to_otherwise_waits_for_dx_up(site: Site) -> None:
+    """It is made anew in place, where there would be nothing left to compare with; the compose file is as it was."""
+    elsewhere = site.house.root / "key"
+    elsewhere.write_text("precious")
+    (site.root / "key").write_text("harmless")
+    web = {"build": "web", "image": None, "command": None, "container_name": f"{site.name}-own", "secrets": ["key"]}
+    (site.root / ".env").write_text("KEY=./key\n")
+    site.write({"secrets": {"key": {"file": "${KEY}"}}}, web={**web, **ANSWERS})
+    site.dx("up", "--wait")
+    (site.root / ".env").write_text(f"KEY={elsewhere}\n")
+    site.page("two")
+    site.why("to apply that: dx up")
+    assert site.inside("cat", "/run/secrets/key") == "harmless"
+    site.dx("up", "--wait")
+    until(lambda: site.inside("cat", "/run/secrets/key") == "precious", "it is asked for now")

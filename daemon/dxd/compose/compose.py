@@ -67,6 +67,7 @@ class Compose:
     async def read(self, source: Source) -> tuple[Project, list[str]]:
         """The project as the files say now, and what Compose warns of. Needs no engine."""
         everything = ("--profile", "*", "config", "--format", "json")
+        found = await asyncio.to_thread(sources.find, source)
         tasks = [
             asyncio.create_task(each, name="compose config")
             for each in (
@@ -82,14 +83,16 @@ class Compose:
                 if not task.cancelling():  # a second one would cut short how it ends its process
                     task.cancel()
             await asyncio.wait(tasks)
+        if not written:
+            written = await self._interpolated(source)
+        texts = [*found.values, *([] if listed else found.written)]
         try:
             project = read.project(document, written, listed)
         except BadCompose as error:
-            raise await asyncio.to_thread(complaint.placed, error, source.directory, source.files) from None
-        included = await asyncio.to_thread(sources.variables, source)
-        paths = [*(source.directory / each for each in read.env_files(written)), *included]
-        more = await asyncio.to_thread(_referred, paths)
-        return replace(project, needs=project.needs | more, env_files=tuple(map(str, paths))), warnings
+            raise await asyncio.to_thread(complaint.placed, error, [*found.written]) from None
+        more = await asyncio.to_thread(_referred, texts)
+        project = replace(project, needs=project.needs | more, env_files=tuple(map(str, found.values)))
+        return project, warnings
 
     async def create(
         self,
@@ -190,6 +193,19 @@ class Compose:
         if not isinstance(document, dict):
             raise BadCompose(f"the compose file in {source.directory} is empty")
         return document, complaint.warnings(err)
+
+    async def _interpolated(self, source: Source) -> dict[str, object]:
+        """What stands in for the document without interpolation where Compose cannot make that, because the path of an
+        include has a variable. Its JSON has no `x-dx`, its YAML has.
+        """
+        status, out, err = 1, "", ""
+        for profiles in (("*",), source.profiles):
+            arguments = (*_given(source), *_named(replace(source, profiles=profiles)))
+            arguments = (*arguments, "config", "--no-env-resolution")
+            status, out, err = await self._run(source, arguments, deadline_s=READ_S, doing="config")
+            if not status:
+                return dict(await asyncio.to_thread(read.yaml_table, out))
+        raise complaint.failure(err, directory=source.directory, files=source.files, doing="config")
 
     async def _act(
         self,

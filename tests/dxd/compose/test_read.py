@@ -194,6 +194,24 @@ async def test_an_unknown_key_of_an_included_file_is_told_of_that_file(compose: 
     assert f"{tmp_path}/other.yaml:3: services.o.bogus: unknown key" in line
 
 
+async def test_x_dx_counts_where_the_path_of_an_include_has_a_variable(compose: Compose, tmp_path: Path) -> None:
+    """Compose cannot show such a project without values, which is where `x-dx` stands else."""
+    (tmp_path / ".env").write_text("OTHER=other\n")
+    (tmp_path / "other.yaml").write_text(
+        "services:\n  o:\n    image: x:${TAG-1}\n    x-dx: {idle: 3m, seed: echo $$A}\n"
+    )
+    text = "include: ['${OTHER}.yaml']\nservices: {a: {image: x}, b: {image: x, profiles: [p]}}\n"
+    project, _ = await compose.read(source(tmp_path, text, TAG="2"))
+    extras = project.services[ServiceName("o")].extras
+    assert (extras.idle_s, extras.seed) == (180.0, ("CMD-SHELL", "echo $A"))
+    assert dict(project.inactive) == {"b": ("p",)}
+    assert {"OTHER", "TAG"} <= project.needs
+    (tmp_path / "other.yaml").write_text("services:\n  o:\n    image: x\n    x-dx: {idel: 3m}\n")
+    assert f"{tmp_path}/other.yaml:4: services.o.x-dx.idel: unknown key" in await refusal(
+        compose, source(tmp_path, text)
+    )
+
+
 async def test_an_unset_variable_is_warned_of(compose: Compose, tmp_path: Path) -> None:
     _, warnings = await compose.read(source(tmp_path, "services: {a: {image: 'x:${UNSET}y'}}"))
     assert [each for each in warnings if "UNSET" in each] == warnings != []
@@ -287,7 +305,7 @@ services:
 """
     project, _ = await compose.read(source(tmp_path, text))
     web = project.services[ServiceName("web")]
-    assert project.env_files == (str(tmp_path / "web.env"),)
+    assert project.env_files == (str(tmp_path / ".env"), str(tmp_path / "web.env"))
     assert web.extras.on_change is OnChange.APPLY
     assert [(each.path, each.include, each.initial_sync, each.command, each.user) for each in web.watch] == [
         (str(tmp_path / "a"), ("*.py",), True, (), ""),
@@ -305,7 +323,7 @@ async def test_a_variable_of_what_is_included_comes_from_there_and_that_is_known
     source(tmp_path / "sub", "services:\n  web: {image: 'web:${TAG}'}\n")
     project, _ = await compose.read(source(tmp_path, "include: [sub/compose.yaml]\n", BASE="old"))
     assert project.services[ServiceName("web")].image == "web:old-7"
-    assert project.env_files == (str(tmp_path / "sub" / ".env"),)
+    assert project.env_files == (str(tmp_path / ".env"), str(tmp_path / "sub" / ".env"))
     assert "BASE" in project.needs
 
 
