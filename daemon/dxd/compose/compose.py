@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from dxd.compose import complaint, files, override, program, read, sources
+from dxd.compose import complaint, files, override, program, read, sources, unread
 from dxd.compose.model import Project, ProjectName, ServiceName, Source
 from dxd.errors import BadCompose, BuildFailed, ComposeFailed
 from dxd.kit.progress import Progress, Silent
@@ -87,12 +87,13 @@ class Compose:
             written = await self._interpolated(source)
         texts = [*found.values, *([] if listed else found.written)]
         try:
+            unread.refuse_misplaced(written)
             project = read.project(document, written, listed)
         except BadCompose as error:
             raise await asyncio.to_thread(complaint.placed, error, [*found.written]) from None
         more = await asyncio.to_thread(_referred, texts)
         project = replace(project, needs=project.needs | more, env_files=tuple(map(str, found.values)))
-        return project, warnings
+        return project, [*warnings, *unread.warnings(document)]
 
     async def create(
         self,

@@ -178,6 +178,26 @@ async def test_what_compose_does_at_a_start_is_left_to_compose(
         ("services:\n  a: {image: x, x-dx: {ready: []}}\n", ("services.a.x-dx.ready: must be a command",)),
         ("services:\n  a: {image: x, x-dx: [1]}\n", ("services.a.x-dx: must be a mapping",)),
         ("services:\n  a: {image: x, x-dx: {idle: '${I:-3m}'}}\n", ("services.a.x-dx: values of x-dx are not",)),
+        ("services:\n  a: {image: x}\nx-dx: {idle: 3m}\n", ("compose.yaml:3: x-dx: only a service can have it",)),
+        *(
+            (
+                f"services:\n  a: {{image: x}}\n{kind}:\n  b:\n    x-dx: {{}}\n",
+                (f"compose.yaml:5: {kind}.b.x-dx: only",),
+            )
+            for kind in ("volumes", "networks")
+        ),
+        (
+            "services:\n  a: {image: x}\nsecrets:\n  b:\n    file: f\n    x-dx: {}\n",
+            ("compose.yaml:6: secrets.b.x-dx: only",),
+        ),
+        (
+            "services:\n  a: {image: x}\nconfigs:\n  b:\n    content: c\n    x-dx: {}\n",
+            ("compose.yaml:6: configs.b.x-dx: only",),
+        ),
+        (
+            "services:\n  a:\n    image: x\n    healthcheck:\n      test: x\n      x-dx: {}\n",
+            ("compose.yaml:6: services.a.healthcheck.x-dx: only",),
+        ),
     ],
 )
 async def test_a_bad_file_is_one_line_with_the_place(
@@ -215,6 +235,12 @@ async def test_x_dx_counts_where_the_path_of_an_include_has_a_variable(compose: 
 async def test_an_unset_variable_is_warned_of(compose: Compose, tmp_path: Path) -> None:
     _, warnings = await compose.read(source(tmp_path, "services: {a: {image: 'x:${UNSET}y'}}"))
     assert [each for each in warnings if "UNSET" in each] == warnings != []
+
+
+async def test_what_dx_leaves_to_compose_is_warned_of(compose: Compose, tmp_path: Path) -> None:
+    jobs = "jobs: {tidy: {image: x, triggers: {manual: true}}}\nx-mine: 1\nnetworks: {n: {}}\n"
+    _, warnings = await compose.read(source(tmp_path, f"name: p\nservices: {{a: {{image: x}}}}\n{jobs}"))
+    assert warnings == ["jobs: dx does not look after these, and leaves them to Docker Compose"]
 
 
 async def test_no_file_and_no_directory_say_what_to_do(compose: Compose, tmp_path: Path) -> None:
