@@ -321,6 +321,30 @@ def test_files_are_copied_and_removed_and_commands_run_by_the_rules(site: Site) 
     has("/app/sub/b", "b1")
 
 
+def test_a_rule_of_files_that_are_mounted_restarts_the_service(site: Site) -> None:
+    """`restart` copies nothing, and the container stays."""
+    conf, seen = site.root / "conf", site.root / "seen"
+    conf.mkdir()
+    (conf / "c").write_text("c1")
+    seen.write_text("seen")
+    shown = "cat /conf/c > /shown; exec sleep 1000"
+    rules = [
+        {"path": "conf", "action": "restart", "ignore": ["*.tmp"]},
+        {"path": "seen", "action": "sync", "target": "/seen", "initial_sync": True},
+    ]
+    web = {"command": ["sh", "-c", shown], "volumes": ["./conf:/conf:ro"], **check("test -e /shown")}
+    site.write(web={**web, "develop": {"watch": rules}})
+    site.dx("up", "--wait")
+    until(lambda: site.inside("cat", "/seen") == "seen", "its rules are followed", deadline_s=FOLLOWED_S)
+    first, started = site.inspect("web")["Id"], site.started("web")
+    (conf / "no.tmp").write_text("left out")
+    (conf / "c").write_text("c2")
+    until(lambda: site.inside("cat", "/shown") == "c2", "it is restarted", deadline_s=FOLLOWED_S)
+    site.reach(web="ready")
+    assert site.inspect("web")["Id"] == first
+    assert site.started("web") > started
+
+
 def test_what_a_killed_daemon_left_of_an_exchange_is_put_right(site: Site) -> None:
     site.write(
         {"volumes": {"data": {}}},
