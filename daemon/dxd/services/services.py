@@ -23,7 +23,7 @@ from dxd.kit.nearest import did_you_mean
 from dxd.kit.progress import Progress
 from dxd.logs.logs import Logs
 from dxd.logs.model import ServiceId
-from dxd.services import variables, views
+from dxd.services import profiles, variables, views
 from dxd.services.listening import Doors
 from dxd.services.model import ProjectView, ServiceView, Will
 from dxd.services.naming import Naming
@@ -148,15 +148,17 @@ class Services:
         With `wait` returns when all are ready, done or asleep.
         """
         await self._register.loaded()
-        async with self._begun(source, services, progress) as (project, found):
+        async with self._begun(source, services, progress) as (project, found, every):
             names = named(project, services)
-            concerned = with_dependencies(project.services, tuple(names))
+            concerned = with_dependencies(project.services, tuple(names or every))
             await self._naming.refuse_taken_names(project, concerned, self._register.known)
             known = await self._register.know(project, found)
             supervisor = known.supervisor
             assert supervisor is not None
             since = supervisor.now()
-            chosen = await supervisor.up(project, found, names, progress, recreate=recreate, build=build, awake=awake)
+            chosen = await supervisor.up(
+                project, found, names, progress, every=every, recreate=recreate, build=build, awake=awake
+            )
             known.problem = ""
         _tell_troubles(supervisor, progress)
         if wait:
@@ -185,11 +187,13 @@ class Services:
     ) -> ProjectView:
         """Stop and start services, or all, after the files were read again; what they say otherwise is made anew.
 
-        Of `source` the environment counts, and what is known of the project else.
+        Of `source` the environment and the profiles count, which are added to those in force, and what is known of the
+        project else.
         """
         known, supervisor = await self._register.supervised(name)
         before = supervisor.source
-        source = replace(before, environ=source.environ or before.environ)
+        added = tuple(each for each in source.profiles if each not in before.profiles)
+        source = replace(before, environ=source.environ or before.environ, profiles=(*before.profiles, *added))
         project, source = await self._fresh(source, services, progress)
         async with self._turn(project.name).of("dx restart", progress):
             await self._register.put(known, project, source)
@@ -311,16 +315,36 @@ class Services:
     @asynccontextmanager
     async def _begun(
         self, given: Source, services: Sequence[str], progress: Progress
-    ) -> AsyncIterator[tuple[Project, Source]]:
-        """The project as its files are now, in its turn; of two that would have one name, the first has it."""
+    ) -> AsyncIterator[tuple[Project, Source, frozenset[ServiceName]]]:
+        """The project as its files are now, in its turn, and which of its services are meant by all of them.
+
+        Of two that would have one name, the first has it. Profiles of services that run stay in force.
+        """
         while True:
             project, source = await self._fresh(given, services, progress)
             async with self._turn(project.name).of("dx up", progress):
                 known = self._register.known.get(project.name)
                 if given.name is None and known is not None and known.row.directory != str(source.directory):
                     continue  # the other was faster
-                yield project, source
+                yield await self._in_force(known, project, source)
                 return
+
+    async def _in_force(
+        self, known: Known | None, project: Project, source: Source
+    ) -> tuple[Project, Source, frozenset[ServiceName]]:
+        """The same with the profiles of services that run, and which services are meant by all of them."""
+        asked, supervisor = project, None
+        if known is not None and known.row.directory == str(source.directory):
+            with suppress(BadCompose):
+                _, supervisor = await self._register.supervised(known.row.name)
+        if known is None or supervisor is None:
+            return project, source, frozenset(project.services)
+        await _looked(known)
+        ledger, now = supervisor.ledger, supervisor.now()
+        if more := profiles.in_force(ledger, project, known.row.profiles, now):
+            source = replace(source, profiles=(*source.profiles, *more))
+            project, _ = await self._compose.read(source)
+        return project, source, profiles.meant(ledger, asked, project, now)
 
     def _turn(self, name: str) -> Turn:
         """Of those who change a project, one at a time."""
@@ -366,5 +390,7 @@ def named(project: Project, services: Sequence[str]) -> list[ServiceName]:
     for each in services:
         if each not in project.services:
             hint = did_you_mean(each, project.services) or f"it has {', '.join(sorted(project.services)) or 'none'}"
+            if own := project.inactive.get(ServiceName(each)):
+                hint = f"it has one of the profile {own[0]}; to have it run: dx up {each}"
             raise UnknownService(f"the project {project.name} has no service {each!r}", hint)
     return [ServiceName(each) for each in dict.fromkeys(services)]

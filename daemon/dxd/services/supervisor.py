@@ -13,7 +13,7 @@ set to `no` while they are looked after: see docs/decisions/0022.
 """
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
@@ -206,20 +206,21 @@ class Supervisor:
         names: Sequence[ServiceName],
         progress: Progress,
         *,
+        every: Collection[ServiceName],
         recreate: bool = False,
         build: bool = False,
         awake: bool = False,
     ) -> frozenset[ServiceName]:
-        """Have these services, or all, and what they depend on, as the project says now; those that it concerns.
+        """Have these services, or `every`, and what they depend on, as the project says now; those that it concerns.
 
         What is `lazy` sleeps until it is needed, unless it is named and is to be `awake`. Raises `PortTaken` and
         `Refused` where its door cannot be had.
         """
         async with self._turn.of("dx up", progress):
             # It may take long, and what is there goes on as it was wanted so far.
-            supplied = await self._making.supply(project, source, names, progress, build=build)
+            supplied = await self._making.supply(project, source, names or every, progress, build=build)
             self.ledger.reread(project)
-            chosen = self._own(with_dependencies(project.services, tuple(names)))
+            chosen = self._own(with_dependencies(project.services, tuple(names or every)))
             ports = await self._publishing.choose(project, source.directory, chosen, progress, anew=recreate)
             self.source, self.approved = replace(source, ports=ports), project
             await self._making.make(

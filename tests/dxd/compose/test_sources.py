@@ -54,6 +54,7 @@ def test_what_is_no_compose_file_leads_nowhere(tmp_path: Path) -> None:
     found = sources.find(Source(tmp_path, ("a.yaml",)))
     assert ([*found.written], [*found.values]) == ([tmp_path / "a.yaml"], [tmp_path / ".env"])
 
+
 def test_an_env_file_names_files_and_where_those_lead(tmp_path: Path) -> None:
     """Each `include` has env files of its own, and there are two where Compose's working directory is another one."""
     (tmp_path / "sub").mkdir()
