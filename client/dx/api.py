@@ -245,7 +245,9 @@ class Client:
     def change_services(
         self, name: str, verb: Literal["start", "stop", "restart", "wait"], **body: object
     ) -> Iterator[ProjectLine]:
-        """Start, stop or restart services, or wait for them: `services`, `wait`, `env`; yields lines as `up`."""
+        """Start, stop or restart services, or wait for them; yields lines as `up`. `body` has `services`, `wait`,
+        `profiles`, `env`.
+        """
         yield from self._stream("POST", f"/v1/projects/{quote(name)}/{verb}", body, last="project")
 
     def snapshots(self, project: str | None = None) -> list[Snapshot]:

@@ -101,6 +101,32 @@ def test_only_the_named_service_and_what_it_depends_on(house: House) -> None:
         assert shop.states() == {"db": "ready", "web": "ready", "other": "absent"}
 
 
+def test_a_profile_stays_in_force_while_one_of_its_services_is_wanted(house: House) -> None:
+    """Whatever else is asked for; what is done of it is not done again, and what was stopped is not begun."""
+    job = {**shell("echo x >> /log/runs"), "volumes": [".:/log"], "restart": "no", "profiles": ["debug"]}
+    debug: dict[str, Any] = {"profiles": ["debug"]}
+    with Shop(house, web={}, debug=debug, other=debug, job=job) as shop:
+        shop.dx("up", "--wait", "--profile", "debug")
+        shop.dx("stop", "other")
+        for again in (["up"], ["up", "web"], ["up", "--recreate"]):
+            shop.dx(*again, "--wait")
+            shop.reach(web="ready", debug="ready")
+        assert (shop.root / "runs").read_text() == "x\n"
+        assert shop.states()["other"] == "stopped"
+        before = shop.started("debug")
+        shop.kill("debug")
+        until(lambda: shop.started("debug") > before, "it is looked after")
+        shop.dx("stop", "debug")
+        shop.dx("up", "--wait")
+        assert shop.states() == {"web": "ready"}
+        assert "of the profile debug" in shop.dx("start", "debug", ok=False).stderr
+        shop.dx("restart", "--wait", "--profile", "debug")
+        assert shop.states() == {"web": "ready", "debug": "ready", "other": "ready", "job": "done"}
+        shop.dx("down")
+        shop.dx("up", "--wait")
+        assert shop.states() == {"web": "ready"}
+
+
 def test_a_crash_is_made_good_after_a_pause_and_too_many_are_a_failure(house: House) -> None:
     with Shop(house, bad=shell("sleep 0.05; exit 7"), good={}) as shop:
         shop.dx("up")

@@ -1,6 +1,7 @@
 """Services follow their files: built, tried and exchanged, real builds by the real Compose in the real engine."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -320,6 +321,30 @@ def test_files_are_copied_and_removed_and_commands_run_by_the_rules(site: Site) 
     has("/app/sub/b", "b1")
 
 
+def test_a_rule_of_files_that_are_mounted_restarts_the_service(site: Site) -> None:
+    """`restart` copies nothing, and the container stays."""
+    conf, seen = site.root / "conf", site.root / "seen"
+    conf.mkdir()
+    (conf / "c").write_text("c1")
+    seen.write_text("seen")
+    shown = "cat /conf/c > /shown; exec sleep 1000"
+    rules = [
+        {"path": "conf", "action": "restart", "ignore": ["*.tmp"]},
+        {"path": "seen", "action": "sync", "target": "/seen", "initial_sync": True},
+    ]
+    web = {"command": ["sh", "-c", shown], "volumes": ["./conf:/conf:ro"], **check("test -e /shown")}
+    site.write(web={**web, "develop": {"watch": rules}})
+    site.dx("up", "--wait")
+    until(lambda: site.inside("cat", "/seen") == "seen", "its rules are followed", deadline_s=FOLLOWED_S)
+    first, started = site.inspect("web")["Id"], site.started("web")
+    (conf / "no.tmp").write_text("left out")
+    (conf / "c").write_text("c2")
+    until(lambda: site.inside("cat", "/shown") == "c2", "it is restarted", deadline_s=FOLLOWED_S)
+    site.reach(web="ready")
+    assert site.inspect("web")["Id"] == first
+    assert site.started("web") > started
+
+
 def test_what_a_killed_daemon_left_of_an_exchange_is_put_right(site: Site) -> None:
     site.write(
         {"volumes": {"data": {}}},
@@ -371,6 +396,32 @@ def test_whoever_asks_for_something_does_not_wait_for_a_trial(site: Site) -> Non
     assert now() - began < 30
     assert site.states() == {"web": "stopped"}
     assert site.containers() == [before]
+
+
+def test_others_are_looked_after_while_an_image_is_built(site: Site) -> None:
+    """One that falls is started again before the build ends; whoever wants something else is told what it waits for."""
+    site.dockerfile(prepare=f"sleep 8; : {site.name}")  # no cache has that
+    web = {"build": "web", "image": None, "command": None, "x-dx": {"on-change": "tell"}, **ANSWERS}
+    site.write(web=web, db={})
+    site.dx("up", "--wait", "db")
+    before = site.started("db")
+
+    def begin(*arguments: str) -> "subprocess.Popen[bytes]":
+        return site.house.popen(arguments, cwd=site.root, stdout=subprocess.PIPE)
+
+    with begin("up", "--json", "--wait", "web") as building:
+        assert building.stdout is not None
+        assert any(b"building" in line for line in building.stdout)
+        site.kill("db")
+        until(lambda: site.started("db") > before, "it is started again")
+        with begin("stop", "--json", "db") as stopping:
+            assert stopping.stdout is not None
+            assert b"waits for dx up" in stopping.stdout.readline()
+            assert building.poll() is None
+            building.communicate()
+            stopping.communicate()
+    assert (building.returncode, stopping.returncode) == (0, 0)
+    assert site.states() == {"web": "ready", "db": "stopped"}
 
 
 def test_what_is_put_in_place_at_the_first_look_is_what_the_files_say(site: Site) -> None:
@@ -436,3 +487,36 @@ def test_a_secret_that_is_another_file_by_now_waits_for_dx_up(site: Site) -> Non
     site.why("other mounts; to apply that: dx up|its definition has changed")
     assert site.inside("cat", "/run/secrets/key") == "harmless"
     assert site.says() == "one"
+
+
+def test_files_that_only_an_env_file_names_are_followed(site: Site) -> None:
+    """Compose is told by it which files are its own, and the path of an include has a variable."""
+    included = site.root / "web" / "more.yaml"
+    site.write(web={**check("true")})
+    included.write_text(site.file.read_text())
+    site.file.unlink()
+    (site.root / "main.yaml").write_text('include: ["${PART}/more.yaml"]\n')
+    (site.root / ".env").write_text(f"COMPOSE_FILE=main.yaml\nCOMPOSE_PROJECT_NAME={site.name}\nPART=web\n")
+    site.dx("up", "--wait")
+    good = included.read_text()
+    included.write_text("services: [\n")
+    until(lambda: "more.yaml" in site.dx("services").stderr, "it is told which is broken", deadline_s=FOLLOWED_S)
+    included.write_text(good)
+    until(lambda: site.dx("services").stderr == "", "all is well", deadline_s=FOLLOWED_S)
+
+
+def test_what_an_env_file_leads_to_otherwise_waits_for_dx_up(site: Site) -> None:
+    """It is made anew in place, where there would be nothing left to compare with; the compose file is as it was."""
+    elsewhere = site.house.root / "key"
+    elsewhere.write_text("precious")
+    (site.root / "key").write_text("harmless")
+    web = {"build": "web", "image": None, "command": None, "container_name": f"{site.name}-own", "secrets": ["key"]}
+    (site.root / ".env").write_text("KEY=./key\n")
+    site.write({"secrets": {"key": {"file": "${KEY}"}}}, web={**web, **ANSWERS})
+    site.dx("up", "--wait")
+    (site.root / ".env").write_text(f"KEY={elsewhere}\n")
+    site.page("two")
+    site.why("to apply that: dx up")
+    assert site.inside("cat", "/run/secrets/key") == "harmless"
+    site.dx("up", "--wait")
+    until(lambda: site.inside("cat", "/run/secrets/key") == "precious", "it is asked for now")

@@ -93,13 +93,18 @@ def ports(service: Service) -> list[str]:
     return list(found)
 
 
+def _add_profile(parser: Parser) -> None:
+    """The option of every verb that reads the files; the profile stays in force while one of its services is wanted."""
+    parser.add_argument(
+        "--profile", metavar="PROFILE", action="append", default=[], help="with this profile's services"
+    )
+
+
 def _up_arguments(parser: Parser) -> None:
     parser.add_argument("services", metavar="SERVICE", nargs="*", help="with what it depends on (default: all)")
     parser.add_argument("--wait", action="store_true", help="until all are ready or done; fails as soon as one falls")
     parser.add_argument("--file", "-f", metavar="FILE", action="append", default=[], help="a compose file")
-    parser.add_argument(
-        "--profile", metavar="PROFILE", action="append", default=[], help="with this profile's services"
-    )
+    _add_profile(parser)
     parser.add_argument("--build", action="store_true", help="build images first")
     parser.add_argument("--recreate", action="store_true", help="make containers anew, changed or not")
     add_project(parser)
@@ -146,6 +151,11 @@ def _some_arguments(parser: Parser) -> None:
     add_json(parser)
 
 
+def _restart_arguments(parser: Parser) -> None:
+    _some_arguments(parser)
+    _add_profile(parser)
+
+
 def start(given: Namespace) -> int:
     """Start services that were stopped."""
     name = find(given)["name"]
@@ -156,7 +166,8 @@ def start(given: Namespace) -> int:
 def restart(given: Namespace) -> int:
     """Start services anew."""
     name = find(given)["name"]
-    lines = link.client().change_services(name, "restart", services=given.services, wait=given.wait, env=environment())
+    body = {"services": given.services, "wait": given.wait, "profiles": given.profile, "env": environment()}
+    lines = link.client().change_services(name, "restart", **body)
     show(given, lines)
     return 0
 
@@ -255,7 +266,7 @@ VERBS = (
         "restart",
         "Start services anew, by what their files say now",
         restart,
-        _some_arguments,
+        _restart_arguments,
         description="The compose file, env files and your environment are read again; containers that are not as\n"
         "they say are made anew.",
         examples="dx restart web\ndx restart --wait",

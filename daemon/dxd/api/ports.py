@@ -186,7 +186,7 @@ class Services(Protocol):
     async def start(self, name: str, services: Sequence[str], progress: Progress, *, wait: bool) -> ProjectView:
         """Start services that were stopped."""
 
-    async def stop(self, name: str, services: Sequence[str]) -> ProjectView:
+    async def stop(self, name: str, services: Sequence[str], progress: Progress) -> ProjectView:
         """Stop services, or all."""
 
     async def restart(

@@ -96,6 +96,7 @@ class RestartBody(Struct, frozen=True, forbid_unknown_fields=True):
 
     services: Annotated[list[ServiceName], Meta(description="None: all")] = []
     wait: bool = False
+    profiles: Annotated[list[Profile], Meta(description="Besides those in force")] = []
     env: Annotated[dict[Variable, Clean], Meta(description="None: the one that is known")] = {}
 
 

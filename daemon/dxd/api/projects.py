@@ -236,11 +236,11 @@ class ProjectRoutes:
 
     async def _stop(self, request: web.Request) -> web.StreamResponse:
         name, body = await self._asked(request, _SERVICES)
-        return await _told(request, lambda _: self._services.stop(name, body.services))
+        return await _told(request, lambda lines: self._services.stop(name, body.services, lines))
 
     async def _restart(self, request: web.Request) -> web.StreamResponse:
         name, body = await self._asked(request, _RESTART)
-        source = Source(Path("/"), environ=body.env)
+        source = Source(Path("/"), profiles=tuple(body.profiles), environ=body.env)
         return await _told(
             request, lambda lines: self._services.restart(name, source, body.services, lines, wait=body.wait)
         )

@@ -49,10 +49,10 @@ def failure(stderr: str, *, directory: Path, files: Sequence[str], doing: str) -
     return ComposeFailed(f"compose {doing} failed: {words}", "")
 
 
-def placed(error: BadCompose, directory: Path, files: Sequence[str]) -> BadCompose:
+def placed(error: BadCompose, files: Sequence[Path]) -> BadCompose:
     """The same with file and line, where its message begins with a key that is found: `services.db.x-dx.idle: `."""
     keys = error.message.partition(": ")[0].split(".")
-    place = _place(keys, candidates(directory, files)) if keys[0] == "services" else ""
+    place = _place(keys, files)
     return BadCompose(f"{place}{error.message}", error.hint)
 
 

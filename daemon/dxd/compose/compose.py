@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from dxd.compose import complaint, files, override, program, read, sources
+from dxd.compose import complaint, files, override, program, read, sources, unread
 from dxd.compose.model import Project, ProjectName, ServiceName, Source
 from dxd.errors import BadCompose, BuildFailed, ComposeFailed
 from dxd.kit.progress import Progress, Silent
@@ -67,6 +67,7 @@ class Compose:
     async def read(self, source: Source) -> tuple[Project, list[str]]:
         """The project as the files say now, and what Compose warns of. Needs no engine."""
         everything = ("--profile", "*", "config", "--format", "json")
+        found = await asyncio.to_thread(sources.find, source)
         tasks = [
             asyncio.create_task(each, name="compose config")
             for each in (
@@ -82,14 +83,17 @@ class Compose:
                 if not task.cancelling():  # a second one would cut short how it ends its process
                     task.cancel()
             await asyncio.wait(tasks)
+        if not written:
+            written = await self._interpolated(source)
+        texts = [*found.values, *([] if listed else found.written)]
         try:
+            unread.refuse_misplaced(written)
             project = read.project(document, written, listed)
         except BadCompose as error:
-            raise await asyncio.to_thread(complaint.placed, error, source.directory, source.files) from None
-        included = await asyncio.to_thread(sources.variables, source)
-        paths = [*(source.directory / each for each in read.env_files(written)), *included]
-        more = await asyncio.to_thread(_referred, paths)
-        return replace(project, needs=project.needs | more, env_files=tuple(map(str, paths))), warnings
+            raise await asyncio.to_thread(complaint.placed, error, [*found.written]) from None
+        more = await asyncio.to_thread(_referred, texts)
+        project = replace(project, needs=project.needs | more, env_files=tuple(map(str, found.values)))
+        return project, [*warnings, *unread.warnings(document)]
 
     async def create(
         self,
@@ -100,27 +104,32 @@ class Compose:
         progress: Progress | None = None,
         recreate: bool = False,
         build: bool = False,
+        supplied: bool = False,
     ) -> None:
-        """Make networks, volumes and containers, started none; those that are as the files say stay as they are."""
+        """Make networks, volumes and containers, started none; those that are as the files say stay as they are.
+
+        With `supplied` all images are there that are to be, and none is asked for at a registry.
+        """
         # Never `--yes`: where the file says something else of a volume, Compose asks whether it may empty it.
-        options = [*["--force-recreate"] * recreate, *["--build"] * build]
+        images = ["--pull", "never"] if supplied else ["--build"] * build
+        options = [*["--force-recreate"] * recreate, *images]
         await self._act(source, name, "create", *options, *sorted(services), deadline_s=MAKE_S, progress=progress)
 
-    async def prepare(
-        self, source: Source, name: ProjectName, services: Iterable[ServiceName], progress: Progress
+    async def build(
+        self, source: Source, name: ProjectName, services: Sequence[ServiceName], progress: Progress
     ) -> None:
-        """Have every image that `create` needs, built or pulled, and containers where there are none; no container that
-        is there is touched.
-        """
-        options = ("--no-recreate", *sorted(services))
-        await self._act(source, name, "create", *options, deadline_s=MAKE_S, progress=progress)
-
-    async def build(self, source: Source, name: ProjectName, service: ServiceName, progress: Progress) -> None:
-        """Build a service's image under the name that Compose has for it; raises `BuildFailed`."""
+        """Build services' images under the names that Compose has for them; raises `BuildFailed`."""
         try:
-            await self._act(source, name, "build", service, deadline_s=MAKE_S, progress=progress)
+            await self._act(source, name, "build", *services, deadline_s=MAKE_S, progress=progress)
         except ComposeFailed as error:
-            raise BuildFailed(error.message, f"see: docker compose build {service}") from None
+            raise BuildFailed(error.message, f"see: docker compose build {' '.join(services)}") from None
+
+    async def pull(
+        self, source: Source, name: ProjectName, services: Sequence[ServiceName], progress: Progress, *, strict: bool
+    ) -> None:
+        """Pull services' images, there or not; only a `strict` one minds those that cannot be had."""
+        options = ["--policy", "always", *["--ignore-pull-failures"] * (not strict)]
+        await self._act(source, name, "pull", *options, *services, deadline_s=MAKE_S, progress=progress)
 
     async def another(self, source: Source, name: ProjectName, service: ServiceName, total: int) -> None:
         """Make containers of a service until there are so many, and leave those that are there as they are."""
@@ -185,6 +194,19 @@ class Compose:
         if not isinstance(document, dict):
             raise BadCompose(f"the compose file in {source.directory} is empty")
         return document, complaint.warnings(err)
+
+    async def _interpolated(self, source: Source) -> dict[str, object]:
+        """What stands in for the document without interpolation where Compose cannot make that, because the path of an
+        include has a variable. Its JSON has no `x-dx`, its YAML has.
+        """
+        status, out, err = 1, "", ""
+        for profiles in (("*",), source.profiles):
+            arguments = (*_given(source), *_named(replace(source, profiles=profiles)))
+            arguments = (*arguments, "config", "--no-env-resolution")
+            status, out, err = await self._run(source, arguments, deadline_s=READ_S, doing="config")
+            if not status:
+                return dict(await asyncio.to_thread(read.yaml_table, out))
+        raise complaint.failure(err, directory=source.directory, files=source.files, doing="config")
 
     async def _act(
         self,

@@ -191,9 +191,11 @@ class Project:
     needs: frozenset[str] = frozenset()
     """Variables that the files refer to."""
     env_files: tuple[str, ...] = ()
-    """Absolute paths of all `env_file`, and of those that included files go by."""
+    """Absolute paths of all files that values come from: every `env_file`, and those for variables in the files."""
     volumes: Mapping[str, str] = field(default_factory=dict)
     """What the engine calls those that have names."""
+    around: Mapping[str, object] = field(default_factory=dict, repr=False)
+    """What is defined beside the services: networks, volumes, secrets, configs."""
 
     def volumes_of(self, names: Iterable[ServiceName]) -> list[str]:
         """The volumes of these services, as the engine calls them, each once."""

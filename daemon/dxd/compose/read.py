@@ -29,6 +29,7 @@ from dxd.errors import BadCompose
 Table = Mapping[str, object]
 
 _OF_DEPLOY = {"none": RestartKind.NO, "any": RestartKind.ALWAYS}
+_AROUND = ("networks", "volumes", "secrets", "configs", "models")
 _REFERENCE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -54,7 +55,9 @@ def project(resolved: Table, plain: Table, variables: Iterable[str]) -> Project:
         name: str(_mapping(each).get("name") or name)
         for name, each in _table(resolved.get("volumes"), "volumes").items()
     }
-    return Project(ProjectName(str(resolved.get("name") or "")), by_name, inactive, needs, volumes=volumes)
+    around = {key: each for key, each in resolved.items() if key in _AROUND}
+    name = ProjectName(str(resolved.get("name") or ""))
+    return Project(name, by_name, inactive, needs, volumes=volumes, around=around)
 
 
 def service(name: ServiceName, table: Table, own: Extras, document: Table) -> Service:
@@ -225,15 +228,11 @@ def _passed_on(plain: Table, resolved: Table) -> Iterator[str]:
                 yield variable
 
 
-def env_files(plain: Table) -> list[str]:
-    """The paths of all `env_file`, as they are written there."""
-    found = []
-    for each in map(_mapping, _mapping(plain.get("services")).values()):
-        for file in _list(each.get("env_file")) or [each.get("env_file")]:
-            path = file.get("path") if isinstance(file, dict) else file
-            if isinstance(path, str):
-                found.append(path)
-    return found
+def yaml_table(text: str) -> Table:
+    """A document that Compose has printed as YAML."""
+    import yaml  # noqa: PLC0415 - few projects need it
+
+    return _table(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), "the file")  # noqa: S506 - safe ones, both
 
 
 def references(text: str) -> set[str]:

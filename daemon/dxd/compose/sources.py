@@ -1,89 +1,130 @@
-"""Which files a project is read from, as far as a look at them shows: those that are watched.
+"""Which files a project is read from: those that are watched, and where values of its services come from.
 
-Compose itself does not say. `include` and `extends` are followed where their paths are written out. A file that is
-missing is among them, since it may come; one that is broken leads nowhere further.
+Compose itself does not say, and nothing at all while a file is broken; so its rules for finding files are followed
+here: variables in paths, `include` with env files and directories of its own, `extends`. A file that is missing is
+among them, since it may come; one that is broken leads nowhere further. Blocks for a few small files.
 """
 
-from collections.abc import Iterator
+import os.path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from dxd.compose import files
+from dxd.compose import dotenv, files
 from dxd.compose.model import Project, Source
 
 MAX_FILES = 200
 
 
+@dataclass(slots=True)
+class Found:
+    """Absolute paths, each once."""
+
+    written: dict[Path, None] = field(default_factory=dict)
+    """The compose files."""
+    values: dict[Path, None] = field(default_factory=dict)
+    """Env files: those whose variables compose files may refer to, and those of services."""
+    others: dict[Path, None] = field(default_factory=dict)
+    """What else Compose reads: `label_file`."""
+
+
 def of(source: Source, project: Project) -> tuple[Path, ...]:
-    """Absolute paths, env files among them. Blocks for a few small files."""
-    found = dict.fromkeys(written(source))
-    found[source.directory / ".env"] = None
-    for listed in filter(None, source.environ.get("COMPOSE_ENV_FILES", "").split(",")):
-        found[source.directory / listed] = None
-    return tuple(found | dict.fromkeys(map(Path, project.env_files)))
+    """All that is read."""
+    found = find(source)
+    return tuple(found.written | found.values | found.others | dict.fromkeys(map(Path, project.env_files)))
 
 
-def written(source: Source) -> tuple[Path, ...]:
-    """Absolute paths of the compose files alone. Blocks for a few small files."""
-    given = source.files or tuple(filter(None, source.environ.get("COMPOSE_FILE", "").split(":")))
-    found: dict[Path, None] = dict.fromkeys(source.directory / each for each in given)
-    if not given:
-        for name in files.NAMES:
-            stem, _, suffix = name.rpartition(".")
-            found |= dict.fromkeys((source.directory / name, source.directory / f"{stem}.override.{suffix}"))
-    pending = [*found]
-    while pending and len(found) < MAX_FILES:
-        for each in _led_to(pending.pop()):
-            if each not in found:
-                found[each] = None
-                pending.append(each)
-    return tuple(found)
+def find(source: Source) -> Found:
+    """All that is read, as far as the files say so now."""
+    found = Found()
+    directory = source.directory
+    environ = {"PWD": str(directory), **source.environ}
+    listed = [each for each in environ.get("COMPOSE_ENV_FILES", "").split(",") if each]
+    for each in listed or [".env"]:
+        environ = _with(directory / each, environ, found)
+    separator = environ.get("COMPOSE_PATH_SEPARATOR") or ":"
+    given = source.files or tuple(filter(None, environ.get("COMPOSE_FILE", "").split(separator)))
+    base = (directory / given[0]).parent if given else directory
+    if not listed and base != directory:
+        environ = _with(base / ".env", environ, found)
+    for name in given or (*files.NAMES, *files.OVERRIDES):
+        _follow(directory / name, base, environ, found)
+    return found
 
 
-def variables(source: Source) -> tuple[Path, ...]:
-    """Absolute paths of the env files of what is included, by which its own variables are replaced. Blocks likewise."""
-    found: dict[Path, None] = {}
-    for file in written(source):
-        for table in _included(_document(file)):
-            paths = _texts(table.get("path"))
-            beside = [str(Path(each).parent) for each in paths[:1]]
-            directories = _texts(table.get("project_directory")) or beside
-            listed = _texts(table.get("env_file")) or [f"{each}/.env" for each in directories]
-            found |= dict.fromkeys(file.parent / each for each in listed)
-    return tuple(found)
+def _with(file: Path, environ: Mapping[str, str], found: Found) -> dict[str, str]:
+    """The environment with what an env file adds to it."""
+    found.values[file] = None
+    return {**dotenv.read(_text(file), environ), **environ}
 
 
-def _led_to(file: Path) -> Iterator[Path]:
-    """The files that one names in `include` and `extends`."""
-    document = _document(file)
-    for table in _included(document):
-        for path in _texts(table.get("path")):
-            yield file.parent / path
-    services = document.get("services")
-    for service in services.values() if isinstance(services, dict) else ():
-        extends = service.get("extends") if isinstance(service, dict) else None
-        for path in _texts(extends.get("file") if isinstance(extends, dict) else None):
-            yield file.parent / path
+def _follow(file: Path, base: Path, environ: Mapping[str, str], found: Found) -> None:
+    """Take in a compose file whose relative paths begin at `base`, with those that it leads to."""
+    if file in found.written or len(found.written) >= MAX_FILES:
+        return
+    found.written[file] = None
+    for document in _documents(_text(file)):
+        for each in _list(document.get("include")):
+            _include(each if isinstance(each, dict) else {"path": each}, base, environ, found)
+        services = document.get("services")
+        for service in services.values() if isinstance(services, dict) else ():
+            if isinstance(service, dict):
+                found.values |= dict.fromkeys(_paths(service.get("env_file"), base, environ))
+                found.others |= dict.fromkeys(_paths(service.get("label_file"), base, environ))
+                extends = service.get("extends")
+                for path in _paths(extends.get("file") if isinstance(extends, dict) else None, base, environ):
+                    _follow(path, path.parent, environ, found)
 
 
-def _document(file: Path) -> dict[str, object]:
-    """What stands there; nothing where that is no compose file."""
+def _include(entry: Mapping[str, Any], base: Path, environ: Mapping[str, str], found: Found) -> None:
+    paths = [*_paths(entry.get("path"), base, environ)]
+    if not paths:
+        return
+    directory = next(_paths(entry.get("project_directory"), base, environ), paths[0].parent)
+    for each in [*_paths(entry.get("env_file"), base, environ)] or [directory / ".env"]:
+        environ = _with(each, environ, found)
+    for each in paths:
+        _follow(each, directory, environ, found)
+
+
+def _paths(value: object, base: Path, environ: Mapping[str, str]) -> Iterator[Path]:
+    """Of a path, or a list of paths or of mappings that have one; those that are elsewhere are left out."""
+    for each in _list(value):
+        path = each.get("path") if isinstance(each, dict) else each
+        if isinstance(path, str):
+            path = dotenv.interpolated(path, environ)
+            if path and "://" not in path and not path.startswith("git@"):
+                yield Path(os.path.normpath(base / path))
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _documents(text: str) -> list[dict[str, Any]]:
+    """What a YAML file says; tags of Compose's own, as `!override`, say nothing here."""
     import yaml  # noqa: PLC0415 - few projects change while the daemon runs
 
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        """A safe one, to which an unknown tag is no error."""
+
+    def untagged(loader: Any, _: str, node: Any) -> object:
+        if isinstance(node, yaml.MappingNode):
+            return loader.construct_mapping(node, deep=True)
+        if isinstance(node, yaml.SequenceNode):
+            return loader.construct_sequence(node, deep=True)
+        return loader.construct_scalar(node)
+
+    Loader.add_multi_constructor("!", untagged)
     try:
-        document = yaml.load(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe ones, both
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _included(document: dict[str, object]) -> list[dict[str, object]]:
-    """The entries of `include`, in their long form."""
-    entries = document.get("include")
-    every = entries if isinstance(entries, list) else []
-    return [each if isinstance(each, dict) else {"path": each} for each in every]
-
-
-def _texts(value: object) -> list[str]:
-    """One or several paths, as far as they are written out and of this machine."""
-    every = value if isinstance(value, list) else [value]
-    return [each for each in every if isinstance(each, str) and "$" not in each and "://" not in each]
+        return [each for each in yaml.load_all(text, Loader=Loader) if isinstance(each, dict)]
+    except yaml.YAMLError:
+        return []

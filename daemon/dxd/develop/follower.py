@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dxd.compose import doors, sources
 from dxd.compose.compose import Compose
-from dxd.compose.model import OnChange, Project, Service, ServiceName, Source, order
+from dxd.compose.model import OnChange, Service, ServiceName, Source, order
 from dxd.develop import inputs, policy, reach, rules, sync
 from dxd.develop.inputs import Watched
 from dxd.develop.rules import Listing, Prints
@@ -90,9 +90,6 @@ class Follower:
         self._read_from: tuple[str, Source] | None = None
         """A digest of the files that the project was read from last, and with what."""
         self._reads = False
-        self._written = self._approved_as = ""
-        """Digests of the compose files alone: now, and when somebody asked for what they say."""
-        self._approved: Project | None = None
         self._hashes: dict[ServiceName, str] = {}
         """What Compose would label containers with now."""
         self._mended = False
@@ -160,9 +157,6 @@ class Follower:
     async def _digest(self) -> str:
         project, source = self.supervisor.ledger.project, self.supervisor.source
         files = await asyncio.to_thread(sources.of, source, project)
-        self._written = await asyncio.to_thread(_digest, await asyncio.to_thread(sources.written, source))
-        if self.supervisor.approved is not self._approved:
-            self._approved, self._approved_as = self.supervisor.approved, self._written
         return await asyncio.to_thread(_digest, files)
 
     async def _follow(self, service: Service) -> None:
@@ -219,10 +213,18 @@ class Follower:
         env_files = self.supervisor.ledger.project.env_files
         if made is None or made[1] != env_files:
             return False
-        directory = self.supervisor.source.directory
-        return reach.only_environment(made[0], service) and reach.inside(
-            directory, [*env_files, str(directory / ".env")]
-        )
+        return reach.only_environment(made[0], service) and reach.inside(self.supervisor.source.directory, env_files)
+
+    async def _still_approved(self, service: Service) -> bool:
+        """Whether the files, whichever those are that Compose reads at this moment, say of all that the service may use
+        what somebody has asked for.
+        """
+        approved = self.supervisor.approved
+        if approved is None:
+            return False
+        project, _ = await self._compose.read(self.supervisor.source)
+        now = project.services.get(service.name)
+        return project.around == approved.around and now is not None and now.raw == service.raw
 
     async def _build(self, service: Service, ref: str, *, wanted: bool) -> str:
         """Build its image, of that name, if need be; what is to be told of it."""
@@ -245,7 +247,7 @@ class Follower:
             async with self._building:
                 log.info("build", project=project, service=name, reason=decision.reason)
                 self._hub.publish("service.building", project=project, service=name)
-                await self._compose.build(self.supervisor.source, project, name, Silent())
+                await self._compose.build(self.supervisor.source, project, [name], Silent())
         except ImageTrouble as error:
             await self._see_engine()
             state.failed = digest
@@ -300,7 +302,7 @@ class Follower:
         if decision.do is Do.TELL:
             return f"{name}: {decision.reason}"
         anew = decision.do is Do.REMAKE or choice.way is Way.IN_PLACE
-        if anew and self._written != self._approved_as and not self._asked_for_all(service):
+        if anew and not self._asked_for_all(service) and not await self._still_approved(service):
             # What Compose makes then can only be compared with what there was when that is gone.
             return f"{name}: {decision.reason}; to apply that: dx up"
         if decision.do is Do.REMAKE:

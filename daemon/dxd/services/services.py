@@ -23,7 +23,7 @@ from dxd.kit.nearest import did_you_mean
 from dxd.kit.progress import Progress
 from dxd.logs.logs import Logs
 from dxd.logs.model import ServiceId
-from dxd.services import variables, views
+from dxd.services import profiles, variables, views
 from dxd.services.listening import Doors
 from dxd.services.model import ProjectView, ServiceView, Will
 from dxd.services.naming import Naming
@@ -32,6 +32,7 @@ from dxd.services.publishing import Publishing
 from dxd.services.register import LOOK_S, Known, Register, source_of
 from dxd.services.remains import Remains
 from dxd.services.supervisor import Supervisor
+from dxd.services.turn import Turn
 from dxd.services.uses import Uses
 from dxd.snapshots.seeds import Seeds
 from dxd.store.projects import KnownProjects
@@ -87,7 +88,7 @@ class Services:
         self._naming = naming
         self._publishing = publishing
         self._parting = parting
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns: dict[str, Turn] = {}
 
     async def keep(self) -> None:
         """Look after the projects that were known before; an eternal job."""
@@ -150,15 +151,17 @@ class Services:
         With `wait` returns when all are ready, done or asleep.
         """
         await self._register.loaded()
-        async with self._begun(source, services, progress) as (project, found):
+        async with self._begun(source, services, progress) as (project, found, every):
             names = named(project, services)
-            concerned = with_dependencies(project.services, tuple(names))
+            concerned = with_dependencies(project.services, tuple(names or every))
             await self._naming.refuse_taken_names(project, concerned, self._register.known)
             known = await self._register.know(project, found)
             supervisor = known.supervisor
             assert supervisor is not None
             since = supervisor.now()
-            chosen = await supervisor.up(project, found, names, progress, recreate=recreate, build=build, awake=awake)
+            chosen = await supervisor.up(
+                project, found, names, progress, every=every, recreate=recreate, build=build, awake=awake
+            )
             known.problem = ""
         _tell_troubles(supervisor, progress)
         if wait:
@@ -170,16 +173,16 @@ class Services:
         known, supervisor = await self._register.supervised(name)
         names = named(supervisor.ledger.project, services)
         since = supervisor.now()
-        chosen = await supervisor.begin(names)
+        chosen = await supervisor.begin(names, progress)
         _tell_troubles(supervisor, progress)
         if wait:
             await supervisor.wait(chosen, progress, since=since)
         return self._view(known)
 
-    async def stop(self, name: str, services: Sequence[str]) -> ProjectView:
+    async def stop(self, name: str, services: Sequence[str], progress: Progress) -> ProjectView:
         """Stop services, or all; they stay stopped until somebody wants them."""
         known, supervisor = await self._register.supervised(name)
-        await supervisor.stop(named(supervisor.ledger.project, services))
+        await supervisor.stop(named(supervisor.ledger.project, services), progress)
         return self._view(known)
 
     async def restart(
@@ -187,13 +190,15 @@ class Services:
     ) -> ProjectView:
         """Stop and start services, or all, after the files were read again; what they say otherwise is made anew.
 
-        Of `source` the environment counts, and what is known of the project else.
+        Of `source` the environment and the profiles count, which are added to those in force, and what is known of the
+        project else.
         """
         known, supervisor = await self._register.supervised(name)
         before = supervisor.source
-        source = replace(before, environ=source.environ or before.environ)
+        added = tuple(each for each in source.profiles if each not in before.profiles)
+        source = replace(before, environ=source.environ or before.environ, profiles=(*before.profiles, *added))
         project, source = await self._fresh(source, services, progress)
-        async with self._turn(project.name):
+        async with self._turn(project.name).of("dx restart", progress):
             await self._register.put(known, project, source)
             since = supervisor.now()
             chosen = await supervisor.restart(project, source, named(project, services), progress)
@@ -212,7 +217,7 @@ class Services:
         since = supervisor.now()
         asleep = [each for each in names if supervisor.ledger.wanted.will(each) is Will.ASLEEP]
         if asleep:
-            await supervisor.begin(asleep)
+            await supervisor.begin(asleep, progress)
         await supervisor.wait(names, progress, since=since)
         return self._view(known)
 
@@ -222,7 +227,7 @@ class Services:
         Raises `Conflict` where one of them is left, because somebody else has it.
         """
         known = await self._register.get(name, None)
-        async with self._turn(known.row.name):
+        async with self._turn(known.row.name).of("dx down", progress):
             await self._networks.vacate(known.row.name)
             await self._parting(known.row.name)
             if known.supervisor is not None:
@@ -317,22 +322,40 @@ class Services:
     @asynccontextmanager
     async def _begun(
         self, given: Source, services: Sequence[str], progress: Progress
-    ) -> AsyncIterator[tuple[Project, Source]]:
-        """The project as its files are now, in its turn; of two that would have one name, the first has it."""
+    ) -> AsyncIterator[tuple[Project, Source, frozenset[ServiceName]]]:
+        """The project as its files are now, in its turn, and which of its services are meant by all of them.
+
+        Of two that would have one name, the first has it. Profiles of services that run stay in force.
+        """
         while True:
             project, source = await self._fresh(given, services, progress)
-            async with self._turn(project.name):
+            async with self._turn(project.name).of("dx up", progress):
                 known = self._register.known.get(project.name)
                 if given.name is None and known is not None and known.row.directory != str(source.directory):
                     continue  # the other was faster
-                yield project, source
+                yield await self._in_force(known, project, source)
                 return
 
-    @asynccontextmanager
-    async def _turn(self, name: str) -> AsyncIterator[None]:
+    async def _in_force(
+        self, known: Known | None, project: Project, source: Source
+    ) -> tuple[Project, Source, frozenset[ServiceName]]:
+        """The same with the profiles of services that run, and which services are meant by all of them."""
+        asked, supervisor = project, None
+        if known is not None and known.row.directory == str(source.directory):
+            with suppress(BadCompose):
+                _, supervisor = await self._register.supervised(known.row.name)
+        if known is None or supervisor is None:
+            return project, source, frozenset(project.services)
+        await _looked(known)
+        ledger, now = supervisor.ledger, supervisor.now()
+        if more := profiles.in_force(ledger, project, known.row.profiles, now):
+            source = replace(source, profiles=(*source.profiles, *more))
+            project, _ = await self._compose.read(source)
+        return project, source, profiles.meant(ledger, asked, project, now)
+
+    def _turn(self, name: str) -> Turn:
         """Of those who change a project, one at a time."""
-        async with self._turns.setdefault(name, asyncio.Lock()):
-            yield
+        return self._turns.setdefault(name, Turn())
 
     def _view(self, known: Known) -> ProjectView:
         row, supervisor = known.row, known.supervisor
@@ -374,5 +397,7 @@ def named(project: Project, services: Sequence[str]) -> list[ServiceName]:
     for each in services:
         if each not in project.services:
             hint = did_you_mean(each, project.services) or f"it has {', '.join(sorted(project.services)) or 'none'}"
+            if own := project.inactive.get(ServiceName(each)):
+                hint = f"it has one of the profile {own[0]}; to have it run: dx up {each}"
             raise UnknownService(f"the project {project.name} has no service {each!r}", hint)
     return [ServiceName(each) for each in dict.fromkeys(services)]

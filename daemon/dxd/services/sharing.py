@@ -17,7 +17,7 @@ from dxd.engine.model import EngineEvent
 from dxd.engine.networks import Networks
 from dxd.engine.supervised import Supervised
 from dxd.errors import Conflict, EngineTrouble, UnknownProject
-from dxd.kit.progress import Progress
+from dxd.kit.progress import Progress, Silent
 from dxd.kit.tasks import Tasks
 from dxd.services import waking
 from dxd.services.model import ProjectView, Will
@@ -155,7 +155,7 @@ class Sharing:
             view = await self._services.find(use.project, None)
             there = {each.name for each in view.services}
             if names := [each for each in use.begun if each in there]:
-                await self._services.stop(use.project, names)
+                await self._services.stop(use.project, names, Silent())
         except UnknownProject:  # it was forgotten meanwhile
             return
 

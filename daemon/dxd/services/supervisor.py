@@ -13,7 +13,7 @@ set to `no` while they are looked after: see docs/decisions/0022.
 """
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
@@ -133,6 +133,7 @@ class Supervisor:
         self._making = Making(
             ledger=ledger,
             compose=compose,
+            containers=containers,
             attribution=attribution,
             sight=self._sight,
             source=lambda: self.source,
@@ -205,21 +206,26 @@ class Supervisor:
         names: Sequence[ServiceName],
         progress: Progress,
         *,
+        every: Collection[ServiceName],
         recreate: bool = False,
         build: bool = False,
         awake: bool = False,
     ) -> frozenset[ServiceName]:
-        """Have these services, or all, and what they depend on, as the project says now; those that it concerns.
+        """Have these services, or `every`, and what they depend on, as the project says now; those that it concerns.
 
         What is `lazy` sleeps until it is needed, unless it is named and is to be `awake`. Raises `PortTaken` and
         `Refused` where its door cannot be had.
         """
-        async with self._turn:
+        async with self._turn.of("dx up", progress):
+            # It may take long, and what is there goes on as it was wanted so far.
+            supplied = await self._making.supply(project, source, names or every, progress, build=build)
             self.ledger.reread(project)
-            chosen = self._own(with_dependencies(project.services, tuple(names)))
+            chosen = self._own(with_dependencies(project.services, tuple(names or every)))
             ports = await self._publishing.choose(project, source.directory, chosen, progress, anew=recreate)
             self.source, self.approved = replace(source, ports=ports), project
-            await self._making.make(chosen or frozenset(names), progress, recreate=recreate, build=build)
+            await self._making.make(
+                chosen or frozenset(names), progress, recreate=recreate, build=build, supplied=supplied
+            )
             self.ledger.ask_up(sorted(chosen), once_more=names, lazily=True)
             if awake:
                 self.ledger.ask_up([each for each in names if each in chosen])
@@ -235,7 +241,7 @@ class Supervisor:
             self._sight.all_anew()
             self._loop.wake()
 
-    async def begin(self, names: Sequence[ServiceName]) -> frozenset[ServiceName]:
+    async def begin(self, names: Sequence[ServiceName], progress: Progress) -> frozenset[ServiceName]:
         """Start services whose containers are there, and what they depend on; `ServiceFailed` where one is not.
 
         Where they are about to run anyhow, one of them with a new container, that one is not asked to hurry: whoever
@@ -244,7 +250,7 @@ class Supervisor:
         chosen = self._own(with_dependencies(self.ledger.project.services, tuple(names)))
         if self.swaps.under_way in chosen and policy.comes_up(self.ledger.wanted, self.ledger.seen, chosen, self.now()):
             return chosen
-        async with self._turn:
+        async with self._turn.of("dx start", progress):
             chosen = self._own(with_dependencies(self.ledger.project.services, tuple(names)))
             await self._loop.look()
             for name in sorted(chosen):
@@ -277,9 +283,9 @@ class Supervisor:
         chosen = self._own(with_dependencies(self.ledger.project.services, (name,)))
         await self.wait(chosen, Silent(), since=since)
 
-    async def stop(self, names: Sequence[ServiceName]) -> None:
+    async def stop(self, names: Sequence[ServiceName], progress: Progress) -> None:
         """Stop services, or all; returns when they do not run any more."""
-        async with self._turn:
+        async with self._turn.of("dx stop", progress):
             await self._stop(frozenset(names) or frozenset(self.ledger.project.services))
 
     @asynccontextmanager
@@ -287,7 +293,7 @@ class Supervisor:
         """Have these services not run until the block ends. What is wanted of them stays, so that they come back as
         they were, by the next daemon where this one dies meanwhile. Other verbs wait.
         """
-        async with self._turn, self._at_rest(names):
+        async with self._turn.of("a copy of its data", Silent()), self._at_rest(names):
             yield
 
     @asynccontextmanager
@@ -312,21 +318,21 @@ class Supervisor:
 
         Whatever ends it in between, and be it the daemon, those that were wanted are wanted still.
         """
-        async with self._turn:
-            self.ledger.reread(project)
+        async with self._turn.of("dx restart", progress):
             chosen = frozenset(names) or frozenset(project.services)
             chosen |= {
                 name
                 for name in dependants(project.services, chosen)
                 if any(each.restart and each.service in chosen for each in project.services[name].depends_on)
             }
+            supplied = await self._making.supply(project, source, chosen, progress)
+            self.ledger.reread(project)
             chosen = self._own(chosen)
             awake = {each for each in chosen if each in names or self.ledger.wanted.will(each) is Will.UP}
             ports = await self._publishing.choose(project, source.directory, chosen, progress)
             self.source, self.approved = replace(source, ports=ports), project
-            await self._making.prepare(chosen, progress)
             async with self._at_rest(chosen):
-                await self._making.make(chosen, progress)
+                await self._making.make(chosen, progress, supplied=supplied)
                 self.ledger.ask_up(sorted(chosen - awake), once_more=chosen, lazily=True)
                 self.ledger.ask_up(sorted(awake), once_more=chosen)
             await self._open()
@@ -351,7 +357,7 @@ class Supervisor:
 
     async def down(self, progress: Progress, *, volumes: bool = False) -> None:
         """Remove its containers and networks; named volumes only where that is asked for."""
-        async with self._turn:
+        async with self._turn.of("dx down", progress):
             name = self.ledger.project.name
             for each in self.ledger.project.services:
                 self.ledger.taken(each, Will.DOWN)

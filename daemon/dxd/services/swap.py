@@ -5,7 +5,7 @@ Neither is looked after as a container of its service.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -53,9 +53,8 @@ def way_of(service: Service, containers: Iterable[Inspected]) -> Choice:
     for port in service.ports:
         if port.published:
             return Choice(Way.AFTER, f"its port {port.published} can be only one container's")
-    for each in _mappings(raw.get("volumes")):
-        if each.get("type") in ("volume", "bind") and not each.get("read_only"):
-            return Choice(Way.AFTER, f"it writes to {each.get('source') or each.get('target')}")
+    for shared in _writes(raw):
+        return Choice(Way.AFTER, f"it writes to {shared}")
     if raw.get("network_mode") not in (None, "none", "bridge", "default"):
         return Choice(Way.AFTER, f"its network is that of {raw['network_mode']}")
     networks = raw.get("networks")
@@ -80,6 +79,17 @@ def labelled_by_ids(service: Service) -> bool:
 
 def _mappings(values: object) -> list[Mapping[str, object]]:
     return [each for each in values if isinstance(each, dict)] if isinstance(values, Iterable) else []
+
+
+def _writes(raw: Mapping[str, object]) -> Iterator[str]:
+    """What it writes to that another container has as well, for people."""
+    for each in _mappings(raw.get("volumes")):
+        if each.get("type") in ("volume", "bind") and not each.get("read_only"):
+            yield str(each.get("source") or each.get("target"))
+    others = raw.get("volumes_from")
+    for other in others if isinstance(others, list) else ():
+        if not str(other).endswith(":ro"):
+            yield f"the volumes of {other}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,10 @@ room. Nothing here fails.
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from dxd.kit.progress import Progress
 
 
 class Turn:
@@ -15,6 +18,19 @@ class Turn:
         self._lock = asyncio.Lock()
         self._asked = asyncio.Event()
         self._waiting = 0
+        self._holder = ""
+
+    @asynccontextmanager
+    async def of(self, who: str, progress: Progress) -> AsyncIterator[None]:
+        """Have it until the block ends, by that name; whoever waits for one that has a name is told so."""
+        if self._holder:
+            progress.progress(f"waits for {self._holder}")
+        async with self:
+            self._holder = who
+            try:
+                yield
+            finally:
+                self._holder = ""
 
     async def __aenter__(self) -> None:
         self._waiting += 1

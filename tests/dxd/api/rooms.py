@@ -439,7 +439,7 @@ class FakeServices:
     async def start(self, name: str, services: Sequence[str], progress: Progress, *, wait: bool) -> ProjectView:
         return await self._changed("start", name, services, wait)
 
-    async def stop(self, name: str, services: Sequence[str]) -> ProjectView:
+    async def stop(self, name: str, services: Sequence[str], progress: Progress) -> ProjectView:
         return await self._changed("stop", name, services, None)
 
     async def restart(

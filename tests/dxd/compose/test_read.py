@@ -178,6 +178,26 @@ async def test_what_compose_does_at_a_start_is_left_to_compose(
         ("services:\n  a: {image: x, x-dx: {ready: []}}\n", ("services.a.x-dx.ready: must be a command",)),
         ("services:\n  a: {image: x, x-dx: [1]}\n", ("services.a.x-dx: must be a mapping",)),
         ("services:\n  a: {image: x, x-dx: {idle: '${I:-3m}'}}\n", ("services.a.x-dx: values of x-dx are not",)),
+        ("services:\n  a: {image: x}\nx-dx: {idle: 3m}\n", ("compose.yaml:3: x-dx: only a service can have it",)),
+        *(
+            (
+                f"services:\n  a: {{image: x}}\n{kind}:\n  b:\n    x-dx: {{}}\n",
+                (f"compose.yaml:5: {kind}.b.x-dx: only",),
+            )
+            for kind in ("volumes", "networks")
+        ),
+        (
+            "services:\n  a: {image: x}\nsecrets:\n  b:\n    file: f\n    x-dx: {}\n",
+            ("compose.yaml:6: secrets.b.x-dx: only",),
+        ),
+        (
+            "services:\n  a: {image: x}\nconfigs:\n  b:\n    content: c\n    x-dx: {}\n",
+            ("compose.yaml:6: configs.b.x-dx: only",),
+        ),
+        (
+            "services:\n  a:\n    image: x\n    healthcheck:\n      test: x\n      x-dx: {}\n",
+            ("compose.yaml:6: services.a.healthcheck.x-dx: only",),
+        ),
     ],
 )
 async def test_a_bad_file_is_one_line_with_the_place(
@@ -194,9 +214,33 @@ async def test_an_unknown_key_of_an_included_file_is_told_of_that_file(compose: 
     assert f"{tmp_path}/other.yaml:3: services.o.bogus: unknown key" in line
 
 
+async def test_x_dx_counts_where_the_path_of_an_include_has_a_variable(compose: Compose, tmp_path: Path) -> None:
+    """Compose cannot show such a project without values, which is where `x-dx` stands else."""
+    (tmp_path / ".env").write_text("OTHER=other\n")
+    (tmp_path / "other.yaml").write_text(
+        "services:\n  o:\n    image: x:${TAG-1}\n    x-dx: {idle: 3m, seed: echo $$A}\n"
+    )
+    text = "include: ['${OTHER}.yaml']\nservices: {a: {image: x}, b: {image: x, profiles: [p]}}\n"
+    project, _ = await compose.read(source(tmp_path, text, TAG="2"))
+    extras = project.services[ServiceName("o")].extras
+    assert (extras.idle_s, extras.seed) == (180.0, ("CMD-SHELL", "echo $A"))
+    assert dict(project.inactive) == {"b": ("p",)}
+    assert {"OTHER", "TAG"} <= project.needs
+    (tmp_path / "other.yaml").write_text("services:\n  o:\n    image: x\n    x-dx: {idel: 3m}\n")
+    assert f"{tmp_path}/other.yaml:4: services.o.x-dx.idel: unknown key" in await refusal(
+        compose, source(tmp_path, text)
+    )
+
+
 async def test_an_unset_variable_is_warned_of(compose: Compose, tmp_path: Path) -> None:
     _, warnings = await compose.read(source(tmp_path, "services: {a: {image: 'x:${UNSET}y'}}"))
     assert [each for each in warnings if "UNSET" in each] == warnings != []
+
+
+async def test_what_dx_leaves_to_compose_is_warned_of(compose: Compose, tmp_path: Path) -> None:
+    jobs = "jobs: {tidy: {image: x, triggers: {manual: true}}}\nx-mine: 1\nnetworks: {n: {}}\n"
+    _, warnings = await compose.read(source(tmp_path, f"name: p\nservices: {{a: {{image: x}}}}\n{jobs}"))
+    assert warnings == ["jobs: dx does not look after these, and leaves them to Docker Compose"]
 
 
 async def test_no_file_and_no_directory_say_what_to_do(compose: Compose, tmp_path: Path) -> None:
@@ -287,7 +331,7 @@ services:
 """
     project, _ = await compose.read(source(tmp_path, text))
     web = project.services[ServiceName("web")]
-    assert project.env_files == (str(tmp_path / "web.env"),)
+    assert project.env_files == (str(tmp_path / ".env"), str(tmp_path / "web.env"))
     assert web.extras.on_change is OnChange.APPLY
     assert [(each.path, each.include, each.initial_sync, each.command, each.user) for each in web.watch] == [
         (str(tmp_path / "a"), ("*.py",), True, (), ""),
@@ -305,7 +349,7 @@ async def test_a_variable_of_what_is_included_comes_from_there_and_that_is_known
     source(tmp_path / "sub", "services:\n  web: {image: 'web:${TAG}'}\n")
     project, _ = await compose.read(source(tmp_path, "include: [sub/compose.yaml]\n", BASE="old"))
     assert project.services[ServiceName("web")].image == "web:old-7"
-    assert project.env_files == (str(tmp_path / "sub" / ".env"),)
+    assert project.env_files == (str(tmp_path / ".env"), str(tmp_path / "sub" / ".env"))
     assert "BASE" in project.needs
 
 
