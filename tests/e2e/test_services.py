@@ -4,6 +4,8 @@ import json
 import subprocess
 from typing import Any
 
+import pytest
+
 from tests.e2e.shop import Shop, after, healthy, now, when
 from tests.house import House
 from tests.waiting import until
@@ -85,6 +87,36 @@ def test_wait_fails_soon_after_a_death_with_the_reason_and_the_last_lines(house:
         assert "dx: db: ended with status 3; see: dx logs db" in done.stderr
         assert ended - when(shop.inspect("db")["State"]["FinishedAt"]) < 1.5
         shop.reach(db="backoff")
+
+
+@pytest.mark.parametrize("more", [{"restart": "no"}, {"x-dx": {"restart-unhealthy": False}}, {}])
+def test_wait_fails_soon_after_the_engine_finds_a_service_unhealthy(house: House, more: dict[str, Any]) -> None:
+    """Whether or not anything is done about it, and for who waits for a dependant, too."""
+    check = {"healthcheck": {"test": ["CMD-SHELL", "echo no answer; exit 1"], "interval": "1s", "retries": 2}}
+    db = {**shell("echo I am ill; exec sleep 1000"), **check, **more}
+    with Shop(house, db=db, web=after(db="healthy")) as shop:
+        done = shop.dx("up", "--wait", ok=False)
+        ended = now()
+        assert done.returncode == 125
+        assert "db | I am ill\n" in done.stderr
+        assert "dx: db: its health check fails: no answer" in done.stderr
+        if more:
+            log = shop.inspect("db")["State"]["Health"]["Log"]
+            assert ended - when(log[1]["End"]) < 1.5
+            assert "it is left alone, as its file says; see: dx logs db" in done.stderr
+            done = shop.dx("wait", "web", ok=False)
+            assert "dx: web: waits for db, which is unhealthy; see: dx logs db" in done.stderr
+
+
+def test_wait_fails_where_somebody_has_paused_the_service(house: House) -> None:
+    with Shop(house, db=healthy("true")) as shop:
+        shop.dx("up", "--wait")
+        shop.docker("pause", shop.container("db"))
+        shop.reach(db="paused")
+        done = shop.dx("wait", ok=False)
+        assert "dx: db: it was paused by somebody; to go on: docker unpause" in done.stderr
+        shop.docker("unpause", shop.container("db"))
+        shop.dx("wait")
 
 
 def test_a_service_that_is_up_is_left_alone(house: House) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from dxd.compose.model import Project, RestartKind, ServiceName
-from dxd.engine.model import ContainerId, ContainerStatus
+from dxd.engine.model import ContainerId, ContainerStatus, Health
 from dxd.services import histories, idleness, policy
 from dxd.services.model import Action, Do, End, EndKind, History, Hold, Instance, Phase, Seen, Wanted, Will
 
@@ -93,6 +93,7 @@ class Ledger:
             # What happened meanwhile is not known: maybe nothing at all, by an engine that was away.
             merged = self._merged(each, known, now)
             self._instances[each.id] = replace(merged, health=each.health, silent_since=now, silences=0)
+            self._note_health(self._instances[each.id], known, now)
         for each in self._instances.values():
             self._judge(each, now, excused)
         for name in self._project.services:
@@ -106,7 +107,9 @@ class Ledger:
     def see(self, each: Instance, now: float) -> None:
         """One container is like this now."""
         if each.service in self._project.services:
-            self._instances[each.id] = merged = self._merged(each, self._instances.get(each.id), now)
+            known = self._instances.get(each.id)
+            self._instances[each.id] = merged = self._merged(each, known, now)
+            self._note_health(merged, known, now)
             self._judge(merged, now, "")
 
     def lose(self, container: ContainerId) -> None:
@@ -135,7 +138,7 @@ class Ledger:
         if action.do is Do.RESTART:
             history = histories.restarted_for_health(history, each, now)
             self._histories[each.key] = history
-            if history.gave_up:
+            if self.seen.gave_up(each):
                 return False
         if action.do is Do.START:
             self._histories[each.key] = histories.started(history)
@@ -282,6 +285,12 @@ class Ledger:
         up_at = known.up_at if known.runs else now
         each = histories.heard(each, known, now) if each.check_s and each.runs else each
         return replace(each, up_at=up_at, probed=known.probed, busy=known.busy)
+
+    def _note_health(self, each: Instance, known: Instance | None, now: float) -> None:
+        """Remember when it fell ill; one that is about to stop may well be."""
+        before = known is not None and known.run == each.run and known.health is Health.UNHEALTHY
+        if each.runs and each.health is Health.UNHEALTHY and not before and self.wanted.will(each.service) is Will.UP:
+            self._histories[each.key] = histories.fell_ill(self.seen.history(each), each, now)
 
     def _judge(self, each: Instance, now: float, excused: str) -> None:
         history = self.seen.history(each)

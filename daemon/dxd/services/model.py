@@ -80,8 +80,10 @@ class History:
     """Since when the run that goes on, or was the last, has been ready."""
     end: End | None = None
     """Of the last run, where that has ended."""
-    gave_up: str = ""
-    """Why a run that goes on is not restarted any more, whatever its health."""
+    gave_up: End | None = None
+    """Which run is not restarted any more though it goes on, whatever its health, and why."""
+    ill: End | None = None
+    """When a run was last found to be unhealthy, and why; that it was restarted for that does not change it."""
     restarts: int = 0
     """By dx, since it last began to look after it."""
 
@@ -170,6 +172,11 @@ class Seen:
     def history(self, instance: Instance) -> History:
         """What has happened to it."""
         return self.histories.get(instance.key, _NOTHING)
+
+    def gave_up(self, instance: Instance) -> str:
+        """Why it is not restarted any more, whatever its health; empty where it is."""
+        end = self.history(instance).gave_up
+        return end.reason if end is not None and end.run == instance.run else ""
 
 
 _NOTHING = History()

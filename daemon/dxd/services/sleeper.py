@@ -175,6 +175,8 @@ class Sleeper:
             async with self._turn:
                 now, use = self._clock(), self._use(name)
                 wanted, seen = self._ledger.wanted, self._ledger.seen
+                if name not in wanted.services:
+                    return  # its files do not have it any more
                 if not any(each.at <= now for each in idleness.rests(wanted, seen, [(name, use)], now)):
                     return
                 if await self._is_entered(name):

@@ -1,7 +1,8 @@
 """Whoever waits for services of one project: told as soon as they are ready, or why they will not be.
 
 Owned by the project's supervisor, which wakes it after each look, and when the engine goes. Raises `ServiceFailed`;
-`Conflict` once the project is not looked after any more; `EngineDown` where a stop cannot be seen.
+`UnknownService` once the files do not have a service any more, `Conflict` once the project is not looked after any
+more; `EngineDown` where a stop cannot be seen.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from dxd.compose.model import ServiceName
 from dxd.engine.supervised import Supervised
-from dxd.errors import Conflict, EngineDown, EngineTrouble, ServiceFailed
+from dxd.errors import Conflict, EngineDown, EngineTrouble, ServiceFailed, UnknownService
 from dxd.kit.progress import Progress
 from dxd.services import policy
 from dxd.services.ledger import Ledger
@@ -52,9 +53,8 @@ class Waiters:
         self.wake()
 
     async def wait(self, names: Iterable[ServiceName], progress: Progress, *, since: float) -> None:
-        """Return when all of these are ready, done or asleep; `ServiceFailed` once one has ended badly since then.
-
-        What it printed last is told before.
+        """Return when all of these are ready, done or asleep; `ServiceFailed` once one has ended badly or fallen ill
+        since then, or will not become ready by itself. What it printed last is told before.
         """
         chosen = sorted(names)
         told = ""
@@ -62,12 +62,13 @@ class Waiters:
             self._refuse_if_closed()
             turned, now = self._turned, self._clock()
             wanted, seen = self._ledger.wanted, self._ledger.seen
-            for each, reason in policy.fallen(seen, chosen, since):
+            self._refuse_if_gone(chosen)
+            for each, reason in policy.fallen(wanted, seen, chosen, since):
                 await self._tell_last_lines(each, progress)
                 raise ServiceFailed(f"{each.service}: {reason}", f"see: dx logs {each.service}")
             if seen.settled and self._known():
-                for name, reason in policy.stuck(wanted, seen, chosen, now):
-                    raise ServiceFailed(f"{name}: {reason}", f"start it: dx up {name}")
+                for stuck in policy.stuck(wanted, seen, chosen, now):
+                    raise ServiceFailed(f"{stuck.service}: {stuck.reason}", stuck.hint)
                 waiting = policy.waiting(wanted, seen, chosen, now)
                 if not waiting:
                     return
@@ -98,6 +99,14 @@ class Waiters:
         if self._closed:
             name = self._ledger.project.name
             raise Conflict(f"the project {name} is not looked after any more", "begin again: dx up")
+
+    def _refuse_if_gone(self, names: Iterable[ServiceName]) -> None:
+        project = self._ledger.project
+        for name in names:
+            if name not in project.services:
+                raise UnknownService(
+                    f"{name} is gone from the files of the project {project.name}", "see what it has: dx services"
+                )
 
     async def _tell_last_lines(self, each: Instance, progress: Progress) -> None:
         try:
