@@ -153,6 +153,11 @@ def inspected(raw: Mapping[str, Any]) -> Inspected:
     )
 
 
+def clock_ns(raw: Mapping[str, Any]) -> int:
+    """`GET /info`: the engine's own time, since 1970; to the microsecond."""
+    return round(datetime.fromisoformat(str(raw["SystemTime"])).timestamp() * 10**6) * 1000
+
+
 def _is_anonymous(mount: Mapping[str, Any]) -> bool:
     return mount.get("Type") == "volume" and _ANONYMOUS.fullmatch(str(mount.get("Name") or "")) is not None
 

@@ -165,6 +165,14 @@ class Supervised:
         except (EngineTrouble, TimeoutError):
             return False
 
+    async def ago_s(self, time_ns: int) -> float:
+        """How many seconds ago that was, by the engine's own clock; negative where it is still to come."""
+        async with self._reach.deadline():
+            connection = await self._reach.found()
+            with self._reach.noting():
+                now_ns = raw.clock_ns(await connection.get("info", {}))
+        return (now_ns - time_ns) / 1e9
+
     async def _told(self, path: str, body: object, connection: "Connection") -> bool:
         """Whether there was anything to do."""
         try:
