@@ -149,6 +149,22 @@ def test_a_crash_is_made_good_after_a_pause_and_too_many_are_a_failure(house: Ho
         assert now() - fallen > 0.7
 
 
+def test_a_daemon_that_is_restarted_in_the_pause_of_a_crash_loop_goes_on_counting(house: House) -> None:
+    with Shop(house, bad=shell("echo began; exit 7")) as shop:
+        shop.dx("up")
+
+        def pauses() -> bool:
+            bad = shop.services()["bad"]
+            return bad["restarts"] == 2 and "started again in" in bad["reason"]
+
+        until(pauses, "it has fallen for the third time")
+        house.stop()
+        house.start()
+        shop.reach(deadline_s=60, bad="failed")
+        assert shop.services()["bad"]["reason"] == "ended with status 7, 5 times within 10 minutes"
+        assert shop.docker("logs", shop.container("bad")).count("began") == 5
+
+
 def test_an_unhealthy_service_is_restarted(house: House) -> None:
     """Its process lives on, and would for ever."""
     check = {"healthcheck": {"test": ["CMD-SHELL", "test -e /tmp/well"], "interval": "0.2s", "retries": 2}}

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from dxd.compose.model import Project, RestartKind, ServiceName
 from dxd.engine.model import ContainerId, ContainerStatus, Health
-from dxd.services import histories, idleness, policy
+from dxd.services import histories, idleness, past, policy
 from dxd.services.model import Action, Do, End, EndKind, History, Hold, Instance, Phase, Seen, Wanted, Will
 
 BY_DX = "stopped by dx"
@@ -20,15 +20,23 @@ KILLED = (0, 130, 137, 143)
 class Ledger:
     """One project's."""
 
-    def __init__(self, project: Project, wills: Mapping[ServiceName, Will], ends: Iterable[End] = ()) -> None:
-        """`ends` are those that are known from before the daemon was started, whenever that was."""
+    def __init__(
+        self,
+        project: Project,
+        wills: Mapping[ServiceName, Will],
+        ends: Iterable[End] = (),
+        before: Mapping[past.Key, History] | None = None,
+    ) -> None:
+        """`ends` are those that are known from before the daemon was started, whenever that was, and `before` is what
+        still counts of the falls before.
+        """
         self._project = project
         self._wills = dict(wills)
         self._ends = {each.run: each for each in ends}
         self._foretold = {run for run, each in self._ends.items() if each.kind is EndKind.EXCUSED}
         """Runs that a daemon before may have been about to stop: of its stop nobody but it was told beforehand."""
         self._instances: dict[ContainerId, Instance] = {}
-        self._histories: dict[tuple[ServiceName, int], History] = {}
+        self._histories: dict[past.Key, History] = dict(before or {})
         self._excused: dict[str, str] = {}
         """Runs whose end is no fault of theirs, with the reason."""
         self._resting: frozenset[ServiceName] = frozenset()
@@ -75,6 +83,10 @@ class Ledger:
             elif end is not None and end.run == each.run and end.kind is not EndKind.CRASHED:
                 found.append(end)
         return found
+
+    def falls(self) -> dict[past.Key, History]:
+        """What still counts of falls; to be kept."""
+        return past.of(self._histories)
 
     def reread(self, project: Project) -> None:
         """The files say something else now. A service that is gone from them is not looked after any more."""

@@ -211,7 +211,8 @@ class Loop:
 
     async def save(self) -> None:
         """Keep what has to outlive the daemon, where it is not kept yet."""
-        state = (dict(self._ledger.wills), sorted(each.run for each in self._ledger.ends()))
+        ends = sorted(each.run for each in self._ledger.ends())
+        state = (dict(self._ledger.wills), ends, self._ledger.falls())
         if state != self._kept:
             self._kept = state
             await self._keep(self._ledger)

@@ -76,6 +76,21 @@ def test_a_service_that_always_ends_is_started_five_times_and_no_more_for_an_hou
     assert world.shown()["a"] is Phase.FAILED
 
 
+def test_it_is_started_no_more_often_where_the_daemon_is_restarted_in_each_pause() -> None:
+    """And no sooner."""
+    world = World([service("a")], 3, checked=frozenset())
+    (name,) = world.broken = set(world.containers)
+    for _ in range(3600):
+        world.run(1)
+        if world.shown()[name] is Phase.BACKOFF:
+            world.restart_daemon()
+    times = [at for at, _ in world.started]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert len(times) == histories.MOST
+    assert all(gap >= 0.8 * 2**at for at, gap in enumerate(gaps)), gaps
+    assert world.shown()[name] is Phase.FAILED
+
+
 def test_pauses_between_starts_grow() -> None:
     world = World([service("a")], 3, checked=frozenset())
     world.broken = set(world.containers)

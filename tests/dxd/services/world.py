@@ -173,7 +173,7 @@ class World:
     def restart_daemon(self) -> None:
         """All that was not kept is forgotten; what it had asked the engine for happens all the same."""
         old = self.ledger
-        self.ledger = Ledger(old.project, old.wills, old.ends())
+        self.ledger = Ledger(old.project, old.wills, old.ends(), old.falls())
         self.look("while dx was away")
 
     def by_user(self, name: ServiceName) -> None:
