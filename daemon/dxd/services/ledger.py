@@ -134,6 +134,12 @@ class Ledger:
         if each is not None and each.run == run:
             self._instances[container] = replace(each, probed=True)
 
+    def hangs(self, container: ContainerId, run: str, reason: str) -> None:
+        """Its test did not end in that run, or has ended again where there is no reason."""
+        each = self._instances.get(container)
+        if each is not None and each.run == run:
+            self._instances[container] = replace(each, hangs=reason)
+
     def plan(self, now: float) -> list[Action]:
         """What to do now; the reasons why nothing else is done are in `holds`."""
         self.ask_up(idleness.called(self.wanted, self.seen))
@@ -296,7 +302,7 @@ class Ledger:
             return replace(each, up_at=up_at, silent_since=now, busy=known.busy if known else False)
         up_at = known.up_at if known.runs else now
         each = histories.heard(each, known, now) if each.check_s and each.runs else each
-        return replace(each, up_at=up_at, probed=known.probed, busy=known.busy)
+        return replace(each, up_at=up_at, probed=known.probed, hangs=known.hangs, busy=known.busy)
 
     def _note_health(self, each: Instance, known: Instance | None, now: float) -> None:
         """Remember when it fell ill; one that is about to stop may well be."""

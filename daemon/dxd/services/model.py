@@ -106,6 +106,8 @@ class Instance:
     """Since when it is known to run."""
     probed: bool = False
     """Its test has succeeded in this run, whatever the engine has found so far."""
+    hangs: str = ""
+    """Which test of dx's own does not end in this run, for people; empty where none is known."""
     health_output: str = ""
     check_s: float = 0.0
     """Within so long the engine tests its health again; 0 where it does not."""

@@ -156,7 +156,7 @@ def _watch(seen: Seen, service: Service, each: Instance, now: float, hold: Calla
         return Action(Do.RESTART, service.name, each.id, why)
     if each.health is Health.NONE and now < each.up_at + ALIVE_S:
         return hold("", each.up_at + ALIVE_S)
-    return hold()
+    return hold("" if each.probed else each.hangs)
 
 
 def _restarts_ill(service: Service) -> bool:

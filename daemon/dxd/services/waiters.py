@@ -14,7 +14,7 @@ from dxd.errors import Conflict, EngineDown, EngineTrouble, ServiceFailed, Unkno
 from dxd.kit.progress import Progress
 from dxd.services import policy
 from dxd.services.ledger import Ledger
-from dxd.services.model import Instance
+from dxd.services.model import Instance, Phase
 
 LAST_LINES = 20
 """Of what a service printed, for whoever is told that it fell."""
@@ -72,7 +72,7 @@ class Waiters:
                 waiting = policy.waiting(wanted, seen, chosen, now)
                 if not waiting:
                     return
-                line = ", ".join(f"{name} is {self._ledger.phase(name, now)[0]}" for name in waiting)
+                line = ", ".join(self._how(name, now) for name in waiting)
                 if line != told:
                     told = line
                     progress.progress(line)
@@ -99,6 +99,10 @@ class Waiters:
         if self._closed:
             name = self._ledger.project.name
             raise Conflict(f"the project {name} is not looked after any more", "begin again: dx up")
+
+    def _how(self, name: ServiceName, now: float) -> str:
+        phase, reason = self._ledger.phase(name, now)
+        return f"{name} is {phase}: {reason}" if phase is Phase.STARTING and reason else f"{name} is {phase}"
 
     def _refuse_if_gone(self, names: Iterable[ServiceName]) -> None:
         project = self._ledger.project

@@ -351,6 +351,19 @@ def test_a_probe_that_succeeds_makes_it_ready_until_it_is_started_again() -> Non
     assert book.phase(DB, 200)[0] is Phase.STARTING
 
 
+def test_why_it_is_not_ready_is_said_where_its_test_hangs() -> None:
+    book = ledger(service("db", ready=("CMD", "x")))
+    book.look([instance("db")], 0)
+    book.hangs(instance("db").id, "db@1", "its ready test did not end")
+    assert (acts(book), book.phase(DB, 100)) == ([], (Phase.STARTING, "its ready test did not end"))
+    book.see(instance("db"), 101)
+    assert (acts(book), book.phase(DB, 101)) == ([], (Phase.STARTING, "its ready test did not end"))
+    book.probed(instance("db").id, "db@1")
+    assert (acts(book), book.phase(DB, 102)) == ([], (Phase.READY, ""))
+    book.see(instance("db", start=2), 103)
+    assert (acts(book), book.phase(DB, 103)) == ([], (Phase.STARTING, ""))
+
+
 def test_whoever_waits_is_told_of_ends_since_then_and_of_failures_whenever() -> None:
     book = ledger(service("db"), service("web", restart="no"))
     book.look([instance("db"), instance("web")], 0)
