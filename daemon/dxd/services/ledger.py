@@ -127,6 +127,7 @@ class Ledger:
     def lose(self, container: ContainerId) -> None:
         """It was removed."""
         self._instances.pop(container, None)
+        self._forget_runs(container)
 
     def probed(self, container: ContainerId, run: str) -> None:
         """Its test has succeeded in that run."""
@@ -297,12 +298,18 @@ class Ledger:
 
     def _merged(self, each: Instance, known: Instance | None, now: float) -> Instance:
         if known is None or known.run != each.run:
+            self._forget_runs(each.id, but=each.run)
             # One that ran before anybody looked has shown that it can.
             up_at = now - 2 * policy.ALIVE_S if self._first else now
             return replace(each, up_at=up_at, silent_since=now, busy=known.busy if known else False)
         up_at = known.up_at if known.runs else now
         each = histories.heard(each, known, now) if each.check_s and each.runs else each
         return replace(each, up_at=up_at, probed=known.probed, hangs=known.hangs, busy=known.busy)
+
+    def _forget_runs(self, container: ContainerId, *, but: str = "") -> None:
+        """Why runs of it that are over were not to blame: nobody will ask any more."""
+        for run in [run for run in self._excused if run.startswith(f"{container}@") and run != but]:
+            del self._excused[run]
 
     def _note_health(self, each: Instance, known: Instance | None, now: float) -> None:
         """Remember when it fell ill; one that is about to stop may well be."""
