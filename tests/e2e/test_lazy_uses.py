@@ -29,6 +29,21 @@ def test_a_program_that_somebody_runs_in_it_keeps_it_awake(house: House) -> None
         lazy.sleeps()
 
 
+def test_a_health_check_that_is_nearly_always_under_way_does_not_keep_it_awake(house: House) -> None:
+    """But any other program does."""
+    check = {"test": ["CMD-SHELL", "sleep 1.9; test -e /run/up"], "interval": "0.1s", "timeout": "10s"}
+    with Lazy(house, extras=IDLE, healthcheck=check) as lazy:
+        lazy.dx("up")
+        lazy.dx("start", "db", "--wait")
+        ready = time.monotonic()
+        lazy.sleeps()
+        assert time.monotonic() - ready < 6
+        lazy.dx("start", "db", "--wait")
+        lazy.docker("exec", "--detach", lazy.container("db"), "sleep", "5")
+        stays(lazy, 4)
+        lazy.sleeps()
+
+
 def test_a_run_on_its_network_keeps_it_awake_over_a_daemon_that_is_killed(house: House) -> None:
     """The next daemon does not know what the run needs, so it may be anything there."""
     with Lazy(house, extras=IDLE) as lazy:

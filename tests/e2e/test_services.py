@@ -4,6 +4,8 @@ import json
 import subprocess
 from typing import Any
 
+import pytest
+
 from tests.e2e.shop import Shop, after, healthy, now, when
 from tests.house import House
 from tests.waiting import until
@@ -87,6 +89,36 @@ def test_wait_fails_soon_after_a_death_with_the_reason_and_the_last_lines(house:
         shop.reach(db="backoff")
 
 
+@pytest.mark.parametrize("more", [{"restart": "no"}, {"x-dx": {"restart-unhealthy": False}}, {}])
+def test_wait_fails_soon_after_the_engine_finds_a_service_unhealthy(house: House, more: dict[str, Any]) -> None:
+    """Whether or not anything is done about it, and for who waits for a dependant, too."""
+    check = {"healthcheck": {"test": ["CMD-SHELL", "echo no answer; exit 1"], "interval": "1s", "retries": 2}}
+    db = {**shell("echo I am ill; exec sleep 1000"), **check, **more}
+    with Shop(house, db=db, web=after(db="healthy")) as shop:
+        done = shop.dx("up", "--wait", ok=False)
+        ended = now()
+        assert done.returncode == 125
+        assert "db | I am ill\n" in done.stderr
+        assert "dx: db: its health check fails: no answer" in done.stderr
+        if more:
+            log = shop.inspect("db")["State"]["Health"]["Log"]
+            assert ended - when(log[1]["End"]) < 1.5
+            assert "it is left alone, as its file says; see: dx logs db" in done.stderr
+            done = shop.dx("wait", "web", ok=False)
+            assert "dx: web: waits for db, which is unhealthy; see: dx logs db" in done.stderr
+
+
+def test_wait_fails_where_somebody_has_paused_the_service(house: House) -> None:
+    with Shop(house, db=healthy("true")) as shop:
+        shop.dx("up", "--wait")
+        shop.docker("pause", shop.container("db"))
+        shop.reach(db="paused")
+        done = shop.dx("wait", ok=False)
+        assert "dx: db: it was paused by somebody; to go on: docker unpause" in done.stderr
+        shop.docker("unpause", shop.container("db"))
+        shop.dx("wait")
+
+
 def test_a_service_that_is_up_is_left_alone(house: House) -> None:
     with Shop(house, db={}, web=after(db="started")) as shop:
         shop.dx("up", "--wait")
@@ -141,6 +173,22 @@ def test_a_crash_is_made_good_after_a_pause_and_too_many_are_a_failure(house: Ho
         fallen = now()
         shop.reach(good="ready")
         assert now() - fallen > 0.7
+
+
+def test_a_daemon_that_is_restarted_in_the_pause_of_a_crash_loop_goes_on_counting(house: House) -> None:
+    with Shop(house, bad=shell("echo began; exit 7")) as shop:
+        shop.dx("up")
+
+        def pauses() -> bool:
+            bad = shop.services()["bad"]
+            return bad["restarts"] == 2 and "started again in" in bad["reason"]
+
+        until(pauses, "it has fallen for the third time")
+        house.stop()
+        house.start()
+        shop.reach(deadline_s=60, bad="failed")
+        assert shop.services()["bad"]["reason"] == "ended with status 7, 5 times within 10 minutes"
+        assert shop.docker("logs", shop.container("bad")).count("began") == 5
 
 
 def test_an_unhealthy_service_is_restarted(house: House) -> None:

@@ -23,6 +23,8 @@ from dxd.errors import EngineDown, EngineError, EngineTimeout
 T = TypeVar("T")
 
 _NO_DEADLINE = aiohttp.ClientTimeout()
+FIRST_LOOK_S, LAST_LOOK_S = 0.02, 0.5
+"""Between two looks at a program of which nothing is to be read any more; the engine tells nobody of its end."""
 HUNG_HINT = "see whether it is overloaded, or restart it (`sudo systemctl restart docker`)"
 
 
@@ -132,14 +134,22 @@ class Connection:
                 return json.loads(data) if data.strip() else None
 
     async def run(
-        self, container: str, argv: Sequence[str], settings: Mapping[str, object] | None = None, *, limit_bytes: int
+        self,
+        container: str,
+        argv: Sequence[str],
+        settings: Mapping[str, object] | None = None,
+        *,
+        limit_bytes: int,
+        began: Callable[[str], None] = lambda _: None,
     ) -> tuple[int, bytes]:
         """Run a program beside a container's own to the end: status, and the first of what it prints.
 
-        `settings` are the engine's, of an exec. The caller sets the deadline; a program that outlasts it goes on.
+        `settings` are the engine's, of an exec; `began` is told the engine's id of it. The caller sets the deadline; a
+        program that outlasts it goes on.
         """
         config = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(argv), **(settings or {})}
-        made = (await self.tell(f"containers/{container}/exec", config))["Id"]
+        made = str((await self.tell(f"containers/{container}/exec", config))["Id"])
+        began(made)
         printed = bytearray()
         with self._translated():
             url = f"{self._base}/v{self.api_version}/exec/{made}/start"
@@ -148,8 +158,19 @@ class Connection:
                     raise Answer(response.status, await _message(response))
                 while data := await response.content.readany():
                     printed += data[: limit_bytes - len(printed)]
-        status = (await self.get(f"exec/{made}/json", {})).get("ExitCode")
-        return (int(status) if status is not None else -1), execs.unframed(bytes(printed))
+        return await self._status(made), execs.unframed(bytes(printed))
+
+    async def _status(self, made: str) -> int:
+        """With what a program ended: one may close its output, and go on. The caller sets the deadline."""
+        pause_s = FIRST_LOOK_S
+        while True:
+            state = await self.get(f"exec/{made}/json", {})
+            if (status := state.get("ExitCode")) is not None:
+                return int(status)
+            if not state.get("Running"):
+                raise EngineError("the engine does not say how a program in a container ended", "try again")
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LAST_LOOK_S)
 
     async def answers_anew(self) -> bool:
         """Whether it takes new connections, as one that is about to stop does not; the caller sets the deadline."""

@@ -89,7 +89,7 @@ class _Replay:
         self._told[key] = None
         if len(self._told) > REMEMBERED:
             self._told.popitem(last=False)
-        self._since_ns = max(self._since_ns, event.time_ns)
+        self._since_ns = event.time_ns  # not the latest of all: the engine's clock may have been set back
         return True
 
 

@@ -10,6 +10,8 @@ ImageId = NewType("ImageId", str)
 """`sha256:` and 64 hexadecimal digits."""
 
 ContainerId = NewType("ContainerId", str)
+ExecId = NewType("ExecId", str)
+"""Of a program that is run in a container besides its own."""
 """64 hexadecimal digits."""
 
 
@@ -255,8 +257,8 @@ class Inspected:
     """By network, as the engine calls it; none of one that does not run."""
     published: frozenset[int] = frozenset()
     """Fixed ports of this machine, of TCP, that are its own while it runs."""
-    execs: int = 0
-    """Programs that others run in it just now, health checks among them."""
+    execs: tuple[ExecId, ...] = ()
+    """Programs that run in it just now besides its own, health checks among them."""
 
 
 @dataclass(frozen=True, slots=True)

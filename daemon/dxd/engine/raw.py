@@ -15,6 +15,7 @@ from dxd.engine.model import (
     ContainerId,
     ContainerSpec,
     ContainerStatus,
+    ExecId,
     Health,
     HeldImage,
     Image,
@@ -149,8 +150,21 @@ def inspected(raw: Mapping[str, Any]) -> Inspected:
         ),
         addresses=_addresses((raw.get("NetworkSettings") or {}).get("Networks") or {}),
         published=frozenset(_fixed(host.get("PortBindings") or {})),
-        execs=len(raw.get("ExecIDs") or ()),
+        execs=tuple(ExecId(str(each)) for each in raw.get("ExecIDs") or ()),
     )
+
+
+def program(raw: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """`GET /exec/{id}/json`: the words of a program that runs; None of one that has ended."""
+    if not raw["Running"]:
+        return None
+    process = raw["ProcessConfig"]
+    return (str(process["entrypoint"]), *_words(process.get("arguments")))
+
+
+def clock_ns(raw: Mapping[str, Any]) -> int:
+    """`GET /info`: the engine's own time, since 1970; to the microsecond."""
+    return round(datetime.fromisoformat(str(raw["SystemTime"])).timestamp() * 10**6) * 1000
 
 
 def _is_anonymous(mount: Mapping[str, Any]) -> bool:

@@ -5,13 +5,13 @@ gone is None, or `NotFound` where something was to be done with it.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dxd.engine import raw
 from dxd.engine.answer import Answer
 from dxd.engine.docker import Engine
-from dxd.engine.model import ContainerId, ImageId, Inspected
+from dxd.engine.model import ContainerId, ExecId, ImageId, Inspected
 from dxd.errors import Conflict, EngineTrouble, NotFound
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ ANEW_S = 2.0
 """An engine that takes longer to answer a new connection is about to stop."""
 MAX_PRINTED_BYTES = 4096
 TIMED_OUT = -1
-"""The status of a test that did not end in time."""
+"""The status of a test that did not end in time; no program has it."""
 
 
 class Supervised:
@@ -72,15 +72,29 @@ class Supervised:
             with self._reach.noting():
                 await self._told(f"containers/{container}/update", {"RestartPolicy": policy}, connection)
 
-    async def test(self, container: Inspected, test: Sequence[str], *, deadline_s: float) -> tuple[int, str]:
-        """Run a health check's test in it: status, 0 for good, and what it printed first."""
-        kind, *words = test
-        argv = [*container.shell, *words] if kind == "CMD-SHELL" else words
+    async def test(
+        self,
+        container: Inspected,
+        test: Sequence[str],
+        *,
+        deadline_s: float,
+        began: Callable[[ExecId], None] = lambda _: None,
+    ) -> tuple[int, str]:
+        """Run a health check's test in it: status, 0 for good, and what it printed first.
+
+        `TIMED_OUT` where it does not end in time: it goes on, since the engine ends no such program for anybody.
+        `began` is told its id.
+        """
         async with self._reach.deadline():
             connection = await self._reach.found()
         try:
             async with asyncio.timeout(deadline_s):  # the test's own: the engine is not to blame
-                status, printed = await connection.run(container.id, argv, limit_bytes=MAX_PRINTED_BYTES)
+                status, printed = await connection.run(
+                    container.id,
+                    words_of(container, test),
+                    limit_bytes=MAX_PRINTED_BYTES,
+                    began=lambda made: began(ExecId(made)),
+                )
         except TimeoutError:
             return TIMED_OUT, f"did not end within {deadline_s:g} s"
         except Answer as answer:
@@ -88,6 +102,18 @@ class Supervised:
                 raise NotFound(f"the container {container.name} is gone", "try again") from None
             raise
         return status, printed.decode(errors="replace").strip()
+
+    async def program(self, made: ExecId) -> tuple[str, ...] | None:
+        """The words of a program that runs in a container besides its own; None of one that has ended."""
+        try:
+            async with self._reach.deadline():
+                connection = await self._reach.found()
+                with self._reach.noting():
+                    return raw.program(await connection.get(f"exec/{made}/json", {}))
+        except Answer as answer:
+            if answer.status == 404:
+                return None
+            raise
 
     async def logs(self, container: ContainerId, lines: int) -> str:
         """The last lines that it printed; empty where it is gone."""
@@ -178,6 +204,14 @@ class Supervised:
         except (EngineTrouble, TimeoutError):
             return False
 
+    async def ago_s(self, time_ns: int) -> float:
+        """How many seconds ago that was, by the engine's own clock; negative where it is still to come."""
+        async with self._reach.deadline():
+            connection = await self._reach.found()
+            with self._reach.noting():
+                now_ns = raw.clock_ns(await connection.get("info", {}))
+        return (now_ns - time_ns) / 1e9
+
     async def _told(self, path: str, body: object, connection: "Connection") -> bool:
         """Whether there was anything to do."""
         try:
@@ -189,6 +223,12 @@ class Supervised:
                 return False
             raise
         return True
+
+
+def words_of(container: Inspected, test: Sequence[str]) -> tuple[str, ...]:
+    """The program of a health check's test in a container, as the engine runs it too."""
+    kind, *words = test
+    return (*container.shell, *words) if kind == "CMD-SHELL" else tuple(words)
 
 
 def _does_not_run(answer: Answer) -> bool:

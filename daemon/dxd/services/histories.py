@@ -63,14 +63,31 @@ def restarted_for_health(history: History, each: Instance, now: float) -> Histor
     """It is about to be stopped because it is unhealthy; once too often, it is left as it is."""
     if len(_recent(history.deaths, now)) + 1 >= MOST:
         words = f": {each.health_output}" if each.health_output else ""
-        return replace(history, gave_up=f"unhealthy {MOST} times within {WINDOW_S / 60:.0f} minutes{words}")
+        why = f"unhealthy {MOST} times within {WINDOW_S / 60:.0f} minutes{words}"
+        # Whether it gets well by itself, and for how long, is counted from here on.
+        return replace(history, gave_up=End(each.run, EndKind.FAILED, why, now), ready_at=None)
     return _another(history, now)
+
+
+def fell_ill(history: History, each: Instance, now: float) -> History:
+    """Its health has turned bad. One that was given up and has been well for long since then is new again."""
+    ill = End(each.run, EndKind.CRASHED, why_ill(each), now)
+    if history.gave_up is None or history.gave_up.run != each.run:
+        return replace(history, ill=ill)
+    if history.ready_at is not None and now - history.ready_at >= STABLE_S:
+        return replace(history, ill=ill, gave_up=None, deaths=(), streak=0)
+    return replace(history, ill=ill, ready_at=None)
+
+
+def why_ill(each: Instance) -> str:
+    """What is wrong with the health of one that is unhealthy."""
+    return f"its health check fails: {each.health_output}" if each.health_output else "its health check fails"
 
 
 def started(history: History) -> History:
     """It was started by dx, because it had ended or was unhealthy."""
     restarts = history.restarts + (history.end is not None)
-    return replace(history, ready_at=None, gave_up="", restarts=restarts)
+    return replace(history, ready_at=None, gave_up=None, restarts=restarts)
 
 
 def asked_for(history: History) -> History:

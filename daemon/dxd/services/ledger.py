@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from dxd.compose.model import Project, RestartKind, ServiceName
-from dxd.engine.model import ContainerId, ContainerStatus
-from dxd.services import histories, idleness, policy
+from dxd.engine.model import ContainerId, ContainerStatus, Health
+from dxd.services import histories, idleness, past, policy
 from dxd.services.model import Action, Do, End, EndKind, History, Hold, Instance, Phase, Seen, Setback, Wanted, Will
 
 BY_DX = "stopped by dx"
@@ -20,15 +20,23 @@ KILLED = (0, 130, 137, 143)
 class Ledger:
     """One project's."""
 
-    def __init__(self, project: Project, wills: Mapping[ServiceName, Will], ends: Iterable[End] = ()) -> None:
-        """`ends` are those that are known from before the daemon was started, whenever that was."""
+    def __init__(
+        self,
+        project: Project,
+        wills: Mapping[ServiceName, Will],
+        ends: Iterable[End] = (),
+        before: Mapping[past.Key, History] | None = None,
+    ) -> None:
+        """`ends` are those that are known from before the daemon was started, whenever that was, and `before` is what
+        still counts of the falls before.
+        """
         self._project = project
         self._wills = dict(wills)
         self._ends = {each.run: each for each in ends}
         self._foretold = {run for run, each in self._ends.items() if each.kind is EndKind.EXCUSED}
         """Runs that a daemon before may have been about to stop: of its stop nobody but it was told beforehand."""
         self._instances: dict[ContainerId, Instance] = {}
-        self._histories: dict[tuple[ServiceName, int], History] = {}
+        self._histories: dict[past.Key, History] = dict(before or {})
         self._excused: dict[str, str] = {}
         """Runs whose end is no fault of theirs, with the reason."""
         self._setbacks: dict[ContainerId, Setback] = {}
@@ -77,6 +85,10 @@ class Ledger:
                 found.append(end)
         return found
 
+    def falls(self) -> dict[past.Key, History]:
+        """What still counts of falls; to be kept."""
+        return past.of(self._histories)
+
     def reread(self, project: Project) -> None:
         """The files say something else now. A service that is gone from them is not looked after any more."""
         self._project = project
@@ -95,6 +107,7 @@ class Ledger:
             # What happened meanwhile is not known: maybe nothing at all, by an engine that was away.
             merged = self._merged(each, known, now)
             self._instances[each.id] = replace(merged, health=each.health, silent_since=now, silences=0)
+            self._note_health(self._instances[each.id], known, now)
         self._setbacks = {key: each for key, each in self._setbacks.items() if key in self._instances}
         for each in self._instances.values():
             self._judge(each, now, excused)
@@ -112,18 +125,26 @@ class Ledger:
             known = self._instances.get(each.id)
             self._note_late_start(each, known)
             self._instances[each.id] = merged = self._merged(each, known, now)
+            self._note_health(merged, known, now)
             self._judge(merged, now, "")
 
     def lose(self, container: ContainerId) -> None:
         """It was removed."""
         self._instances.pop(container, None)
         self._setbacks.pop(container, None)
+        self._forget_runs(container)
 
     def probed(self, container: ContainerId, run: str) -> None:
         """Its test has succeeded in that run."""
         each = self._instances.get(container)
         if each is not None and each.run == run:
             self._instances[container] = replace(each, probed=True)
+
+    def hangs(self, container: ContainerId, run: str, reason: str) -> None:
+        """Its test did not end in that run, or has ended again where there is no reason."""
+        each = self._instances.get(container)
+        if each is not None and each.run == run:
+            self._instances[container] = replace(each, hangs=reason)
 
     def plan(self, now: float) -> list[Action]:
         """What to do now; the reasons why nothing else is done are in `holds`."""
@@ -148,7 +169,7 @@ class Ledger:
         if action.do is Do.RESTART:
             history = histories.restarted_for_health(history, each, now)
             self._histories[each.key] = history
-            if history.gave_up:
+            if self.seen.gave_up(each):
                 return False
         if action.do is Do.START:
             self._histories[each.key] = histories.started(history)
@@ -311,12 +332,24 @@ class Ledger:
 
     def _merged(self, each: Instance, known: Instance | None, now: float) -> Instance:
         if known is None or known.run != each.run:
+            self._forget_runs(each.id, but=each.run)
             # One that ran before anybody looked has shown that it can.
             up_at = now - 2 * policy.ALIVE_S if self._first else now
             return replace(each, up_at=up_at, silent_since=now, busy=known.busy if known else False)
         up_at = known.up_at if known.runs else now
         each = histories.heard(each, known, now) if each.check_s and each.runs else each
-        return replace(each, up_at=up_at, probed=known.probed, busy=known.busy)
+        return replace(each, up_at=up_at, probed=known.probed, hangs=known.hangs, busy=known.busy)
+
+    def _forget_runs(self, container: ContainerId, *, but: str = "") -> None:
+        """Why runs of it that are over were not to blame: nobody will ask any more."""
+        for run in [run for run in self._excused if run.startswith(f"{container}@") and run != but]:
+            del self._excused[run]
+
+    def _note_health(self, each: Instance, known: Instance | None, now: float) -> None:
+        """Remember when it fell ill; one that is about to stop may well be."""
+        before = known is not None and known.run == each.run and known.health is Health.UNHEALTHY
+        if each.runs and each.health is Health.UNHEALTHY and not before and self.wanted.will(each.service) is Will.UP:
+            self._histories[each.key] = histories.fell_ill(self.seen.history(each), each, now)
 
     def _judge(self, each: Instance, now: float, excused: str) -> None:
         history = self.seen.history(each)

@@ -76,7 +76,7 @@ class Loop:
         self._hub = hub
         self._tasks = tasks
         self._clock = clock
-        self._probes = Probes(containers, tasks, self._passed)
+        self._probes = Probes(containers, tasks, self._passed, self._hangs)
         self._seeding = Seeding(
             containers, seeds, tasks, ledger=ledger, attribution=attribution, sight=sight, wake=self.wake
         )
@@ -170,7 +170,8 @@ class Loop:
                 self._tasks.spawn(self._act(action), name=f"{action.do} {action.service}")
             else:
                 self.wake()
-        self._probes.keep(probes.due(self._ledger, self._sight.containers, now))
+        runs = {each.run for each in self._ledger.seen.instances if each.runs}
+        self._probes.keep(probes.due(self._ledger, self._sight.containers, now), runs)
         seen, will = self._sight.containers, self._ledger.wanted.will
         self._seeding.keep(
             {each.service: seen[each.id] for each in self._ledger.to_seed(now) if each.id in seen},
@@ -197,6 +198,10 @@ class Loop:
         self._ledger.probed(container.id, run_of(container))
         self.wake()
 
+    def _hangs(self, container: Inspected, reason: str) -> None:
+        self._ledger.hangs(container.id, run_of(container), reason)
+        self.wake()
+
     async def _tell(self) -> None:
         """Keep what has to be kept, and wake whoever waits."""
         await self.save()
@@ -211,7 +216,8 @@ class Loop:
 
     async def save(self) -> None:
         """Keep what has to outlive the daemon, where it is not kept yet."""
-        state = (dict(self._ledger.wills), sorted(each.run for each in self._ledger.ends()))
+        ends = sorted(each.run for each in self._ledger.ends())
+        state = (dict(self._ledger.wills), ends, self._ledger.falls())
         if state != self._kept:
             self._kept = state
             await self._keep(self._ledger)

@@ -80,8 +80,10 @@ class History:
     """Since when the run that goes on, or was the last, has been ready."""
     end: End | None = None
     """Of the last run, where that has ended."""
-    gave_up: str = ""
-    """Why a run that goes on is not restarted any more, whatever its health."""
+    gave_up: End | None = None
+    """Which run is not restarted any more though it goes on, whatever its health, and why."""
+    ill: End | None = None
+    """When a run was last found to be unhealthy, and why; that it was restarted for that does not change it."""
     restarts: int = 0
     """By dx, since it last began to look after it."""
 
@@ -119,6 +121,8 @@ class Instance:
     """Since when it is known to run."""
     probed: bool = False
     """Its test has succeeded in this run, whatever the engine has found so far."""
+    hangs: str = ""
+    """Which test of dx's own does not end in this run, for people; empty where none is known."""
     health_output: str = ""
     check_s: float = 0.0
     """Within so long the engine tests its health again; 0 where it does not."""
@@ -191,6 +195,11 @@ class Seen:
         """Why it was not started, or stopped, where that was tried since it last was."""
         found = self.setbacks.get(instance.id)
         return found if found is not None and found.run == instance.run and found.starts == starts else None
+
+    def gave_up(self, instance: Instance) -> str:
+        """Why it is not restarted any more, whatever its health; empty where it is."""
+        end = self.history(instance).gave_up
+        return end.reason if end is not None and end.run == instance.run else ""
 
 
 _NOTHING = History()

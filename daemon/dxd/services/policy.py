@@ -5,7 +5,7 @@ answer whoever waits for services.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from dxd.compose.model import Condition, Dependency, RestartKind, Service, ServiceName
 from dxd.engine.model import ContainerStatus, Health
@@ -38,7 +38,9 @@ def plan(wanted: Wanted, seen: Seen, now: float) -> tuple[list[Action], list[Hol
 
 def phase(wanted: Wanted, seen: Seen, name: ServiceName, now: float) -> Phase:
     """What is going on with a service: of several containers, what is furthest from ready."""
-    service = wanted.services[name]
+    service = wanted.services.get(name)
+    if service is None:
+        return Phase.ABSENT  # the files do not have it any more
     every = [_phase(wanted, seen, service, each, now) for each in seen.of(name)]
     return min(every, key=_SHOWN.index) if every else Phase.ABSENT
 
@@ -58,7 +60,7 @@ def _phase(wanted: Wanted, seen: Seen, service: Service, each: Instance, now: fl
         if will in _TO_STOP:
             return Phase.STOPPING
         if each.health is Health.UNHEALTHY:
-            return Phase.FAILED if seen.history(each).gave_up else Phase.UNHEALTHY
+            return Phase.FAILED if seen.gave_up(each) else Phase.UNHEALTHY
         return Phase.READY if _is_ready(wanted, service, each, now) else Phase.STARTING
     if end is not None and end.kind is EndKind.DONE:
         return Phase.DONE
@@ -152,10 +154,10 @@ def _watch(seen: Seen, service: Service, each: Instance, now: float, hold: Calla
     """One that runs."""
     history = seen.history(each)
     if each.health is Health.UNHEALTHY:
-        if history.gave_up:
-            return hold(history.gave_up)
-        why = f"its health check fails: {each.health_output}" if each.health_output else "its health check fails"
-        if service.restart.kind is RestartKind.NO or not service.extras.restart_unhealthy:
+        if gave_up := seen.gave_up(each):
+            return hold(gave_up)
+        why = histories.why_ill(each)
+        if not _restarts_ill(service):
             return hold(why)
         until = now
         if history.deaths and seen.setback(each, starts=False) is None:
@@ -165,7 +167,12 @@ def _watch(seen: Seen, service: Service, each: Instance, now: float, hold: Calla
         return _ask(Action(Do.RESTART, service.name, each.id, why), seen, each, now, hold)
     if each.health is Health.NONE and now < each.up_at + ALIVE_S:
         return hold("", each.up_at + ALIVE_S)
-    return hold()
+    return hold("" if each.probed else each.hangs)
+
+
+def _restarts_ill(service: Service) -> bool:
+    """Whether bad health is a reason to restart it."""
+    return service.restart.kind is not RestartKind.NO and service.extras.restart_unhealthy
 
 
 def _revive(
@@ -245,14 +252,20 @@ def comes_up(wanted: Wanted, seen: Seen, names: Iterable[ServiceName], now: floa
     return all(wanted.will(name) is Will.UP and phase(wanted, seen, name, now) in good for name in names)
 
 
-def fallen(seen: Seen, names: Iterable[ServiceName], since: float) -> list[tuple[Instance, str]]:
-    """Of these services' containers, those that have failed, or have ended badly since then, with the reason."""
+def fallen(wanted: Wanted, seen: Seen, names: Iterable[ServiceName], since: float) -> list[tuple[Instance, str]]:
+    """Of these services' containers, those that have failed, are ill for good, or have ended badly or fallen ill since
+    then, with the reason.
+    """
     found = []
     for name in names:
         for each in seen.of(name):
             history, end = seen.history(each), seen.history(each).end
-            if history.gave_up and each.health is Health.UNHEALTHY:
-                found.append((each, history.gave_up))
+            if each.status is ContainerStatus.RUNNING and each.health is Health.UNHEALTHY and seen.gave_up(each):
+                found.append((each, seen.gave_up(each)))
+            elif _stays_ill(wanted.services[name], each):
+                found.append((each, f"{histories.why_ill(each)}; it is left alone, as its file says"))
+            elif history.ill is not None and history.ill.at >= since:
+                found.append((each, history.ill.reason))
             elif end is None or end.kind in (EndKind.DONE, EndKind.EXCUSED):
                 continue
             elif end.at >= since or (end.kind is EndKind.FAILED and not each.runs):
@@ -260,17 +273,53 @@ def fallen(seen: Seen, names: Iterable[ServiceName], since: float) -> list[tuple
     return found
 
 
-def stuck(wanted: Wanted, seen: Seen, names: Iterable[ServiceName], now: float) -> list[tuple[ServiceName, str]]:
-    """Of these services, those that will not become ready by themselves, with the reason."""
-    found = []
+def _stays_ill(service: Service, each: Instance) -> bool:
+    """Whether it is unhealthy, and nothing will be done about it."""
+    return each.status is ContainerStatus.RUNNING and each.health is Health.UNHEALTHY and not _restarts_ill(service)
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A service that will not become ready by itself."""
+
+    service: ServiceName
+    reason: str
+    hint: str
+
+
+def stuck(wanted: Wanted, seen: Seen, names: Iterable[ServiceName], now: float) -> list[Stuck]:
+    """Of these services, those that will not become ready by themselves."""
     phases = {name: phase(wanted, seen, name, now) for name in wanted.services}
-    over = (Phase.STOPPED, Phase.ABSENT, Phase.DONE, Phase.FAILED)
-    for name in names:
-        if phases[name] in (Phase.ABSENT, Phase.STOPPED):
-            found.append((name, "it has no container" if phases[name] is Phase.ABSENT else "it was stopped"))
-        if phases[name] is Phase.WAITING:
+    found = (_stuck(wanted, seen, name, phases, frozenset()) for name in names)
+    return [each for each in found if each is not None]
+
+
+def _stuck(
+    wanted: Wanted, seen: Seen, name: ServiceName, phases: dict[ServiceName, Phase], above: frozenset[ServiceName]
+) -> Stuck | None:
+    """By itself, or because of one that it waits for; `above` are those that wait for it."""
+    match phases[name]:
+        case Phase.ABSENT:
+            return Stuck(name, "it has no container", f"make one: dx up {name}")
+        case Phase.STOPPED:
+            return Stuck(name, "it was stopped", f"start it: dx up {name}")
+        case Phase.PAUSED:
+            return Stuck(name, "it was paused by somebody", "to go on: docker unpause")
+        case Phase.WAITING:
             for dependency in wanted.services[name].depends_on:
-                waits = _waits_for(wanted, dependency, phases)
-                if waits and phases[dependency.service] in over:
-                    found.append((name, waits))
-    return found
+                other, waits = dependency.service, _waits_for(wanted, dependency, phases)
+                if waits and other not in above and (end := _end_of_hope(wanted, seen, other, phases, above | {name})):
+                    return Stuck(name, waits, end)
+    return None
+
+
+def _end_of_hope(
+    wanted: Wanted, seen: Seen, name: ServiceName, phases: dict[ServiceName, Phase], above: frozenset[ServiceName]
+) -> str:
+    """What to do about a service that others wait for in vain; empty where it may yet become what it has to be."""
+    if phases[name] in (Phase.DONE, Phase.FAILED):
+        return f"start it: dx up {name}"
+    if phases[name] is Phase.UNHEALTHY and any(_stays_ill(wanted.services[name], each) for each in seen.of(name)):
+        return f"see: dx logs {name}"
+    stuck_itself = _stuck(wanted, seen, name, phases, above)
+    return stuck_itself.hint if stuck_itself is not None else ""

@@ -6,6 +6,7 @@ meanwhile it is known what is wrong with them. Fails with `UnknownProject`, `Con
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,13 +19,15 @@ from dxd.compose.model import Project, ProjectName, ServiceName, Source
 from dxd.engine.model import Inspected
 from dxd.engine.supervised import Supervised
 from dxd.errors import BadCompose, Conflict, DxError, EngineTrouble, UnknownProject
+from dxd.kit.boot import boot_id
 from dxd.kit.hub import Hub
 from dxd.kit.nearest import did_you_mean
 from dxd.logs.logs import Logs
 from dxd.logs.model import Instance, ServiceId
+from dxd.services import past
 from dxd.services.ledger import Ledger
 from dxd.services.listening import Doors
-from dxd.services.model import End, EndKind, Will
+from dxd.services.model import End, EndKind, History, Will
 from dxd.services.naming import Naming
 from dxd.services.news import SERVICE
 from dxd.services.publishing import Publishing
@@ -210,7 +213,11 @@ class Register:
         ends = [
             End(run, EndKind(kind), reason, 0.0) for each in row.services.values() for run, kind, reason in each.ends
         ]
-        ledger = Ledger(project, wills, ends)
+        boot, now = boot_id(), time.monotonic()
+        before: dict[past.Key, History] = {}
+        for name, each in row.services.items():
+            before |= past.known(ServiceName(name), each.past, boot, now)
+        ledger = Ledger(project, wills, ends, before)
         supervisor = Supervisor(
             source=source,
             ledger=ledger,
@@ -232,12 +239,14 @@ class Register:
         self._logs.follow(ServiceId(project, container.labels[SERVICE]), Instance(container.id, container.name))
 
     async def _keep_wills(self, ledger: Ledger) -> None:
-        ends = ledger.ends()
+        ends, before, boot = ledger.ends(), ledger.falls(), boot_id()
         rows = {}
         for name, will in ledger.wills.items():
             of_it = {each.run for each in ledger.seen.of(name)}
             rows[str(name)] = KnownService(
-                will, tuple((each.run, each.kind, each.reason) for each in ends if each.run in of_it)
+                will,
+                tuple((each.run, each.kind, each.reason) for each in ends if each.run in of_it),
+                past.kept(before, name, boot),
             )
         await self._store.want(ledger.project.name, rows)
 

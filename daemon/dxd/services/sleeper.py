@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from dxd.compose.model import Port, ProjectName, ServiceName
 from dxd.engine.model import ContainerId, Inspected
-from dxd.engine.supervised import Supervised
+from dxd.engine.supervised import Supervised, words_of
 from dxd.errors import DxError, EngineTrouble, ProxyFailed, ServiceFailed
 from dxd.kit.tasks import Tasks
 from dxd.proxy.model import Place
@@ -175,6 +175,8 @@ class Sleeper:
             async with self._turn:
                 now, use = self._clock(), self._use(name)
                 wanted, seen = self._ledger.wanted, self._ledger.seen
+                if name not in wanted.services:
+                    return  # its files do not have it any more
                 if not any(each.at <= now for each in idleness.rests(wanted, seen, [(name, use)], now)):
                     return
                 if await self._is_entered(name):
@@ -193,9 +195,21 @@ class Sleeper:
             self._wake()
 
     async def _is_entered(self, name: ServiceName) -> bool:
-        """Whether somebody runs a program in it: `dx exec`, a shell. Its health checks are over in a moment."""
-        found = [await self._engine.inspect(each.id) for each in self._ledger.seen.of(name)]
-        return any(each.execs for each in found if each is not None)
+        """Whether somebody runs a program in it: `dx exec`, a shell. Tests of it are nobody's use, however often they
+        are made and however long they take.
+        """
+        ready = self._ledger.project.services[name].extras.ready
+        for each in self._ledger.seen.of(name):
+            container = await self._engine.inspect(each.id)
+            if container is None:
+                continue
+            tests = [ready or (), container.check.test if container.check else ()]
+            own = [words_of(container, test) for test in tests if test]
+            for made in container.execs:
+                words = await self._engine.program(made)
+                if words is not None and words not in own:
+                    return True
+        return False
 
     async def _lead(self, name: ServiceName, target: int) -> Place:
         """Where it listens once it is ready: what a door asks. Raises `DxError`."""

@@ -127,6 +127,7 @@ class Supervisor:
             tasks=self._tasks,
             saw=self._sight.news,
             goes_on=containers.goes_on,
+            ago=containers.ago_s,
             wake=self._loop.wake,
             clock=clock,
         )

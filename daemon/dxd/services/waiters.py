@@ -1,8 +1,8 @@
 """Whoever waits for services of one project: told as soon as they are ready, or why they will not be.
 
 Owned by the project's supervisor, which wakes it after each look, and when the engine goes. Raises `ServiceFailed`, for
-a stop where the engine does not do it; `Conflict` once the project is not looked after any more; `EngineDown` where a
-stop cannot be seen.
+a stop where the engine does not do it; `UnknownService` once the files do not have a service any more, `Conflict` once
+the project is not looked after any more; `EngineDown` where a stop cannot be seen.
 """
 
 import asyncio
@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable
 
 from dxd.compose.model import ServiceName
 from dxd.engine.supervised import Supervised
-from dxd.errors import Conflict, EngineDown, EngineTrouble, ServiceFailed
+from dxd.errors import Conflict, EngineDown, EngineTrouble, ServiceFailed, UnknownService
 from dxd.kit.progress import Progress
 from dxd.services import policy
 from dxd.services.ledger import Ledger
-from dxd.services.model import Instance
+from dxd.services.model import Instance, Phase
 
 LAST_LINES = 20
 """Of what a service printed, for whoever is told that it fell."""
@@ -53,9 +53,8 @@ class Waiters:
         self.wake()
 
     async def wait(self, names: Iterable[ServiceName], progress: Progress, *, since: float) -> None:
-        """Return when all of these are ready, done or asleep; `ServiceFailed` once one has ended badly since then.
-
-        What it printed last is told before.
+        """Return when all of these are ready, done or asleep; `ServiceFailed` once one has ended badly or fallen ill
+        since then, or will not become ready by itself. What it printed last is told before.
         """
         chosen = sorted(names)
         told = ""
@@ -63,16 +62,17 @@ class Waiters:
             self._refuse_if_closed()
             turned, now = self._turned, self._clock()
             wanted, seen = self._ledger.wanted, self._ledger.seen
-            for each, reason in policy.fallen(seen, chosen, since):
+            self._refuse_if_gone(chosen)
+            for each, reason in policy.fallen(wanted, seen, chosen, since):
                 await self._tell_last_lines(each, progress)
                 raise ServiceFailed(f"{each.service}: {reason}", f"see: dx logs {each.service}")
             if seen.settled and self._known():
-                for name, reason in policy.stuck(wanted, seen, chosen, now):
-                    raise ServiceFailed(f"{name}: {reason}", f"start it: dx up {name}")
+                for stuck in policy.stuck(wanted, seen, chosen, now):
+                    raise ServiceFailed(f"{stuck.service}: {stuck.reason}", stuck.hint)
                 waiting = policy.waiting(wanted, seen, chosen, now)
                 if not waiting:
                     return
-                line = ", ".join(f"{name} is {self._ledger.phase(name, now)[0]}" for name in waiting)
+                line = ", ".join(self._how(name, now) for name in waiting)
                 if line != told:
                     told = line
                     progress.progress(line)
@@ -102,6 +102,18 @@ class Waiters:
         if self._closed:
             name = self._ledger.project.name
             raise Conflict(f"the project {name} is not looked after any more", "begin again: dx up")
+
+    def _how(self, name: ServiceName, now: float) -> str:
+        phase, reason = self._ledger.phase(name, now)
+        return f"{name} is {phase}: {reason}" if phase is Phase.STARTING and reason else f"{name} is {phase}"
+
+    def _refuse_if_gone(self, names: Iterable[ServiceName]) -> None:
+        project = self._ledger.project
+        for name in names:
+            if name not in project.services:
+                raise UnknownService(
+                    f"{name} is gone from the files of the project {project.name}", "see what it has: dx services"
+                )
 
     async def _tell_last_lines(self, each: Instance, progress: Progress) -> None:
         try:

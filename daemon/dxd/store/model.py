@@ -70,12 +70,37 @@ class Freed:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownFall:
+    """A run of a container that ended badly, or was given up."""
+
+    run: str
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPast:
+    """What still counts of the past of one container of a service. Times are of the monotonic clock of one boot."""
+
+    boot: str
+    number: int
+    deaths: tuple[float, ...]
+    streak: int
+    fell: KnownFall | None
+    """To be started again after its pause."""
+    gave_up: KnownFall | None
+    """Not restarted any more, whatever its health."""
+
+
+@dataclass(frozen=True, slots=True)
 class KnownService:
     """What is kept of a service."""
 
     will: str
     ends: tuple[tuple[str, str, str], ...] = ()
     """The runs of its containers that have ended for good: which, `done` or `failed`, and why."""
+    past: tuple[KnownPast, ...] = ()
+    """Of its containers that have fallen of late."""
 
 
 @dataclass(frozen=True, slots=True)

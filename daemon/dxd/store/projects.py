@@ -8,10 +8,11 @@ import json
 import sqlite3
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from dxd.store.database import Database
-from dxd.store.model import KnownProject, KnownService
+from dxd.store.model import KnownFall, KnownPast, KnownProject, KnownService
 
 
 class KnownProjects:
@@ -39,8 +40,10 @@ class KnownProjects:
 
 def _all(connection: sqlite3.Connection) -> list[KnownProject]:
     services: dict[str, dict[str, KnownService]] = {}
-    for project, service, will, ends in connection.execute("SELECT project, service, will, ends FROM project_services"):
-        services.setdefault(project, {})[service] = KnownService(will, tuple(map(tuple, json.loads(ends))))
+    kept = connection.execute("SELECT project, service, will, ends, past FROM project_services")
+    for project, service, will, ends, past in kept:
+        known = KnownService(will, tuple(map(tuple, json.loads(ends))), tuple(map(_past, json.loads(past))))
+        services.setdefault(project, {})[service] = known
     rows = connection.execute(
         "SELECT name, directory, files, given_name, profiles, environ FROM projects ORDER BY name"
     ).fetchall()
@@ -58,6 +61,11 @@ def _project(row: tuple[Any, ...], services: Mapping[str, KnownService]) -> Know
         environ=json.loads(environ),
         services=services,
     )
+
+
+def _past(row: Mapping[str, Any]) -> KnownPast:
+    fell, gave_up = (None if row[key] is None else KnownFall(**row[key]) for key in ("fell", "gave_up"))
+    return KnownPast(row["boot"], row["number"], tuple(row["deaths"]), row["streak"], fell, gave_up)
 
 
 def _put(connection: sqlite3.Connection, project: KnownProject) -> None:
@@ -84,8 +92,11 @@ def _want(connection: sqlite3.Connection, project: str, services: Mapping[str, K
     if connection.execute("SELECT 1 FROM projects WHERE name = ?", (project,)).fetchone() is None:
         return  # it was forgotten meanwhile
     connection.executemany(
-        "INSERT INTO project_services (project, service, will, ends) VALUES (?, ?, ?, ?)",
-        [(project, name, each.will, json.dumps(each.ends)) for name, each in services.items()],
+        "INSERT INTO project_services (project, service, will, ends, past) VALUES (?, ?, ?, ?, ?)",
+        [
+            (project, name, each.will, json.dumps(each.ends), json.dumps([asdict(one) for one in each.past]))
+            for name, each in services.items()
+        ],
     )
 
 

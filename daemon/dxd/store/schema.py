@@ -92,5 +92,8 @@ MIGRATIONS = (
         PRIMARY KEY (project, root, service, target, protocol, wanted)
     )
     """,
+    """
+    ALTER TABLE project_services ADD COLUMN past TEXT NOT NULL DEFAULT '[]'
+    """,
 )
 """The first makes the tables, each later one leads from the version before it. Paths are bytes, of any kind."""

@@ -182,3 +182,11 @@ async def test_a_bug_in_who_listens_is_not_swallowed(engine: Engine) -> None:
 
     with pytest.raises(ZeroDivisionError):
         await events.follow(engine, lambda _: None, gap)
+
+
+def test_what_an_engine_tells_after_its_clock_was_set_back_is_asked_for_again_from_then_on() -> None:
+    """And what it tells once more is known."""
+    replay = events._Replay()
+    late, early = (EngineEvent("container", "stop", "id", {}, seconds * 10**9) for seconds in (7200, 3600))
+    assert [replay.is_news(each) for each in (late, early, late, early)] == [True, True, False, False]
+    assert replay.params()["since"] == "3600.000000000"

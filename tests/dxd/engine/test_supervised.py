@@ -1,6 +1,7 @@
 import asyncio
 import io
 import tarfile
+import time
 
 import pytest
 
@@ -106,6 +107,13 @@ async def test_an_engine_that_takes_no_new_connections_does_not_go_on(proxy: Pro
     await proxy.stop()
     async with asyncio.timeout(10):
         assert not await containers.goes_on()
+
+
+async def test_what_the_engine_tells_of_was_so_long_ago_by_its_own_clock(workshop: Workshop, engine: Engine) -> None:
+    """It is that of this machine here, so the same must come out."""
+    before = time.time()
+    ago_s = await Supervised(engine).ago_s(int((before - 100) * 1e9))
+    assert 100 - 0.01 < ago_s < 100 + time.time() - before + 0.01
 
 
 async def test_files_are_put_into_a_container_that_runs_and_programs_run_in_it(

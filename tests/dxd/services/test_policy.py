@@ -351,17 +351,113 @@ def test_a_probe_that_succeeds_makes_it_ready_until_it_is_started_again() -> Non
     assert book.phase(DB, 200)[0] is Phase.STARTING
 
 
+def test_why_it_is_not_ready_is_said_where_its_test_hangs() -> None:
+    book = ledger(service("db", ready=("CMD", "x")))
+    book.look([instance("db")], 0)
+    book.hangs(instance("db").id, "db@1", "its ready test did not end")
+    assert (acts(book), book.phase(DB, 100)) == ([], (Phase.STARTING, "its ready test did not end"))
+    book.see(instance("db"), 101)
+    assert (acts(book), book.phase(DB, 101)) == ([], (Phase.STARTING, "its ready test did not end"))
+    book.probed(instance("db").id, "db@1")
+    assert (acts(book), book.phase(DB, 102)) == ([], (Phase.READY, ""))
+    book.see(instance("db", start=2), 103)
+    assert (acts(book), book.phase(DB, 103)) == ([], (Phase.STARTING, ""))
+
+
 def test_whoever_waits_is_told_of_ends_since_then_and_of_failures_whenever() -> None:
     book = ledger(service("db"), service("web", restart="no"))
     book.look([instance("db"), instance("web")], 0)
     book.see(instance("db", "exited", exit_code=1), 10)
     book.see(instance("web", "exited", exit_code=2), 10)
     names = [DB, WEB]
-    assert [reason for _, reason in policy.fallen(book.seen, names, 5)] == [
+    assert [reason for _, reason in policy.fallen(book.wanted, book.seen, names, 5)] == [
         "ended with status 1",
         "ended with status 2",
     ]
-    assert [reason for _, reason in policy.fallen(book.seen, names, 11)] == ["ended with status 2"]
+    assert [reason for _, reason in policy.fallen(book.wanted, book.seen, names, 11)] == ["ended with status 2"]
+
+
+ILL = "its health check fails: no answer"
+
+
+def fallen(book: Ledger, name: ServiceName, since: float) -> list[str]:
+    return [reason for _, reason in policy.fallen(book.wanted, book.seen, [name], since)]
+
+
+def stuck(book: Ledger, name: ServiceName) -> list[tuple[str, str]]:
+    return [(each.reason, each.hint) for each in policy.stuck(book.wanted, book.seen, [name], 100)]
+
+
+def test_whoever_waits_is_told_of_bad_health_since_then_though_it_is_restarted_for_that() -> None:
+    """Of what was ill before they waited the restart counts, which is theirs."""
+    book = ledger(service("db"))
+    book.look([instance("db", health="starting")], 0)
+    book.see(instance("db", health="unhealthy", health_output="no answer"), 10)
+    assert fallen(book, DB, 5) == [ILL]
+    (action,) = book.plan(10)
+    assert book.begin(action, 10)
+    book.see(instance("db", "exited", exit_code=143), 11)
+    book.finish(action.container)
+    book.see(instance("db", health="starting", start=2), 12)
+    assert fallen(book, DB, 5) == [ILL]
+    assert fallen(book, DB, 11) == []
+    book.see(instance("db", health="unhealthy", start=2, health_output="no answer"), 20)
+    book.see(instance("db", health="healthy", start=2), 21)
+    assert fallen(book, DB, 11) == [ILL]
+    book.ask_up([DB])
+    assert fallen(book, DB, 11) == []
+
+
+@pytest.mark.parametrize("more", [{"restart": "no"}, {"restart_unhealthy": False}])
+def test_whoever_waits_is_told_of_bad_health_that_nothing_is_done_about_whenever_it_began(more: dict[str, Any]) -> None:
+    book = ledger(service("db", **more), service("web", {"db": "healthy"}))
+    book.look([instance("db", health="unhealthy", health_output="no answer"), instance("web", "created", start=0)], 0)
+    assert fallen(book, DB, 50) == [f"{ILL}; it is left alone, as its file says"]
+    assert stuck(book, WEB) == [("waits for db, which is unhealthy", "see: dx logs db")]
+
+
+def test_whoever_waits_for_what_is_paused_is_told_so_and_so_is_who_waits_for_its_dependant() -> None:
+    book = ledger(service("db"), service("api", {"db": "healthy"}), service("web", {"api": "started"}))
+    never = [instance(name, "created", start=0) for name in ("api", "web")]
+    book.look([instance("db", "paused"), *never], 0)
+    unpause = "to go on: docker unpause"
+    assert stuck(book, DB) == [("it was paused by somebody", unpause)]
+    assert stuck(book, ServiceName("api")) == [("waits for db, which is paused", unpause)]
+    assert stuck(book, WEB) == [("waits for api, which is waiting", unpause)]
+    book.look([instance("db", health="unhealthy"), *never], 1)
+    assert stuck(book, WEB) == []
+
+
+def test_a_service_that_was_given_up_and_was_well_for_long_is_new_again() -> None:
+    """Not one that was well for a moment now and then."""
+    book, now = ledger(service("db")), 0.0
+    book.look([instance("db", health="starting")], now)
+
+    def ill(at: float) -> list[tuple[Do, str]]:
+        book.see(instance("db", health="unhealthy"), at)
+        actions = book.plan(at)
+        return [(each.do, each.service) for each in actions if book.begin(each, at)]
+
+    for _ in range(histories.MOST - 1):
+        now += 70
+        assert ill(now) == [(Do.RESTART, "db")]
+        book.finish(instance("db").id)
+        book.see(instance("db", health="starting"), now)
+    now += 70
+    assert ill(now) == []
+    assert book.phase(DB, now)[0] is Phase.FAILED
+    for well_s in (histories.STABLE_S / 2, histories.STABLE_S / 2, histories.STABLE_S - 1):
+        book.see(instance("db", health="healthy"), now + 1)
+        assert acts(book, now + 1) == []
+        assert book.phase(DB, now + 1)[0] is Phase.READY
+        now += 1 + well_s
+        assert ill(now) == []
+        assert book.phase(DB, now)[0] is Phase.FAILED
+    book.see(instance("db", health="healthy"), now + 1)
+    book.plan(now + 1)
+    now += 1 + histories.STABLE_S
+    assert ill(now) == [(Do.RESTART, "db")]
+    assert book.history(instance("db")).streak == 1
 
 
 def test_the_same_end_counts_once() -> None:

@@ -12,7 +12,9 @@ from dxd.compose.model import Condition, Service, ServiceName
 from dxd.engine.model import ContainerId, ContainerStatus, Health
 from dxd.services import policy
 from dxd.services.ledger import Ledger
+from dxd.services.loop import SETTLE_S
 from dxd.services.model import Action, Do, Instance, Phase, Will
+from dxd.services.others import DYING_S
 from tests.dxd.services.projects import project
 
 PATIENCE_S = 10.0
@@ -35,11 +37,19 @@ class Container:
 class World:
     """Ten services, or as many as it is given; `fault` makes something happen, `run` lets time pass."""
 
-    def __init__(self, services: list[Service], seed: int, *, checked: frozenset[str]) -> None:
+    def __init__(self, services: list[Service], seed: int, *, checked: frozenset[str], check_s: float = 0.0) -> None:
         self.random = random.Random(seed)
         self.now = 0.0
         self.checked = checked
         """Those that have a health check."""
+        self.check_s = check_s
+        """The engine tests them so often; 0 where nobody looks whether it does."""
+        self.away = False
+        """The engine is out of sight."""
+        self.suspended_s = 0.0
+        """For so long everything has stood still, but for the clock."""
+        self.stopped: list[tuple[float, ServiceName]] = []
+        self.wakes_at: float | None = None
         self.containers = {each.name: Container(each) for each in services}
         self.ledger = Ledger(project(*services), {each.name: Will.UP for each in services})
         self.later: list[tuple[float, int, Callable[[], None]]] = []
@@ -67,6 +77,8 @@ class World:
             health=one.health,
             exit_code=one.exit_code,
             started=str(one.starts) if one.starts else "",
+            check_s=self.check_s if name in self.checked else 0.0,
+            last_test=str((self.now - self.suspended_s) // self.check_s) if self.check_s else "",
         )
 
     def look(self, excused: str = "") -> None:
@@ -79,10 +91,16 @@ class World:
         self.at(self.random.uniform(0.001, 0.05), lambda: self.heard(name))
 
     def heard(self, name: ServiceName) -> None:
+        if self.away:
+            return
         self.ledger.see(self.instance(name), self.now)
         self.act()
 
     def act(self) -> None:
+        if self.away:
+            return
+        for each in self.ledger.silent(self.now):
+            self.ledger.see(self.instance(ServiceName(each)), self.now)
         for action in self.ledger.plan(self.now):
             if self.ledger.begin(action, self.now):
                 if action.do is Do.START:
@@ -94,14 +112,24 @@ class World:
                         self.at(PATIENCE_S, lambda action=action: self.unanswered(action))  # type: ignore[misc]
                         self.at(begun, lambda name=action.service: self.start(name))  # type: ignore[misc]
                 else:
+                    self.stopped.append((self.now, action.service))
                     slow = 10.0 if self.containers[action.service].frozen else 0.1
                     self.at(slow, lambda action=action: self.done(action))  # type: ignore[misc]
         wake = self.ledger.wake_at(self.now)
-        if wake is not None:
-            self.at(wake - self.now, self.act)
+        if wake is not None and (self.wakes_at is None or wake < self.wakes_at):
+            self.wakes_at = wake
+            self.at(wake - self.now, lambda: self.woken(wake))
+
+    def woken(self, at: float) -> None:
+        if self.wakes_at == at:
+            self.wakes_at = None
+        self.act()
 
     def done(self, action: Action) -> None:
-        """What was asked of the engine has happened."""
+        """What was asked of the engine has happened, unless it is gone."""
+        if self.away:
+            self.ledger.finish(action.container)
+            return
         if action.do is Do.START:
             self.start(action.service)
         else:
@@ -187,10 +215,36 @@ class World:
                 self.containers[name] = replace(one, status=ContainerStatus.EXITED, exit_code=137, frozen=False)
         self.look("the engine was restarted")
 
+    def engine_goes(self) -> None:
+        """It ends everything, which is told of some, and is gone: nothing that is asked of it is done."""
+        for name in self.containers:
+            self.end(name, 137)
+        self.at(0.03, self.lost)
+
+    def lost(self) -> None:
+        self.away = True
+        self.ledger.forgive(self.now - DYING_S, "the engine was restarted")
+
+    def engine_returns(self) -> None:
+        """And nothing is decided before it has told what happened meanwhile."""
+        self.away = False
+        self.ledger.settled = False
+        self.look("the engine was restarted")
+        self.at(SETTLE_S, self.settle)
+
+    def settle(self) -> None:
+        self.ledger.settled = True
+        self.act()
+
+    def suspend(self, for_s: float) -> None:
+        """Nothing goes on, but for the clock: all that was due meanwhile is due at once."""
+        self.suspended_s += for_s
+        self.now += for_s
+
     def restart_daemon(self) -> None:
         """All that was not kept is forgotten; what it had asked the engine for happens all the same."""
         old = self.ledger
-        self.ledger = Ledger(old.project, old.wills, old.ends())
+        self.ledger = Ledger(old.project, old.wills, old.ends(), old.falls())
         self.look("while dx was away")
 
     def by_user(self, name: ServiceName) -> None:
@@ -203,6 +257,7 @@ class World:
             if self.ledger.get(ContainerId(name)) is not None and self.instance(name).busy:
                 return
             self.user_stopped.add(name)
+            self.ledger.excuse(self.instance(name).run, "stopped by somebody")
             self.end(name, 143)
             self.ledger.taken(name, Will.DOWN)
         self.heard(name)
@@ -210,7 +265,8 @@ class World:
     def run(self, for_s: float) -> None:
         until = self.now + for_s
         while self.later and self.later[0][0] <= until:
-            self.now, _, act = heapq.heappop(self.later)
+            at, _, act = heapq.heappop(self.later)
+            self.now = max(self.now, at)
             act()
         self.now = until
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from dxd.store.database import Database
-from dxd.store.model import KnownProject, KnownService
+from dxd.store.model import KnownFall, KnownPast, KnownProject, KnownService
 from dxd.store.projects import KnownProjects
 from dxd.store.schema import MIGRATIONS
 
@@ -27,7 +27,13 @@ async def database(tmp_path: Path):  # type: ignore[no-untyped-def]
 async def test_a_project_comes_back_as_it_was_with_what_is_wanted_of_it(tmp_path: Path, database: Database) -> None:
     projects = KnownProjects(database)
     await projects.put(SHOP)
-    wanted = {"db": KnownService("up", (("id@1", "failed", "ended with status 3"),)), "web": KnownService("down")}
+    fall = KnownFall("id@2", "ended with status 3", 7.5)
+    past = (KnownPast("boot", 1, (1.5, 7.5), 2, fall, None), KnownPast("boot", 2, (), 0, None, fall))
+    wanted = {
+        "db": KnownService("up", (("id@1", "failed", "ended with status 3"),)),
+        "web": KnownService("down"),
+        "api": KnownService("up", past=past),
+    }
     await projects.want("shop", wanted)
     other = Database(tmp_path / "history.db", MIGRATIONS)
     (found,) = await KnownProjects(other).all()
