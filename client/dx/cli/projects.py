@@ -230,7 +230,7 @@ VERBS = (
         up,
         _up_arguments,
         description="Docker Compose makes the containers; dx starts them in order, restarts what falls or is\n"
-        "unhealthy, and brings all of it back after a reboot. dx help compose says more.",
+        "unhealthy, and brings all of it back after a reboot: at login, after dx daemon enable.",
         examples="dx up\ndx up --wait db\ndx up --profile debug\ndx up --project shop-2",
     ),
     Verb(
