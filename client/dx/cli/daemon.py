@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from dx import __version__
-from dx.answers import Status
+from dx.answers import Status, Unkept
 from dx.api import Client, compatible
 from dx.cli import link, login, screen
 from dx.cli.verb import EXIT_DX, Formatter, Namespace, Parser, Verb, add_json
@@ -71,8 +71,14 @@ def _lines(current: Status) -> list[tuple[str, str]]:
     ]
     if current["problem"]:
         lines.append(("problem", current["problem"]))
+    lines += [("output", f"{unkept_line(each)}; {each['cure']}") for each in current["unkept"]]
     lines += [("build", failed["reason"]) for failed in current["failed_builds"]]
     return lines
+
+
+def unkept_line(each: Unkept) -> str:
+    """Whose output is not kept, and why."""
+    return f"{each['project']}/{each['service']}: {each['reason']}"
 
 
 def _daemon_arguments(parser: Parser) -> None:

@@ -10,7 +10,7 @@ from dx import __version__
 from dx.answers import Status, Step
 from dx.api import compatible
 from dx.cli import link, login, screen, search_path
-from dx.cli.daemon import until_ready
+from dx.cli.daemon import unkept_line, until_ready
 from dx.cli.verb import EXIT_DX, Namespace, Verb, add_json
 from dx.errors import ClientError, Unreachable
 from dx.places import Places
@@ -108,6 +108,7 @@ def check_daemon() -> tuple[Status | None, list[Finding]]:
         findings.append(Finding("dx.toml", "fail", status["problem"], "dx edit"))
     else:
         findings.append(Finding("dx.toml", "ok", f"{status['tools']} tool{'s' * (status['tools'] != 1)}"))
+    findings += [Finding("output", "warn", unkept_line(each), each["cure"]) for each in status["unkept"]]
     findings += [Finding("watching", "warn", each["message"], each["cure"]) for each in status["unwatched"]]
     findings += [
         Finding("build", "warn", failed["reason"], "mend what it is built from; until then the build before it serves")

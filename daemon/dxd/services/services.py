@@ -327,6 +327,13 @@ class Services:
         async with self._turns.setdefault(name, asyncio.Lock()):
             yield
 
+    def _unkept(self, project: str) -> dict[ServiceName, str]:
+        return {
+            ServiceName(each.service): why.line()
+            for each, why in self._logs.unkept().items()
+            if each.project == project
+        }
+
     def _view(self, known: Known) -> ProjectView:
         row, supervisor = known.row, known.supervisor
         problem = known.problem
@@ -338,7 +345,7 @@ class Services:
                 views.of(
                     supervisor.ledger,
                     supervisor.inspected,
-                    {**supervisor.troubles, **supervisor.sleeper.troubles},
+                    {**self._unkept(row.name), **supervisor.troubles, **supervisor.sleeper.troubles},
                     self._doors.of(supervisor.ledger.project.name),
                     supervisor.now(),
                 )
