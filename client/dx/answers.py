@@ -201,6 +201,15 @@ class Unwatched(TypedDict):
     cure: str
 
 
+class Unkept(TypedDict):
+    """A service whose output is not kept for now."""
+
+    project: str
+    service: str
+    reason: str
+    cure: str
+
+
 class FailedBuild(TypedDict):
     """Why a tool's newest build does not serve; the one before does."""
 
@@ -222,6 +231,7 @@ class Status(TypedDict):
     problem: str | None
     failed_builds: list[FailedBuild]
     unwatched: list[Unwatched]
+    unkept: list[Unkept]
     containers: int
     runs: int
     log: NotRequired[str]

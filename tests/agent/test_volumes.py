@@ -16,6 +16,9 @@ from tests.agent.trees import fill, seen
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="files of others, and a root of its own, need root")
 
 
+DISK_BYTES = 256 << 20
+
+
 class Root:
     """A directory as the container has it: /agent, /v/0/from, /v/0/to."""
 
@@ -118,6 +121,54 @@ def test_what_does_not_fit_is_said_and_changes_nothing(root: Root) -> None:
         }
     finally:
         subprocess.run(["umount", root.target], check=True)
+
+
+@pytest.fixture
+def sharing_root(tmp_path: Path) -> Iterator[Root]:
+    """Its volumes are in a file system whose files can share what is in them, mounted apart as a container has them."""
+    disk, place = tmp_path / "disk", tmp_path / "place"
+    with disk.open("wb") as file:
+        file.truncate(DISK_BYTES)
+    subprocess.run(["mkfs.btrfs", "--quiet", "--metadata", "single", disk], check=True, capture_output=True)
+    for each in (place, tmp_path / "root"):
+        each.mkdir()
+    root = Root(tmp_path / "root")
+    mounted: list[Path] = []
+    try:
+        subprocess.run(["mount", "-o", "loop", disk, place], check=True)
+        mounted.append(place)
+        for volume in (root.source, root.target):
+            (place / volume.name).mkdir()
+            subprocess.run(["mount", "--bind", place / volume.name, volume], check=True)
+            mounted.append(volume)
+        yield root
+    finally:
+        for each in reversed(mounted):
+            subprocess.run(["umount", each], check=True)
+        root.close()
+
+
+def free_bytes(place: Path) -> int:
+    """Of its file system, when all is written."""
+    subprocess.run(["sync", "--file-system", place], check=True)
+    found = os.statvfs(place)
+    return found.f_bfree * found.f_frsize
+
+
+@pytest.mark.parametrize("verb", ["copy", "restore"])
+def test_a_copy_shares_what_it_has_where_the_file_system_can(sharing_root: Root, verb: str) -> None:
+    """It takes next to nothing of the disk; and what is changed in the one is not in the other."""
+    fill(sharing_root.source, "new")
+    big = os.urandom(DISK_BYTES // 8)
+    (sharing_root.source / "big").write_bytes(big)
+    before, free = seen(sharing_root.source), free_bytes(sharing_root.source)
+    status, said = sharing_root.run(verb)
+    assert status == 0, said
+    assert seen(sharing_root.target) == before
+    assert free - free_bytes(sharing_root.target) < len(big) // 4
+    with (sharing_root.target / "big").open("r+b") as file:
+        file.write(b"changed")
+    assert (sharing_root.source / "big").read_bytes() == big
 
 
 def within(root: Path) -> dict[str, tuple[object, ...]]:

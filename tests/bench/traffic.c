@@ -1,4 +1,4 @@
-/* Traffic for tests/bench/doors.py: `traffic serve PORT`, and clients `traffic KIND HOST PORT COUNT SIZE`, which print MB/s,
+/* Traffic for tests/bench/test_doors.py: `traffic serve PORT`, and clients `traffic KIND HOST PORT COUNT SIZE`, which print MB/s,
  * or microseconds for each of COUNT.
  *
  *   d  send COUNT bytes      u  receive COUNT bytes      e  COUNT round trips of SIZE bytes      c  COUNT connections */

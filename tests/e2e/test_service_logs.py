@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 
+import pytest
+
 from tests.e2e.shop import Shop
 from tests.house import House
 from tests.waiting import until
@@ -86,3 +88,35 @@ def test_who_follows_a_project_sees_services_that_come_later(house: House) -> No
                 each.wait()
         assert out[0].read_text().count("from db") == 1
         assert "from db" not in out[1].read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_full_disk_is_told_wherever_one_looks_until_there_is_room(house: House) -> None:
+    """With the cure. What was printed meanwhile is there afterwards, and nothing else is held up."""
+    place = house.state / "logs"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], check=True)
+    try:
+        (place / "other").write_bytes(bytes(900_000))
+        loud = {"command": ["sh", "-c", "head -c 2000000 /dev/urandom | base64; echo end; exec sleep 1000"]}
+        with Shop(house, loud=loud, still={}) as shop:
+            shop.dx("up", "--wait")
+            reason = "its output is not kept: No space left on device"
+            until(lambda: reason in shop.services()["loud"]["reason"], "it is told")
+            assert shop.services()["still"]["reason"] == ""
+            assert f"{reason}; make room in {place}\n" in shop.dx("services").stdout
+            assert f"{shop.name}/loud: {reason}; make room in {place}\n" in shop.dx("status").stdout
+            checks = json.loads(shop.dx("doctor", "--json").stdout)["checks"]
+            assert {
+                "name": "output",
+                "state": "warn",
+                "detail": f"{shop.name}/loud: {reason}",
+                "cure": f"make room in {place}",
+            } in checks
+            (place / "other").unlink()
+            subprocess.run(["mount", "-o", "remount,size=20m", place], check=True)
+            until(lambda: shop.dx("logs", "--no-prefix", "--tail", "1", "loud").stdout == "end\n", "all is kept")
+            assert shop.services()["loud"]["reason"] == ""
+            assert "not kept" not in shop.dx("status").stdout + shop.dx("doctor").stdout
+    finally:
+        subprocess.run(["umount", place], check=True)

@@ -71,6 +71,7 @@ class State:
     compared: list[dict[str, Any]] = field(default_factory=list)
     freed: dict[str, int] = field(default_factory=lambda: {"images": 0, "bytes": 0})
     runs: list[dict[str, Any]] = field(default_factory=list)
+    projects: list[dict[str, Any]] = field(default_factory=list)
     logs: list[list[dict[str, Any]]] = field(default_factory=lambda: [[]])
     """The lines of each answer about logs, one after the other; the last is given again and again. One with an empty
     line in it is cut there."""
@@ -94,6 +95,7 @@ class State:
     )
     problem: str | None = None
     failed_builds: dict[str, str] = field(default_factory=dict)
+    unkept: list[dict[str, str]] = field(default_factory=list)
     ready: bool = True
     version: str = "0.1.0"
     pid: int = field(default_factory=os.getpid)
@@ -286,6 +288,16 @@ def answer(
         case "GET", "runs":
             live = {"live": ("leased", "running"), "finished": ("finished", "lost")}.get(query.get("state", ""))
             return 200, {"runs": [run for run in state.runs if live is None or run["state"] in live]}
+        case "GET", "projects":
+            found = [each for each in state.projects if query.get("cwd", each["directory"]) == each["directory"]]
+            if "cwd" in query and not found:
+                raise Refusal(404, "unknown-project", f"there is no project at {query['cwd']}")
+            return 200, {"projects": found}
+        case "GET", "projects", name:
+            for each in state.projects:
+                if each["name"] == name:
+                    return 200, each
+            raise Refusal(404, "unknown-project", f"no project is called {name}")
         case "POST", "daemon", "stop":
             return 202, {"stopping": True}
     raise Refusal(404, "not-found", "there is nothing at this path")
@@ -305,6 +317,7 @@ def status(state: State) -> dict[str, Any]:
         "problem": state.problem,
         "failed_builds": [{"tool": tool, "reason": reason} for tool, reason in state.failed_builds.items()],
         "unwatched": [],
+        "unkept": state.unkept,
         "containers": len(state.containers),
         "runs": len(state.runs),
     }

@@ -1,4 +1,4 @@
-"""`dx ps` and `dx stop`: what is warm, and what runs in it; services are stopped here, too."""
+"""`dx ps` and `dx stop`: services, what is warm, and what runs in it."""
 
 from dx.answers import Container, Run
 from dx.cli import link, projects, screen
@@ -7,28 +7,34 @@ from dx.errors import ApiError
 
 
 def _ps_arguments(parser: Parser) -> None:
-    parser.add_argument("--all", "-a", action="store_true", help="runs that have ended, too")
+    parser.add_argument("--all", "-a", action="store_true", help="services of every project, and runs that have ended")
+    projects.add_project(parser)
     add_json(parser)
 
 
 def ps(given: Namespace) -> int:
-    """Show warm containers and runs."""
+    """Show services, warm containers and runs."""
     client = link.client()
+    known = projects.chosen(given)
     containers = client.containers()
     runs = client.runs(None if given.all else "live")
     if given.json:
-        screen.print_json({"containers": containers, "runs": runs})
+        screen.print_json({"projects": known, "containers": containers, "runs": runs})
         return 0
-    if not containers and not runs:
-        screen.say("Nothing is warm and nothing runs.")
-        return 0
+    tables = []
+    if any(each["services"] for each in known):
+        tables.append(projects.table(known, named=len(known) > 1 or given.all))
     if containers:
         headings = ("CONTAINER", "IMAGE", "TOOLS", "NETWORK", "STATE", "RUNS", "IDLE", "CREATED")
-        print(screen.table(headings, [_container_row(each) for each in containers]))
+        tables.append(screen.table(headings, [_container_row(each) for each in containers]))
     if runs:
-        print("\n" * bool(containers), end="")
         headings = ("RUN", "TOOL", "COMMAND", "CONTAINER", "PID", "STATE", "TIME", "STARTED")
-        print(screen.table(headings, [_run_row(each) for each in runs]))
+        tables.append(screen.table(headings, [_run_row(each) for each in runs]))
+    if tables:
+        print("\n\n".join(tables))
+    else:
+        screen.say("Nothing is warm and nothing runs.")
+    projects.complain(known)
     return 0
 
 
@@ -115,7 +121,14 @@ def _short(image: str) -> str:
 
 
 VERBS = (
-    Verb("ps", "Show warm containers and what runs in them", ps, _ps_arguments, examples="dx ps\ndx ps --all --json"),
+    Verb(
+        "ps",
+        "Show services, warm containers, and what runs in them",
+        ps,
+        _ps_arguments,
+        description="Services are those of this directory's project; of all, where it is in none.",
+        examples="dx ps\ndx ps --all --json",
+    ),
     Verb(
         "stop",
         "Stop services of a project, or remove warm containers",

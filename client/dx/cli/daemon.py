@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 from dx import __version__
-from dx.answers import Status
+from dx.answers import Status, Unkept
 from dx.api import Client, compatible
-from dx.cli import link, screen
+from dx.cli import link, login, screen
 from dx.cli.verb import EXIT_DX, Formatter, Namespace, Parser, Verb, add_json
 from dx.errors import ClientError, Unreachable
 
@@ -71,8 +71,14 @@ def _lines(current: Status) -> list[tuple[str, str]]:
     ]
     if current["problem"]:
         lines.append(("problem", current["problem"]))
+    lines += [("output", f"{unkept_line(each)}; {each['cure']}") for each in current["unkept"]]
     lines += [("build", failed["reason"]) for failed in current["failed_builds"]]
     return lines
+
+
+def unkept_line(each: Unkept) -> str:
+    """Whose output is not kept, and why."""
+    return f"{each['project']}/{each['service']}: {each['reason']}"
 
 
 def _daemon_arguments(parser: Parser) -> None:
@@ -85,13 +91,15 @@ def _daemon_arguments(parser: Parser) -> None:
     action("start", "start it, if it does not run")
     action("stop", "stop it; runs go on without it")
     action("restart", "stop it and start it; runs go on meanwhile")
+    action("enable", "have systemd start it at login, and keep it running")
+    action("disable", "have it start with the first command again")
     logs = action("logs", "show what it wrote")
     logs.add_argument("--follow", "-f", action="store_true", help="go on showing what it writes")
     logs.add_argument("--lines", "-n", metavar="N", type=int, default=100, help="how many to begin with (default: 100)")
 
 
 def daemon(given: Namespace) -> int:
-    """Start, stop, restart, or show the log."""
+    """Start, stop, restart, have it started at login, or show the log."""
     client = link.client(start=False)
     match given.action:
         case "start":
@@ -102,6 +110,12 @@ def daemon(given: Namespace) -> int:
         case "restart":
             _stop(client)
             return _start(client)
+        case "enable":
+            return _enable(client)
+        case "disable":
+            login.disable()
+            print("The daemon starts with the first command that needs it")
+            return 0
         case _:
             return _logs(client, given.lines, follow=given.follow)
 
@@ -139,6 +153,21 @@ def _stop(client: Client) -> None:
     if not gone:
         raise ClientError(f"the daemon, pid {pid}, has not ended within {STOP_S:.0f} s", "see: dx daemon logs")
     print(f"The daemon is stopped, it was pid {pid}")
+
+
+def _enable(client: Client) -> int:
+    """Hand it over to systemd; one that runs already makes room."""
+    login.check(link.places())
+    try:
+        client.status()
+        _stop(client)
+    except Unreachable:
+        pass
+    login.enable(link.places(), Path(link.need_launcher()).parent)
+    print(f"The daemon starts at login, and runs, pid {client.status()['pid']}")
+    if not login.lingers():
+        screen.say("Where nobody logs in, it starts at boot after: loginctl enable-linger")
+    return 0
 
 
 def _wait_for_silence(client: Client, pid: int, deadline: float) -> bool:
@@ -180,10 +209,11 @@ VERBS = (
     ),
     Verb(
         "daemon",
-        "Start, stop or restart the daemon, or show its log",
+        "Start, stop or restart the daemon, have it start at login, or show its log",
         daemon,
         _daemon_arguments,
-        description="It starts by itself when it is needed. Runs do not need it: they go on while it is away.",
-        examples="dx daemon restart\ndx daemon logs -f",
+        description="It starts by itself when it is needed. Runs do not need it: they go on while it is away.\n"
+        "Services need it after a reboot: dx daemon enable has systemd start it when you log in.",
+        examples="dx daemon restart\ndx daemon enable\ndx daemon logs -f",
     ),
 )

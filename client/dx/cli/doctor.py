@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 from dx import __version__
 from dx.answers import Status, Step
 from dx.api import compatible
-from dx.cli import link, screen, search_path
-from dx.cli.daemon import until_ready
+from dx.cli import link, login, screen, search_path
+from dx.cli.daemon import unkept_line, until_ready
 from dx.cli.verb import EXIT_DX, Namespace, Verb, add_json
 from dx.errors import ClientError, Unreachable
 from dx.places import Places
@@ -19,6 +19,8 @@ CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 
 
+KEPT = ("up", "asleep")
+"""What is wanted of services that are to be there, or to be woken, after a reboot."""
 _OWN_DIRECTORY = "set DX_RUNTIME_DIR to a directory of yours"
 
 
@@ -43,6 +45,7 @@ def doctor(given: Namespace) -> int:
         check_agent(),
         *(finding_of(step) for step in steps if step["step"] != "launcher" or step["reason"]),
         *check_shims(places),
+        *(check_login() if status else []),
     ]
     if given.json:
         screen.print_json({"checks": [finding._asdict() for finding in findings], "ladder": steps})
@@ -105,6 +108,7 @@ def check_daemon() -> tuple[Status | None, list[Finding]]:
         findings.append(Finding("dx.toml", "fail", status["problem"], "dx edit"))
     else:
         findings.append(Finding("dx.toml", "ok", f"{status['tools']} tool{'s' * (status['tools'] != 1)}"))
+    findings += [Finding("output", "warn", unkept_line(each), each["cure"]) for each in status["unkept"]]
     findings += [Finding("watching", "warn", each["message"], each["cure"]) for each in status["unwatched"]]
     findings += [
         Finding("build", "warn", failed["reason"], "mend what it is built from; until then the build before it serves")
@@ -221,6 +225,19 @@ def check_shims(places: Places) -> list[Finding]:
     if broken:
         findings.append(Finding("shims", "fail", f"these lead nowhere: {', '.join(broken)}", "dx reshim"))
     return findings
+
+
+def check_login() -> list[Finding]:
+    """Whether services come back after a reboot without a command, where any are kept."""
+    try:
+        projects = link.client().projects()
+    except ClientError:
+        return []  # the daemon's own finding says it
+    if not any(service["wanted"] in KEPT for project in projects for service in project["services"]):
+        return []
+    if by := login.starter():
+        return [Finding("login", "ok", by)]
+    return [Finding("login", "warn", "services are down after a reboot until the first dx command", login.cure())]
 
 
 VERBS = (

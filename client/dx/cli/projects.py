@@ -41,6 +41,15 @@ def find_here() -> Project | None:
         raise
 
 
+def chosen(given: Namespace) -> list[Project]:
+    """Those that `--all` or `--project` means, else the one of this directory, else all."""
+    client = link.client()
+    if given.project is not None:
+        return [client.project(given.project)]
+    here = None if given.all else find_here()
+    return client.projects() if here is None else [here]
+
+
 def environment() -> dict[str, str]:
     """The variables that compose files may refer to; what is no text cannot be one."""
     found = {}
@@ -194,14 +203,7 @@ def _services_arguments(parser: Parser) -> None:
 
 def services(given: Namespace) -> int:
     """Show services."""
-    client = link.client()
-    if given.all:
-        projects = client.projects()
-    elif given.project is not None:
-        projects = [client.project(given.project)]
-    else:
-        here = find_here()
-        projects = client.projects() if here is None else [here]
+    projects = chosen(given)
     if given.json:
         screen.print_json({"projects": projects})
         return 0
@@ -213,10 +215,15 @@ def services(given: Namespace) -> int:
         print(table(projects, named=len(projects) > 1 or given.all))
     elif not projects:
         screen.say("No project is known yet. The first, where its compose file is: dx up")
+    complain(projects)
+    return 0
+
+
+def complain(projects: list[Project]) -> None:
+    """What is wrong with them as a whole."""
     for project in projects:
         if project["problem"] is not None:
             screen.complain(project["problem"], "until then what was known counts")
-    return 0
 
 
 def forget(given: Namespace) -> int:
@@ -242,7 +249,7 @@ VERBS = (
         up,
         _up_arguments,
         description="Docker Compose makes the containers; dx starts them in order, restarts what falls or is\n"
-        "unhealthy, and brings all of it back after a reboot. dx help compose says more.",
+        "unhealthy, and brings all of it back after a reboot: at login, after dx daemon enable.",
         examples="dx up\ndx up --wait db\ndx up --profile debug\ndx up --project shop-2",
     ),
     Verb(

@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 
 from dx import protocol
 from dxd.api import errors, reading, types
-from dxd.api.ports import Containers, Runs, Status, Stop
+from dxd.api.ports import Containers, Logs, Runs, Status, Stop
 from dxd.api.route import NDJSON, Answer, Route
 from dxd.api.runs import live
 from dxd.api.stream import stream_headers
@@ -31,6 +31,7 @@ class DaemonRoutes:
         tools: Tools,
         runs: Runs,
         containers: Containers,
+        logs: Logs,
         hub: Hub,
         status: Status,
         stop: Stop,
@@ -40,6 +41,7 @@ class DaemonRoutes:
         self._tools = tools
         self._runs = runs
         self._containers = containers
+        self._logs = logs
         self._hub = hub
         self._status = status
         self._stop = stop
@@ -112,6 +114,10 @@ class DaemonRoutes:
             problem=self._tools.problem,
             failed_builds=[types.FailedBuild(*each) for each in self._status.failed_builds().items()],
             unwatched=[types.Unwatched(each.message, each.cure) for each in self._status.unwatched()],
+            unkept=[
+                types.Unkept(each.project, each.service, why.reason, why.cure)
+                for each, why in self._logs.unkept().items()
+            ],
             containers=len(self._containers.all()),
             runs=live(self._runs),
         )

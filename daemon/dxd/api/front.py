@@ -101,7 +101,7 @@ def create_app(
     """The application with all its routes, and `/v1/openapi.json` about them."""
     run_routes = RunRoutes(runs=runs)
     daemon_routes = DaemonRoutes(
-        version=version, tools=tools, runs=runs, containers=containers, hub=hub, status=status, stop=stop
+        version=version, tools=tools, runs=runs, containers=containers, logs=logs, hub=hub, status=status, stop=stop
     )
     routes: tuple[Route, ...] = (
         *daemon_routes.routes(),

@@ -11,7 +11,7 @@ from typing import Protocol
 from dxd.compose.model import Source
 from dxd.engine.model import ContainerId, EngineStatus, Image
 from dxd.kit.progress import Progress
-from dxd.logs.model import Query, ServiceId
+from dxd.logs.model import Query, ServiceId, Unkept
 from dxd.logs.weave import Entry
 from dxd.rebuild.comparison import Compared
 from dxd.rebuild.locking import Complaint
@@ -152,6 +152,9 @@ class Projects(Protocol):
 
 class Logs(Protocol):
     """What services printed, and print."""
+
+    def unkept(self) -> Mapping[ServiceId, Unkept]:
+        """Whose output is not kept for now, because of the disk."""
 
     async def read(self, query: Query) -> AsyncGenerator[list[Entry], None]:
         """Lines and marks in the order of their times; the caller closes it. Raises `NotFound` before the first."""

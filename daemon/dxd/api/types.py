@@ -73,6 +73,15 @@ class Unwatched(Struct, frozen=True):
     cure: str
 
 
+class Unkept(Struct, frozen=True):
+    """A service whose output is not kept for now."""
+
+    project: str
+    service: str
+    reason: Annotated[str, Meta(description="One line for people")]
+    cure: str
+
+
 class FailedBuild(Struct, frozen=True):
     """Why a tool's newest build does not serve; the one before does."""
 
@@ -94,6 +103,7 @@ class Status(Struct, frozen=True):
     problem: Annotated[str | None, Meta(description="What is wrong with dx.toml; the last good definitions serve")]
     failed_builds: list[FailedBuild]
     unwatched: list[Unwatched]
+    unkept: list[Unkept]
     containers: Annotated[int, Meta(description="How many are warm")]
     runs: Annotated[int, Meta(description="How many live")]
 

@@ -9,6 +9,7 @@ the rest in its own files meanwhile. Nothing here raises because of the disk but
 """
 
 import asyncio
+import errno
 import shutil
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
@@ -25,7 +26,7 @@ from dxd.kit.nearest import did_you_mean
 from dxd.kit.tasks import Tasks
 from dxd.logs.capture import Capture, Into
 from dxd.logs.keeper import Keeper
-from dxd.logs.model import Instance, Mark, Progress, Query, ServiceId, stamp_of
+from dxd.logs.model import Instance, Mark, Progress, Query, ServiceId, Unkept, stamp_of
 from dxd.logs.policy import COMPRESS_AFTER_S
 from dxd.logs.segment import numbers_in
 from dxd.logs.weave import Entry, Weave
@@ -45,7 +46,7 @@ class _Service:
 
     keeper: Keeper
     opened: bool = False
-    full: bool = False
+    unkept: Unkept | None = None
     readers: set[asyncio.Event] = field(default_factory=set)
     tidying: asyncio.TimerHandle | None = None
 
@@ -95,6 +96,10 @@ class Logs:
     def followed(self) -> frozenset[ContainerId]:
         """The containers that are followed now."""
         return frozenset(self._followed)
+
+    def unkept(self) -> dict[ServiceId, Unkept]:
+        """Whose output is not kept for now, because of the disk."""
+        return {service: of.unkept for service, of in self._services.items() if of.unkept}
 
     def kept(self, project: str) -> list[ServiceId]:
         """The services of a project that something is kept of, by name; looks at the disk."""
@@ -231,18 +236,23 @@ class Logs:
                 break
             except OSError as error:
                 at_once = False
-                if not of.full:
-                    of.full = True
+                if not of.unkept:
                     log.warning(
                         "output is not kept for now", service=f"{service.project}/{service.service}", reason=str(error)
                     )
+                of.unkept = self._why_not(error)
                 await asyncio.sleep(RETRY_S)
-        if of.full:
-            of.full = False
+        if of.unkept:
+            of.unkept = None
             log.info("output is kept again", service=f"{service.project}/{service.service}")
         for each in of.readers:
             each.set()
         return at_once
+
+    def _why_not(self, error: OSError) -> Unkept:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        reason = f"its output is not kept: {error.strerror or error}"
+        return Unkept(reason, f"{'make room in' if full else 'see to'} {self._directory}")
 
     async def _opened(self, service: ServiceId) -> _Service:
         of = self._known(service)

@@ -41,6 +41,18 @@ class Instance:
     """The container's, as people know it: `shop-web-1`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unkept:
+    """Why output of a service is not kept for now; it waits at the engine, as far as that has room for it."""
+
+    reason: str
+    cure: str
+
+    def line(self) -> str:
+        """For people."""
+        return f"{self.reason}; {self.cure}"
+
+
 class Level(IntEnum):
     """How grave a line is."""
 

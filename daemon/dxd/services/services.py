@@ -357,6 +357,13 @@ class Services:
         """Of those who change a project, one at a time."""
         return self._turns.setdefault(name, Turn())
 
+    def _unkept(self, project: str) -> dict[ServiceName, str]:
+        return {
+            ServiceName(each.service): why.line()
+            for each, why in self._logs.unkept().items()
+            if each.project == project
+        }
+
     def _view(self, known: Known) -> ProjectView:
         row, supervisor = known.row, known.supervisor
         problem = known.problem
@@ -368,7 +375,7 @@ class Services:
                 views.of(
                     supervisor.ledger,
                     supervisor.inspected,
-                    {**supervisor.troubles, **supervisor.sleeper.troubles},
+                    {**self._unkept(row.name), **supervisor.troubles, **supervisor.sleeper.troubles},
                     self._doors.of(supervisor.ledger.project.name),
                     supervisor.now(),
                 )

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.dx.cli.test_services import project, service
 from tests.dx.installed import Dx
 from tests.fakes.daemon import TOOL_DEFAULTS, State
 
@@ -72,7 +73,29 @@ def test_ps_in_json(dx: Dx, daemon: State) -> None:
     """As the API has it."""
     daemon.containers = [container()]
     daemon.runs = [run(), run(state="lost")]
-    assert json.loads(dx("ps", "--json").out) == {"containers": daemon.containers, "runs": daemon.runs[:1]}
+    daemon.projects = [project(service("db"))]
+    assert json.loads(dx("ps", "--json").out) == {
+        "projects": daemon.projects,
+        "containers": daemon.containers,
+        "runs": daemon.runs[:1],
+    }
+
+
+def test_ps_shows_the_services_of_this_directory_or_of_all(dx: Dx, daemon: State) -> None:
+    """As `dx services` does, before the rest; `--project` names one."""
+    shop = project(service("db"), directory=str(dx.root))
+    daemon.projects = [shop, project(service("web"), name="blog", problem="compose.yaml: broken")]
+    daemon.containers = [container()]
+    tables = [[line.split()[0] for line in each.splitlines()] for each in dx("ps").out.split("\n\n")]
+    assert tables == [["SERVICE", "db"], ["CONTAINER", "0123456789ab"]]
+    daemon.containers = []
+    done = dx("ps", "--project", "blog")
+    assert [line.split()[:2] for line in done.out.splitlines()] == [["SERVICE", "STATE"], ["web", "ready"]]
+    assert "compose.yaml: broken" in done.err
+    every = [["PROJECT", "SERVICE"], ["shop", "db"], ["blog", "web"]]
+    assert [line.split()[:2] for line in dx("ps", "--all").out.splitlines()] == every
+    shop["directory"] = "/elsewhere"
+    assert [line.split()[:2] for line in dx("ps").out.splitlines()] == every
 
 
 def test_ps_of_nothing_is_silent_for_scripts(dx: Dx, daemon: State) -> None:

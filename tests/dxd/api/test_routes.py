@@ -78,6 +78,7 @@ class TestDaemon:
             "problem": None,
             "failed_builds": [{"tool": "lint", "reason": "lint: its new build failed"}],
             "unwatched": [{"message": "too many files", "cure": "raise the limit"}],
+            "unkept": [],
             "containers": 1,
             "runs": 1,
         }

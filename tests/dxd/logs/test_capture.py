@@ -14,7 +14,7 @@ import pytest
 from dxd.engine.docker import Engine
 from dxd.engine.model import ContainerId
 from dxd.logs.logs import Logs
-from dxd.logs.model import Instance, Line, Query, Told
+from dxd.logs.model import Instance, Line, Query, Told, Unkept
 from dxd.logs.weave import Entry
 from tests.dxd.logs.made import ALL, WEB
 from tests.fakes.private_engine import PrivateEngine
@@ -267,7 +267,10 @@ async def test_a_full_disk_is_waited_for(workshop: Workshop, small_disk: Path) -
         container = await container_of(workshop, COUNT % 60000)
         async with logs_in(workshop.engine, small_disk / "logs", 30_000_000) as logs:
             logs.follow(WEB, instance(container))
-            await until_turned(lambda: logs._services[WEB].full)
+            await until_turned(logs.unkept)
+            assert logs.unkept() == {
+                WEB: Unkept("its output is not kept: No space left on device", f"make room in {small_disk / 'logs'}")
+            }
             assert logs.followed()
             assert printed(await entries(logs)).startswith(b"line 0\nline 1\n")
             (small_disk / "other").unlink()
@@ -275,6 +278,7 @@ async def test_a_full_disk_is_waited_for(workshop: Workshop, small_disk: Path) -
             told = await entries(logs)
             assert printed(told) == counted("line", range(60000))
             assert kinds(told) == ["ended"]
+            assert not logs.unkept()
     finally:
         subprocess.run(["umount", small_disk], check=True)
 
