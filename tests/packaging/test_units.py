@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-UNITS = Path(__file__).parents[2] / "client" / "dx" / "units"
+UNITS = Path(__file__).parents[2] / "systemd"
 
 
 @pytest.fixture

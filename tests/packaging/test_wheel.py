@@ -80,7 +80,7 @@ def test_an_install_into_a_clean_environment_gives_three_commands_and_lacks_no_m
 def test_an_editable_install_puts_the_agent_where_the_daemon_looks_for_it(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
-    for name in ("pyproject.toml", "hatch_build.py", "LICENSE", "README.md", "client", "daemon"):
+    for name in ("pyproject.toml", "hatch_build.py", "LICENSE", "README.md", "client", "daemon", "systemd"):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("agent-bin", "__pycache__"))
         elif (ROOT / name).exists():
