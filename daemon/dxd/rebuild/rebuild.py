@@ -285,8 +285,7 @@ class Rebuilds:
                 return current
             if decision.do is Do.PROMOTE:
                 assert there is not None
-                await self._promote(state, there, found)
-                return there
+                return await self._promote(state, there, found)
             image = await self._build(state, found, asked_by, progress)
             if image is not None:
                 return image
@@ -340,7 +339,9 @@ class Rebuilds:
         return image
 
     async def _build(self, state: ToolState, found: Identity, asked_by: str, progress: Progress) -> Image | None:
-        """Build, try and promote; None where it was given up because the files are others by now."""
+        """Build, try and promote; the image that serves then, None where it was given up because the files are others
+        by now.
+        """
         tool = state.tool
         assert tool.build is not None
         before = await self._builds.last_good(tool.name)
@@ -355,7 +356,6 @@ class Rebuilds:
         state.replaced.clear()
         if state.stale:  # something has changed since its files were looked at
             self._begin_following(state)
-        image: Image | None = None
         made: ImageId | None = None
         result, error = Result.CANCELLED, ""
         try:
@@ -366,9 +366,12 @@ class Rebuilds:
             if made is not None:
                 image = await self._images.inspect(made)
                 await self._trial(tool, image, told)
-                await self._promote(state, image, found)
+                serves = await self._promote(state, image, found)
                 result = Result.GOOD
-            return image
+                if serves.id != image.id:
+                    told.note(f"{tool.name} is pinned, so this build is only kept; to have it serve: dx unpin {tool.word}")
+                return serves
+            return None
         except TimeoutError:
             result, error = Result.FAILED, f"building {tool.name} took more than {_span(self._limit_s)}"
             self._builds.tell(build, error)
@@ -422,14 +425,19 @@ class Rebuilds:
         log.info("build", tool=tool.name, build=build, result=result.value, seconds=seconds, reason=error)
         self._hub.publish("build.finished", tool=tool.name, build=build, result=result.value, error=error)
 
-    async def _promote(self, state: ToolState, image: Image, found: Identity) -> None:
-        """Have the next runs take it, and the tools follow that are built on it."""
+    async def _promote(self, state: ToolState, image: Image, found: Identity) -> Image:
+        """Have the next runs take it, and the tools follow that are built on it; the image that they take, which is
+        another one where the tool was pinned meanwhile.
+        """
         name = state.tool.name
-        await self._serving.serve(name, image, found.digest)
+        promoted = await self._serving.promote(name, image, found.digest)
         state.failure = None
+        if not promoted:
+            return await self._serving.current(name) or image
         for other in self._states.values():
             if other is not state and not set(self._serving.names.bases(name)).isdisjoint(other.bases):
                 self.changed(other.tool.name)
+        return image
 
 
 def _span(seconds: float) -> str:
