@@ -1,9 +1,9 @@
 """Which build serves, where people go back, and define tools anew, while one is made."""
 
-import os
 import secrets
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,12 +19,12 @@ class Gate:
     """A step of a build that goes on until it is let go."""
 
     def __init__(self) -> None:
-        self._word = str(secrets.randbelow(10**6) + 10**6)
-        self.step = f"RUN sleep {self._word} || :"
+        self._seconds = str(secrets.randbelow(10**6) + 10**6)
+        self.step = f"RUN sleep {self._seconds} || :"
 
     def is_reached(self) -> bool:
         """Whether a build is at the step."""
-        return bool(self._processes())
+        return bool(sleepers(self._seconds))
 
     def reach(self) -> None:
         """Wait until one is."""
@@ -32,19 +32,18 @@ class Gate:
 
     def open(self) -> None:
         """Let the build go on, if it is still there."""
-        if there := self._processes():
+        if there := sleepers(self._seconds):
             subprocess.run([*SUDO, "kill", "-KILL", *there], capture_output=True, check=False)
 
-    def _processes(self) -> list[str]:
-        found = []
-        for each in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (each / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if words[:-1] == [b"sleep", os.fsencode(self._word)]:
+
+def sleepers(seconds: str) -> list[str]:
+    """The processes that sleep so long, in whatever container."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (each / "cmdline").read_bytes().split(b"\0")[:-1] == [b"sleep", seconds.encode()]:
                 found.append(each.name)
-        return found
+    return found
 
 
 @pytest.fixture
@@ -71,3 +70,75 @@ def test_a_build_that_ends_after_somebody_went_back(project: Project, gate: Gate
     assert project.house.dx(["unpin", project.tool]).returncode == 0
     project.becomes("third")
     assert len(project.builds()) == 3
+
+
+def other(project: Project, word: str) -> Project:
+    """Other files, from which the same tool may be built."""
+    made = Project(project.house, project.image)
+    made.tool = project.tool
+    made.write(word)
+    project.define()
+    return made
+
+
+def test_a_tool_that_is_defined_anew_while_it_is_built(project: Project, gate: Gate) -> None:
+    """The build of what it was is given up, and never serves."""
+    steps(project, gate.step, "RUN echo second > /word")
+    gate.reach()
+    there = other(project, "other")
+    done = project.house.dx(["add", project.tool, "--build", str(there.path), "--network", "none", "--yes"])
+    assert done.returncode == 0, done.stderr
+    assert project.run() == "other"
+    until(lambda: not gate.is_reached(), "the step has ended", deadline_s=BUILD_S)
+    tidy(project)
+    assert [each["result"] for each in project.builds()] == ["good", "cancelled", "good"]
+    assert project.run() == "other"
+
+
+@pytest.mark.parametrize("project", [{"on_change": "'wait'"}], indirect=True)
+def test_a_run_after_an_edit_of_the_definition(project: Project, gate: Gate) -> None:
+    """Waits for the build of that definition, and for none that goes on."""
+    project.put(
+        "Dockerfile", f'FROM {project.image}\nARG word=none\nRUN echo $word > /word\nENTRYPOINT ["cat", "/word"]\n'
+    )
+    assert project.run() == "none"
+    steps(
+        project, "ARG word=none", f"RUN [ $word != none ] || {gate.step.removeprefix('RUN ')}", "RUN echo $word > /word"
+    )
+    with project.house.popen(["run", project.tool], stdout=subprocess.PIPE) as waiting:
+        gate.reach()
+        text, plain = project.house.file.read_text(), f"build = '{project.path}'"
+        assert plain in text
+        project.house.define(
+            text.replace(plain, f"build = {{ context = '{project.path}', args = {{ word = 'second' }} }}")
+        )
+        assert project.run() == "second"
+        assert waiting.communicate(timeout=BUILD_S)[0] == b"second\n"
+
+
+def test_two_who_define_a_tool(project: Project, gate: Gate) -> None:
+    """The last one has its way; the other is told so, or has the same."""
+    first, last = other(project, "of the first"), other(project, "of the last")
+    steps(first, gate.step)
+    words = ["add", project.tool, "--network", "none", "--yes", "--build"]
+    with project.house.popen([*words, str(first.path)], stdout=subprocess.DEVNULL) as waiting:
+        gate.reach()
+        done = project.house.dx([*words, str(last.path)])
+        assert done.returncode == 0, done.stderr
+        assert waiting.wait(BUILD_S) == 0
+    assert project.run() == "of the last"
+    assert str(last.path) in project.house.file.read_text()
+
+
+@pytest.mark.parametrize("project", [{"on_change": "'wait'", "smoke": "['-n']"}], indirect=True)
+def test_a_run_that_comes_while_a_build_is_tried(project: Project) -> None:
+    """Has what was written before it, and the trial of the build before that is given up."""
+    slow = str(secrets.randbelow(10**6) + 10**6)
+    script = f'FROM {project.image}\nENTRYPOINT ["sh", "-c", "[ \\"$1\\" != -n ] || exec sleep {slow}", "sh"]\n'
+    project.put("Dockerfile", script)
+    with project.house.popen(["run", project.tool], stdout=subprocess.PIPE) as waiting:
+        until(lambda: sleepers(slow), "it is tried", deadline_s=BUILD_S)
+        project.write("third")
+        assert project.run() == "third"
+        assert waiting.communicate(timeout=BUILD_S)[0] == b"third\n"
+    tidy(project)

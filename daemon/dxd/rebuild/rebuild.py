@@ -7,22 +7,22 @@ another one holds it there. A build has no tag before its trial has gone well.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from dxd.engine.docker import Engine
 from dxd.engine.model import Image, ImageId
-from dxd.errors import BuildFailed, DxError, EngineTrouble, ImageTrouble, NotFound
+from dxd.errors import BuildFailed, Conflict, DxError, EngineTrouble, ImageTrouble, NotFound
 from dxd.images import context
 from dxd.images.identity import Identity, Memory, Parts, cause
 from dxd.images.images import BUILD_LABEL, TOOL_LABEL, Images
 from dxd.images.reading import identified
-from dxd.images.shared import Shared
 from dxd.images.weight import LARGE_BYTES, biggest
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress, Silent
-from dxd.kit.tasks import Tasks
+from dxd.kit.tasks import Tasks, unless
 from dxd.rebuild import notice
 from dxd.rebuild.bases import Bases
 from dxd.rebuild.leftovers import Leftovers
@@ -46,10 +46,19 @@ LOOK_S = 2.0
 SWEEP_S = 5.0
 """What was left over may stay, where the engine takes longer."""
 
-Trial = Callable[[Tool, Image, Progress], Awaitable[None]]
+Trial = Callable[[Tool, Image, Progress], Coroutine[Any, Any, None]]
 """Starts a container of the image, as a run of the tool would, and what the tool wants tried; raises `BuildFailed`."""
 
 log = get_logger("rebuild")
+
+
+class _Over(Exception):
+    """The tool is defined otherwise than when the work began."""
+
+
+def _check(state: ToolState) -> None:
+    if state.over:
+        raise _Over
 
 
 class Rebuilds:
@@ -76,7 +85,6 @@ class Rebuilds:
         self._leftovers = Leftovers(
             engine=engine, builds=builds, names=serving.names, replace=replace, building=self._building
         )
-        self._work: Shared[Image] = Shared()
         self._begun = asyncio.Event()
         self._tasks = Tasks(lambda name, error: log.error("task failed", task=name, exc_info=error))
 
@@ -92,22 +100,23 @@ class Rebuilds:
         if isinstance(source, str) or source.build is None:
             ref = source if isinstance(source, str) else await self._pins.image(source)
             return await self._images.resolve(ref, progress)
-        state = self._state(source)
         if rebuild:
-            return await self._bring(state, "dx add", progress, asked=True)
+            return await self._bring(source, "dx add", progress, asked=True)
         current = await self._serving.current(source.name)
         if current is None:
-            return await self._bring(state, "run", progress)
+            return await self._bring(source, "run", progress)
+        state = self._state(source)
         if self._is_stale(state):
             if source.on_change is OnChange.WAIT:
                 before = state.failure
                 try:
-                    current = await self._bring(state, "run", progress)
+                    current = await self._bring(source, "run", progress)
                 except ImageTrouble:
                     pass  # told below
                 except EngineTrouble as error:
                     if state.failure is before:  # else told below, too
                         progress.note(f"{error.line()}; until then the build before serves")
+                state = self._states.get(source.name, state)
             elif source.on_change is OnChange.SERVE:
                 self._begin_following(state)
         if state.failure is not None and (terminal := session_of(caller)) not in state.told:
@@ -117,7 +126,7 @@ class Rebuilds:
 
     async def follow(self, tool: Tool, progress: Progress) -> Image:
         """Build the tool if what it is built from is not what it was, whatever it says of changes."""
-        return await self._bring(self._state(tool), "upgrade", progress, asked=True)
+        return await self._bring(tool, "upgrade", progress, asked=True)
 
     async def inputs(self, tool: Tool, progress: Progress) -> str:
         """The digest of all that a tool is built from now."""
@@ -158,7 +167,7 @@ class Rebuilds:
             if await self._serving.current(tool.name):
                 self._begin_following(state)
         for name in self._states.keys() - tools.keys():
-            del self._states[name]
+            self._states.pop(name).end()
             self._watch.drop(name)
         await self._leftovers.sweep()
 
@@ -185,8 +194,16 @@ class Rebuilds:
         await self._tasks.close()
 
     def _state(self, tool: Tool) -> ToolState:
+        """What is known of a tool; raises `Conflict` where it is not built any more, or what is wrong with it."""
         state = self._states.get(tool.name)
-        if state is None or state.tool.build != tool.build:
+        if state is not None and state.tool.build != tool.build:
+            tool = self._tools.get(tool.name)  # whoever asks may have had it for a while
+            if state.tool.build != tool.build:
+                state.end()
+                state = None
+        if tool.build is None:
+            raise Conflict(f"{tool.word} is defined otherwise by now", "try again")
+        if state is None:
             state = self._states[tool.name] = ToolState(tool)
         state.tool = tool
         return state
@@ -209,7 +226,7 @@ class Rebuilds:
     async def _follow(self, state: ToolState) -> None:
         """Bring the tool up to date with its files; the watcher has waited until they came to rest."""
         try:
-            await self._bring(state, "change", Silent())
+            await self._bring(state.tool, "change", Silent())
         except DxError as error:
             self._log_once(state, error)
         finally:
@@ -233,11 +250,29 @@ class Rebuilds:
             state.logged = error.line()
             log.info("build does not follow", tool=state.tool.name, reason=state.logged)
 
-    async def _bring(self, state: ToolState, asked_by: str, progress: Progress, *, asked: bool = False) -> Image:
-        """Have the tool's image be what its files say; those who ask at the same time share the work."""
+    async def _bring(self, tool: Tool, asked_by: str, progress: Progress, *, asked: bool = False) -> Image:
+        """Have the tool's image be what its files say now; those who ask at the same time share the work.
+
+        Work that others have begun may have looked at the files before this was called. Then it is followed by a look
+        of one's own, which costs little where it was right.
+        """
         await self._begun.wait()
-        work = partial(self._brought, state, asked_by, asked)
-        return await self._work.join(f"{state.tool.name} {asked}", work, progress)
+        key, alone = f"{tool.name} {asked}", False
+        while True:
+            state = self._state(tool)
+            joins = not alone and state.work.is_going(key)
+            try:
+                image = await state.work.join(key, partial(self._brought, state, asked_by, asked), progress)
+            except _Over:
+                tool = self._tools.get(tool.name)
+                continue
+            except DxError:
+                if not joins or not self._is_stale(state):
+                    raise
+            else:
+                if not joins or not (asked or self._is_stale(state)):
+                    return image
+            alone = True  # what is joined from here on was begun after this was called
 
     async def _brought(self, state: ToolState, asked_by: str, asked: bool, progress: Progress) -> Image:
         async with state.turn:
@@ -260,6 +295,7 @@ class Rebuilds:
         tool = state.tool
         await self._remember_failure(state)
         while True:
+            _check(state)
             try:
                 found = await self._identify(state, progress)
             except ImageTrouble as error:
@@ -285,10 +321,11 @@ class Rebuilds:
                 return current
             if decision.do is Do.PROMOTE:
                 assert there is not None
-                return await self._promote(state, there, found)
-            image = await self._build(state, found, asked_by, progress)
-            if image is not None:
-                return image
+                serves: Image | None = await self._promote(state, there, found)
+            else:
+                serves = await self._build(state, found, asked_by, progress)
+            if serves is not None and not state.over:
+                return serves
             progress.note(f"what {tool.name} is built from has changed; building it again")
 
     async def _remember_failure(self, state: ToolState) -> None:
@@ -311,10 +348,10 @@ class Rebuilds:
     async def _identified(self, state: ToolState, progress: Progress) -> Identity:
         tool = state.tool
         assert tool.build is not None
-        if state.recipe is not None:
+        if state.recipe is not None and not state.over:
             self._watch.settled(tool.name)
         recipe = await asyncio.to_thread(context.read, tool.build)
-        if state.recipe is None or not same_watch(state.recipe, recipe):
+        if not state.over and (state.recipe is None or not same_watch(state.recipe, recipe)):
             self._watch.set(tool.name, specs_of(tool.build, recipe))
             self._watch.settled(tool.name)
         state.recipe = recipe
@@ -334,7 +371,7 @@ class Rebuilds:
         if await self._bases.leads_to(tool, state.tool.name):
             both = f"{state.tool.name} and {tool.name}"
             raise BuildFailed(f"{both} are built on each other", "build one of them without the other")
-        image = await self._bring(self._state(tool), f"build of {state.tool.name}", progress)
+        image = await self._bring(tool, f"build of {state.tool.name}", progress)
         await self._serving.lend(tool.name, image)
         return image
 
@@ -343,17 +380,11 @@ class Rebuilds:
         by now.
         """
         tool = state.tool
-        assert tool.build is not None
-        before = await self._builds.last_good(tool.name)
-        why = "the first build"
-        if before is not None:
-            why = cause(Parts.unpacked(await self._builds.parts(before.id)), found.parts)
-        packed = found.parts.packed()
-        build = await self._builds.begin(tool.name, found.digest, cause=why, asked_by=asked_by, parts=packed)
-        self._hub.publish("build.started", tool=tool.name, build=build, cause=why)
+        build = await self._recorded(tool, found, asked_by)
         told = Told(progress, partial(self._builds.tell, build))
         state.building = found.digest
-        state.replaced.clear()
+        if not state.over:
+            state.replaced.clear()
         if state.stale:  # something has changed since its files were looked at
             self._begin_following(state)
         made: ImageId | None = None
@@ -362,16 +393,11 @@ class Rebuilds:
             if found.size_bytes > LARGE_BYTES and state.recipe is not None:
                 told.note((await asyncio.to_thread(biggest, state.recipe)).line())
             async with asyncio.timeout(self._limit_s):
-                made = await self._made(state, found, told)
-            if made is not None:
-                image = await self._images.inspect(made)
-                await self._trial(tool, image, told)
-                serves = await self._promote(state, image, found)
+                made = await unless(state.replaced, self._made(tool, found, told))
+            serves = await self._tried(state, made, found, told) if made is not None else None
+            if serves is not None:
                 result = Result.GOOD
-                if serves.id != image.id:
-                    told.note(f"{tool.name} is pinned, so this build is only kept; to have it serve: dx unpin {tool.word}")
-                return serves
-            return None
+            return serves
         except TimeoutError:
             result, error = Result.FAILED, f"building {tool.name} took more than {_span(self._limit_s)}"
             self._builds.tell(build, error)
@@ -396,21 +422,32 @@ class Rebuilds:
                 self._tasks.spawn(notice.tell(title, f"{error}\ndx builds log {build}"), name="notification")
             await asyncio.shield(self._ended(tool, build, result, made, error))
 
-    async def _made(self, state: ToolState, found: Identity, progress: Progress) -> ImageId | None:
-        """The image, without a tag; None where it was given up because the files are others by now."""
-        tool = state.tool
+    async def _recorded(self, tool: Tool, found: Identity, asked_by: str) -> BuildId:
+        """A build begins, for all who want to know."""
+        before = await self._builds.last_parts(tool.name)
+        why = "the first build" if before is None else cause(Parts.unpacked(before), found.parts)
+        packed = found.parts.packed()
+        build = await self._builds.begin(tool.name, found.digest, cause=why, asked_by=asked_by, parts=packed)
+        self._hub.publish("build.started", tool=tool.name, build=build, cause=why)
+        return build
+
+    async def _made(self, tool: Tool, found: Identity, progress: Progress) -> ImageId:
+        """The image, without a tag."""
         assert tool.build is not None
-        building = asyncio.create_task(
-            self._images.build(tool.word, tool.build, found.digest, progress, builder=self._serving.names.instance)
-        )
-        replaced = asyncio.create_task(state.replaced.wait())
-        try:
-            await asyncio.wait((building, replaced), return_when=asyncio.FIRST_COMPLETED)
-            return building.result() if building.done() else None
-        finally:
-            for task in (building, replaced):
-                task.cancel()
-            await asyncio.wait((building, replaced))
+        builder = self._serving.names.instance
+        return await self._images.build(tool.word, tool.build, found.digest, progress, builder=builder)
+
+    async def _tried(self, state: ToolState, made: ImageId, found: Identity, told: Told) -> Image | None:
+        """Try what was made, and have it serve; the image that serves then, None where it was given up."""
+        image = await self._images.inspect(made)
+        await unless(state.replaced, self._trial(state.tool, image, told))
+        if state.replaced.is_set():
+            return None
+        serves = await self._promote(state, image, found)
+        if serves.id != image.id and not state.over:
+            how = f"to have it serve: dx unpin {state.tool.word}"
+            told.note(f"{state.tool.name} is pinned, so this build is only kept; {how}")
+        return serves
 
     async def _ended(self, tool: Tool, build: BuildId, result: Result, made: ImageId | None, error: str) -> None:
         if result is not Result.GOOD and made is not None:
@@ -430,7 +467,7 @@ class Rebuilds:
         another one where the tool was pinned meanwhile.
         """
         name = state.tool.name
-        promoted = await self._serving.promote(name, image, found.digest)
+        promoted = await self._serving.promote(name, image, found.digest, wanted=lambda: not state.over)
         state.failure = None
         if not promoted:
             return await self._serving.current(name) or image

@@ -54,13 +54,15 @@ class Serving:
         async with self._turns[tool]:
             await self._engine.remove_image(self.names.pinned(tool))
 
-    async def promote(self, tool: str, image: Image, digest: str) -> bool:
+    async def promote(self, tool: str, image: Image, digest: str, *, wanted: Callable[[], bool]) -> bool:
         """Give a build the tag of its digest, and have the next runs take it; False where it is only kept, because
-        the tool is pinned.
+        the tool is pinned, or it is not `wanted` any more.
         """
         async with self._turns[tool]:
             await self._name(image, self.names.build(tool, digest))
-            if await self.is_pinned(tool):
+            if await self.is_pinned(tool) or not wanted():
+                if (current := await self.current(tool)) is not None and current.id != image.id:
+                    self._replace(image.id)  # where it was tried
                 return False
             await self._serve(tool, image)
             return True

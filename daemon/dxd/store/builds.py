@@ -87,18 +87,11 @@ class Builds:
             return each
         raise _not_found(build)
 
-    async def last_good(self, tool: str) -> Build | None:
-        """The latest of a tool that has an image, if one has."""
-        return next(iter(await self._select("tool = ? AND result = 'good'", (tool,), limit=1)), None)
-
-    async def parts(self, build: BuildId) -> bytes:
-        """What `begin` was given of it; raises `NotFound`."""
-        row = await self._database.read(
-            lambda connection: connection.execute("SELECT parts FROM builds WHERE id = ?", (build,)).fetchone()
-        )
-        if row is None:
-            raise _not_found(build)
-        return zlib.decompress(row[0])
+    async def last_parts(self, tool: str) -> bytes | None:
+        """What `begin` was given of the tool's latest build that has an image, if one has."""
+        query = "SELECT parts FROM builds WHERE tool = ? AND result = 'good' ORDER BY id DESC LIMIT 1"
+        row = await self._database.read(lambda connection: connection.execute(query, (tool,)).fetchone())
+        return None if row is None else zlib.decompress(row[0])
 
     async def log(self, build: BuildId) -> AsyncGenerator[bytes, None]:
         """The log bit by bit, of one that goes on as far as it got. Raises `NotFound` before the first bit."""
