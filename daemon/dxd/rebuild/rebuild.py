@@ -7,7 +7,7 @@ another one holds it there. A build has no tag before its trial has gone well.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from dxd.engine.docker import Engine
 from dxd.engine.model import Image, ImageId
 from dxd.errors import BuildFailed, Conflict, DxError, EngineTrouble, ImageTrouble, NotFound
 from dxd.images import context
+from dxd.images.dockerfile import Base
 from dxd.images.identity import Identity, Memory, Parts, cause
 from dxd.images.images import BUILD_LABEL, TOOL_LABEL, Images
 from dxd.images.reading import identified
@@ -129,10 +130,10 @@ class Rebuilds:
         return await self._bring(tool, "upgrade", progress, asked=True)
 
     async def inputs(self, tool: Tool, progress: Progress) -> str:
-        """The digest of all that a tool is built from now."""
-        state = self._state(tool)
-        async with state.turn:
-            return (await self._identify(state, progress)).digest
+        """The digest of all that a tool is built from now. This is no look at it: what has changed is still built."""
+        assert tool.build is not None
+        recipe = await asyncio.to_thread(context.read, tool.build)
+        return (await self._identity(tool, await self._bases.of(tool.build, recipe), progress)).digest
 
     def changed(self, name: str) -> None:
         """Something that the tool is built from has changed; from the watcher."""
@@ -357,21 +358,25 @@ class Rebuilds:
         state.recipe = recipe
         needed = await self._bases.of(tool.build, recipe)
         state.bases = tuple(each.name for each in needed)
-        bases = {each.key: (await self._base(each.name, state, progress)).id for each in needed}
+        return await self._identity(tool, needed, progress)
+
+    async def _identity(self, tool: Tool, needed: Sequence[Base], progress: Progress) -> Identity:
+        assert tool.build is not None
+        bases = {each.key: (await self._base(each.name, tool, progress)).id for each in needed}
         platform = await self._images.platform()
         return await identified(
             tool.name, tool.build, platform=platform, bases=bases, memory=self._memory, progress=progress
         )
 
-    async def _base(self, ref: str, state: ToolState, progress: Progress) -> Image:
+    async def _base(self, ref: str, above: Tool, progress: Progress) -> Image:
         """An image that the tool's is built on; that of another tool is brought up to date first."""
-        tool = self._bases.tool_of(ref, state.tool)
-        if tool is None or tool.name == state.tool.name:
-            return await self._pins.base(state.tool, ref, progress)
-        if await self._bases.leads_to(tool, state.tool.name):
-            both = f"{state.tool.name} and {tool.name}"
+        tool = self._bases.tool_of(ref, above)
+        if tool is None or tool.name == above.name:
+            return await self._pins.base(above, ref, progress)
+        if await self._bases.leads_to(tool, above.name):
+            both = f"{above.name} and {tool.name}"
             raise BuildFailed(f"{both} are built on each other", "build one of them without the other")
-        image = await self._bring(tool, f"build of {state.tool.name}", progress)
+        image = await self._bring(tool, f"build of {above.name}", progress)
         await self._serving.lend(tool.name, image)
         return image
 
