@@ -1,6 +1,7 @@
 """Which build serves, where people go back, and define tools anew, while one is made."""
 
 import secrets
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,6 +11,7 @@ import pytest
 
 from tests.e2e.project import BUILD_S, Project, steps, tidy
 from tests.fakes.private_engine import SUDO
+from tests.house import BUSYBOX, ME, Forwarder, House
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(240)
@@ -44,6 +46,19 @@ def sleepers(seconds: str) -> list[str]:
             if (each / "cmdline").read_bytes().split(b"\0")[:-1] == [b"sleep", seconds.encode()]:
                 found.append(each.name)
     return found
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Forwarder]:
+    """The machine's, by a way on which requests can be refused."""
+    with Forwarder(tmp_path / "e", ME) as engine:
+        yield engine
+
+
+@pytest.fixture
+def house(engine: Forwarder) -> Iterator[House]:
+    with House(ME, DOCKER_HOST=engine.address) as house:
+        yield house
 
 
 @pytest.fixture
@@ -142,3 +157,28 @@ def test_a_run_that_comes_while_a_build_is_tried(project: Project) -> None:
         assert project.run() == "third"
         assert waiting.communicate(timeout=BUILD_S)[0] == b"third\n"
     tidy(project)
+
+
+def test_a_check_of_the_lock_takes_no_change_away(project: Project) -> None:
+    """What was edited just before is built all the same."""
+    shutil.copy(BUSYBOX, project.path)
+    text = 'FROM scratch\nCOPY busybox word /\nENTRYPOINT ["/busybox", "cat", "/word"]\n'
+    project.put("Dockerfile", text)
+    done = project.house.dx(["lock"])
+    assert done.returncode == 0, done.stderr
+    for word in ("second", "third", "fourth"):
+        project.put("word", f"{word}\n")
+        done = project.house.dx(["lock", "--check"])
+        assert done.returncode, done.stdout
+        project.becomes(word)
+
+
+def test_an_image_that_goes_while_it_is_promoted(project: Project, engine: Forwarder) -> None:
+    """Is promoted or built again without another edit, and the reason is told until then."""
+    project.write("second")
+    project.becomes("second")
+    engine.refuse(b"tag=is-", "No such image", "404 Not Found")
+    project.write("first")
+    until(lambda: b"is gone" in project.house.run([project.tool]).stderr, "it is told", deadline_s=BUILD_S)
+    project.becomes("first")
+    assert project.house.run([project.tool]).stderr == b""

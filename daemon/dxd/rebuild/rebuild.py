@@ -111,10 +111,11 @@ class Rebuilds:
             if source.on_change is OnChange.WAIT:
                 before = state.failure
                 try:
-                    current = await self._bring(source, "run", progress)
+                    if not await self._serving.is_pinned(source.name):
+                        current = await self._bring(source, "run", progress)
                 except ImageTrouble:
                     pass  # told below
-                except EngineTrouble as error:
+                except DxError as error:
                     if state.failure is before:  # else told below, too
                         progress.note(f"{error.line()}; until then the build before serves")
                 state = self._states.get(source.name, state)
@@ -277,14 +278,17 @@ class Rebuilds:
 
     async def _brought(self, state: ToolState, asked_by: str, asked: bool, progress: Progress) -> Image:
         async with state.turn:
-            begun = time.monotonic()
+            begun, before = time.monotonic(), state.failure
             try:
                 image = await self._brought_in_turn(state, asked_by, asked, progress)
             except DxError as error:
-                if isinstance(error, EngineTrouble) or (state.failure is not None and not state.failure.digest):
-                    state.rests(begun, time.monotonic())
-                else:
+                told = state.failure if state.failure is not before else None
+                if told is not None and told.digest:  # it is the files' fault
                     state.rested()
+                else:
+                    if told is None and not isinstance(error, EngineTrouble):
+                        state.fails(Failure("", f"{state.tool.name}: {error.line()}"))
+                    state.rests(begun, time.monotonic())
                 raise
             except BaseException:
                 state.stale = True
@@ -297,11 +301,7 @@ class Rebuilds:
         await self._remember_failure(state)
         while True:
             _check(state)
-            try:
-                found = await self._identify(state, progress)
-            except ImageTrouble as error:
-                state.fails(Failure("", f"{tool.name}: {error.line()}"))
-                raise
+            found = await self._identify(state, progress)
             current = await self._serving.current(tool.name)
             there = await self._serving.built(tool.name, found.digest)
             picture = Picture(
@@ -317,7 +317,7 @@ class Rebuilds:
             if decision.do is Do.NOTHING:
                 if current is None:
                     raise NotFound(f"{tool.name} has no build", f"run: dx upgrade {tool.word}")
-                if picture.current == found.digest:
+                if picture.current == found.digest or (state.failure is not None and not state.failure.digest):
                     state.failure = None
                 return current
             if decision.do is Do.PROMOTE:
