@@ -182,3 +182,37 @@ def test_an_image_that_goes_while_it_is_promoted(project: Project, engine: Forwa
     until(lambda: b"is gone" in project.house.run([project.tool]).stderr, "it is told", deadline_s=BUILD_S)
     project.becomes("first")
     assert project.house.run([project.tool]).stderr == b""
+
+
+def test_the_way_back_after_files_went_back(project: Project) -> None:
+    """Leads to what served just before, though that was built later, and from there to nothing."""
+    project.write("second")
+    project.becomes("second")
+    project.write("first")
+    project.becomes("first")
+    assert len(project.builds()) == 2
+    assert project.house.dx(["rollback", project.tool]).returncode == 0
+    assert project.run() == "second"
+    done = project.house.dx(["rollback", project.tool])
+    assert b"has no build before this one" in done.stderr
+    assert project.run() == "second"
+    assert project.house.dx(["unpin", project.tool]).returncode == 0
+    project.becomes("first")
+
+
+def test_the_way_back_to_a_build_of_another_dx(project: Project) -> None:
+    """It is listed, though it was not made here."""
+    with House() as second:
+        twin = Project(second, project.image)
+        twin.tool = project.tool
+        twin.define()
+        assert twin.run() == "first"
+        twin.write("theirs")
+        twin.becomes("theirs")
+        project.write("theirs")
+        project.becomes("theirs")
+        project.write("ours")
+        project.becomes("ours")
+        assert project.house.dx(["rollback", project.tool]).returncode == 0
+        assert project.run() == "theirs"
+        second.dx(["stop", "--all"])

@@ -35,7 +35,7 @@ from dxd.rebuild.terminal import session_of
 from dxd.rebuild.told import Told
 from dxd.rebuild.watching import same_watch, specs_of
 from dxd.store.builds import Builds
-from dxd.store.model import BuildId, Result
+from dxd.store.model import Build, BuildId, Result
 from dxd.telemetry import get_logger
 from dxd.tools.model import OnChange, Tool
 from dxd.trust.tools import Tools
@@ -319,15 +319,27 @@ class Rebuilds:
                     raise NotFound(f"{tool.name} has no build", f"run: dx upgrade {tool.word}")
                 if picture.current == found.digest or (state.failure is not None and not state.failure.digest):
                     state.failure = None
+                if picture.current == found.digest and not state.recorded:
+                    build = await self._adopted(tool, current, found, asked_by)
+                    if build.served is None:
+                        await self._builds.serves(build.id)
+                    state.recorded = True
                 return current
             if decision.do is Do.PROMOTE:
                 assert there is not None
                 serves: Image | None = await self._promote(state, there, found)
+                if serves is there:
+                    await self._builds.serves((await self._adopted(tool, there, found, asked_by)).id)
             else:
                 serves = await self._build(state, found, asked_by, progress)
             if serves is not None and not state.over:
                 return serves
             progress.note(f"what {tool.name} is built from has changed; building it again")
+
+    async def _adopted(self, tool: Tool, image: Image, found: Identity, asked_by: str) -> Build:
+        """The row of a build that was not made just now; another dx may have made it."""
+        why, packed = "it was there already", found.parts.packed()
+        return await self._builds.adopt(tool.name, found.digest, image.id, cause=why, asked_by=asked_by, parts=packed)
 
     async def _remember_failure(self, state: ToolState) -> None:
         """What a daemon before this one found out."""
@@ -399,7 +411,7 @@ class Rebuilds:
                 told.note((await asyncio.to_thread(biggest, state.recipe)).line())
             async with asyncio.timeout(self._limit_s):
                 made = await unless(state.replaced, self._made(tool, found, told))
-            serves = await self._tried(state, made, found, told) if made is not None else None
+            serves = await self._tried(state, made, found, build, told) if made is not None else None
             if serves is not None:
                 result = Result.GOOD
             return serves
@@ -442,14 +454,18 @@ class Rebuilds:
         builder = self._serving.names.instance
         return await self._images.build(tool.word, tool.build, found.digest, progress, builder=builder)
 
-    async def _tried(self, state: ToolState, made: ImageId, found: Identity, told: Told) -> Image | None:
+    async def _tried(
+        self, state: ToolState, made: ImageId, found: Identity, build: BuildId, told: Told
+    ) -> Image | None:
         """Try what was made, and have it serve; the image that serves then, None where it was given up."""
         image = await self._images.inspect(made)
         await unless(state.replaced, self._trial(state.tool, image, told))
         if state.replaced.is_set():
             return None
         serves = await self._promote(state, image, found)
-        if serves.id != image.id and not state.over:
+        if serves is image:
+            await self._builds.serves(build)
+        elif not state.over:
             how = f"to have it serve: dx unpin {state.tool.word}"
             told.note(f"{state.tool.name} is pinned, so this build is only kept; {how}")
         return serves

@@ -91,6 +91,29 @@ async def test_the_parts_of_the_last_good_one(builds: History) -> None:
     assert await builds.last_parts("jq") == b"1"
 
 
+async def test_what_served_is_remembered_in_its_order(builds: History) -> None:
+    """And again where it serves again; what another dx has built gets a row the first time."""
+    first, second = await good(builds, cause="1"), await builds.begin("jq", DIGEST, cause="2", asked_by="run")
+    await builds.end(second, Result.GOOD, image_id="sha256:2")
+    assert [each.served for each in await builds.all()] == [None, None]
+    for each in (first, second, first):
+        await builds.serves(each)
+    assert [each.served for each in await builds.all()] == [2, 3]
+    for _ in range(2):
+        other = await builds.adopt("jq", "e" * 64, "sha256:3", cause="it was there", asked_by="change", parts=b"3")
+        assert (other.result, other.image_id, other.cause, other.seconds) == (
+            Result.GOOD,
+            "sha256:3",
+            "it was there",
+            None,
+        )
+    assert len(await builds.all()) == 3
+    assert (await builds.adopt("jq", DIGEST, IMAGE, cause="", asked_by="run")).id == first
+    assert await builds.last_parts("jq") == b"3"
+    await builds.serves(other.id)
+    assert (await builds.get(other.id)).served == 4
+
+
 async def test_what_is_not_known_is_not_found(builds: History) -> None:
     nothing = BuildId(77)
     for asked in (builds.get(nothing), builds.log(nothing), builds.end(nothing, Result.GOOD)):
