@@ -148,6 +148,11 @@ class Rebuilds:
         """Look after the tools that are defined, also those that nobody runs; an eternal job."""
         await self._builds.start()
         self._leftovers.expect()
+        with suppress(EngineTrouble, ImageTrouble, TimeoutError):
+            async with asyncio.timeout(SWEEP_S):
+                for tool in self._tools.all():
+                    if tool.build is not None:
+                        await self._serving.hold(tool.name)
         with suppress(EngineTrouble, TimeoutError):
             # Before anything is built: what is built anew may be the very image that was left over.
             async with asyncio.timeout(SWEEP_S):
@@ -302,6 +307,7 @@ class Rebuilds:
         while True:
             _check(state)
             found = await self._identify(state, progress)
+            pinned = await self._serving.hold(tool.name)
             current = await self._serving.current(tool.name)
             there = await self._serving.built(tool.name, found.digest)
             picture = Picture(
@@ -309,7 +315,7 @@ class Rebuilds:
                 current=current.labels.get(BUILD_LABEL) if current else None,
                 is_there=there is not None,
                 failed=state.failure.digest if state.failure else None,
-                pinned=await self._serving.is_pinned(tool.name),
+                pinned=pinned,
                 manual=tool.on_change is OnChange.MANUAL,
                 asked=asked,
             )

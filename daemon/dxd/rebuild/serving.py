@@ -42,6 +42,19 @@ class Serving:
         """Whether the build that serves does so whatever changes."""
         return await self._engine.image(self.names.pinned(tool)) is not None
 
+    async def hold(self, tool: str) -> bool:
+        """Whether the tool is pinned. Where the pinned build does not serve, whoever pinned it was ended in between:
+        then it does now.
+        """
+        async with self._turns[tool]:
+            pinned = await self._engine.image(self.names.pinned(tool))
+            if pinned is None:
+                return False
+            current = await self.current(tool)
+            if current is None or current.id != pinned.id:
+                await self._serve(tool, pinned)
+            return True
+
     async def pin(self, tool: str, image: ImageId) -> None:
         """Have that build serve whatever changes, from the next run on."""
         async with self._turns[tool]:
