@@ -216,3 +216,39 @@ def test_the_way_back_to_a_build_of_another_dx(project: Project) -> None:
         assert project.house.dx(["rollback", project.tool]).returncode == 0
         assert project.run() == "theirs"
         second.dx(["stop", "--all"])
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["dx rm", "dx.toml"])
+def test_a_pin_ends_with_its_tool(project: Project, by_hand: bool) -> None:
+    """Another tool of that name begins anew; the builds stay."""
+    project.write("second")
+    project.becomes("second")
+    assert project.house.dx(["rollback", project.tool]).returncode == 0
+    if by_hand:
+        project.house.define("")
+    else:
+        assert project.house.dx(["rm", project.tool]).returncode == 0
+    until(lambda: not [each for each in project.tags() if each.startswith("at-")], "it is not pinned any more")
+    there = other(project, "other")
+    project.house.define("")
+    done = project.house.dx(["add", project.tool, "--build", str(there.path), "--network", "none"])
+    assert done.returncode == 0, done.stderr
+    assert project.run() == "other"
+    assert len(set(project.images())) == 3
+
+
+def test_a_pinned_tool_that_is_to_follow(project: Project) -> None:
+    """Says so, and how to have it follow; nothing is built, and its definition stays."""
+    project.write("second")
+    project.becomes("second")
+    assert project.house.dx(["rollback", project.tool]).returncode == 0
+    there = other(project, "other")
+    for words in (["add", project.tool, "--build", str(there.path), "--yes"], ["upgrade", project.tool]):
+        done = project.house.dx(words)
+        assert done.returncode == 125
+        assert b"is pinned" in done.stderr
+        assert f"dx unpin {project.tool}".encode() in done.stderr
+        assert b"up to date" not in done.stdout
+    assert project.run() == "first"
+    assert str(there.path) not in project.house.file.read_text()
+    assert len(project.builds()) == 2

@@ -169,7 +169,13 @@ class Images(Protocol):
     """Images by name."""
 
     async def resolve(self, source: Tool | str, progress: Progress, *, rebuild: bool = False) -> Image:
-        """The image of a tool, or of a reference: pulled or built where it is missing."""
+        """The image of a tool, or of a reference: pulled or built where it is missing.
+
+        Raises `Conflict` where it shall be built and is pinned.
+        """
+
+    async def removed(self, name: str) -> None:
+        """The tool is defined no more."""
 
 
 class Services(Protocol):

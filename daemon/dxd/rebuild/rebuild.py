@@ -14,7 +14,7 @@ from typing import Any
 
 from dxd.engine.docker import Engine
 from dxd.engine.model import Image, ImageId
-from dxd.errors import BuildFailed, Conflict, DxError, EngineTrouble, ImageTrouble, NotFound
+from dxd.errors import BuildFailed, Conflict, DxError, EngineTrouble, ImageTrouble, NotFound, UnknownTool
 from dxd.images import context
 from dxd.images.dockerfile import Base
 from dxd.images.identity import Identity, Memory, Parts, cause
@@ -83,6 +83,8 @@ class Rebuilds:
         self._memory = Memory()
         self._limit_s = limit_s
         self._states: dict[str, ToolState] = {}
+        self._gone: set[str] = set()
+        """Tools that were removed, whose pins are to end."""
         self._leftovers = Leftovers(
             engine=engine, builds=builds, names=serving.names, replace=replace, building=self._building
         )
@@ -94,7 +96,8 @@ class Rebuilds:
     ) -> Image:
         """The image of a tool for a run, or that of a name; see `Images.resolve`.
 
-        With `rebuild` the files are looked at now, whatever the tool says of changes. `caller` is the process that
+        With `rebuild` the files are looked at now, whatever the tool says of changes; raises `Conflict` where it is
+        pinned. `caller` is the process that
         wants to run, and is told of a failed build once in its terminal.
         """
         progress = progress or Silent()
@@ -102,7 +105,7 @@ class Rebuilds:
             ref = source if isinstance(source, str) else await self._pins.image(source)
             return await self._images.resolve(ref, progress)
         if rebuild:
-            return await self._bring(source, "dx add", progress, asked=True)
+            return await self._asked(source, "dx add", progress)
         current = await self._serving.current(source.name)
         if current is None:
             return await self._bring(source, "run", progress)
@@ -127,14 +130,23 @@ class Rebuilds:
         return current
 
     async def follow(self, tool: Tool, progress: Progress) -> Image:
-        """Build the tool if what it is built from is not what it was, whatever it says of changes."""
-        return await self._bring(tool, "upgrade", progress, asked=True)
+        """Build the tool if what it is built from is not what it was, whatever it says of changes; raises `Conflict`
+        where it is pinned.
+        """
+        return await self._asked(tool, "upgrade", progress)
 
     async def inputs(self, tool: Tool, progress: Progress) -> str:
         """The digest of all that a tool is built from now. This is no look at it: what has changed is still built."""
         assert tool.build is not None
         recipe = await asyncio.to_thread(context.read, tool.build)
         return (await self._identity(tool, await self._bases.of(tool.build, recipe), progress)).digest
+
+    async def removed(self, name: str) -> None:
+        """The tool is defined no more: what goes on for it is given up, and its pin ends. Its builds stay."""
+        self._drop(name)
+        self._gone.add(name)
+        with suppress(EngineTrouble):  # tried again
+            await self._end_pins()
 
     def changed(self, name: str) -> None:
         """Something that the tool is built from has changed; from the watcher."""
@@ -174,9 +186,31 @@ class Rebuilds:
             if await self._serving.current(tool.name):
                 self._begin_following(state)
         for name in self._states.keys() - tools.keys():
-            self._states.pop(name).end()
-            self._watch.drop(name)
+            self._drop(name)
+            if not self._is_built(name):
+                self._gone.add(name)
+        await self._end_pins()
         await self._leftovers.sweep()
+
+    def _drop(self, name: str) -> None:
+        if (state := self._states.pop(name, None)) is not None:
+            state.end()
+            self._watch.drop(name)
+
+    def _is_built(self, name: str) -> bool:
+        """Whether the tool is one that is built, or would be if it were right and allowed."""
+        try:
+            return self._tools.get(name).build is not None
+        except UnknownTool:
+            return False
+        except DxError:
+            return True
+
+    async def _end_pins(self) -> None:
+        """Of tools that were removed, so that another one of that name begins anew. Raises `EngineTrouble`."""
+        for name in tuple(self._gone):
+            await self._serving.unpin(name)
+            self._gone.discard(name)
 
     def engine_is_back(self) -> None:
         """It was away, or another one answers: what failed for that is tried again, and what was left over removed."""
@@ -257,6 +291,15 @@ class Rebuilds:
             state.logged = error.line()
             log.info("build does not follow", tool=state.tool.name, reason=state.logged)
 
+    async def _asked(self, tool: Tool, asked_by: str, progress: Progress) -> Image:
+        """Bring it up to date because somebody wants that, who is told where it cannot be."""
+        image = await self._bring(tool, asked_by, progress, asked=True)
+        if self._state(tool).held:
+            raise Conflict(
+                f"{tool.name} is pinned to another build", f"to have it follow its files: dx unpin {tool.word}"
+            )
+        return image
+
     async def _bring(self, tool: Tool, asked_by: str, progress: Progress, *, asked: bool = False) -> Image:
         """Have the tool's image be what its files say now; those who ask at the same time share the work.
 
@@ -304,6 +347,7 @@ class Rebuilds:
     async def _brought_in_turn(self, state: ToolState, asked_by: str, asked: bool, progress: Progress) -> Image:
         tool = state.tool
         await self._remember_failure(state)
+        await self._end_pins()
         while True:
             _check(state)
             found = await self._identify(state, progress)
@@ -320,6 +364,7 @@ class Rebuilds:
                 asked=asked,
             )
             decision = decide(picture)
+            state.held = pinned and picture.current != found.digest
             if decision.do is Do.NOTHING:
                 if current is None:
                     raise NotFound(f"{tool.name} has no build", f"run: dx upgrade {tool.word}")
@@ -497,6 +542,7 @@ class Rebuilds:
         promoted = await self._serving.promote(name, image, found.digest, wanted=lambda: not state.over)
         state.failure = None
         if not promoted:
+            state.held = not state.over
             return await self._serving.current(name) or image
         for other in self._states.values():
             if other is not state and not set(self._serving.names.bases(name)).isdisjoint(other.bases):

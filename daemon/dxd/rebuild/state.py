@@ -43,6 +43,8 @@ class ToolState:
     failure: Failure | None = None
     remembered: bool = False
     """The failure of a daemon before this one, where there was one, is known."""
+    held: bool = False
+    """It is pinned to another build than its files make."""
     recorded: bool = False
     """History has the build that serves; its daemon may have ended between the two."""
     building: str | None = None
