@@ -335,10 +335,10 @@ class Forwarder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def refuse(self, request: bytes, message: str) -> None:
+    def refuse(self, request: bytes, message: str, status: str = "400 Bad Request") -> None:
         """Answer the next request with these bytes in its head as an engine does that cannot."""
         body = json.dumps({"message": message}).encode()
-        head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         self._loop.call_soon_threadsafe(self._proxy.answer, request, head + body)
 
     def trap(self, request: str, *, answered: bool) -> threading.Event:

@@ -178,7 +178,7 @@ class Client:
         return self._ask_bytes("GET", f"/v1/builds/{build}/log")
 
     def rollback(self, tool: str, build: int | None = None) -> BuildRecord:
-        """Have runs use that build, or the good one before the one in use, until `unpin`; the build it is."""
+        """Have runs use that build, or the one that served before the one in use, until `unpin`; the build it is."""
         found: BuildRecord = self._ask("POST", f"/v1/tools/{quote(tool)}/rollback", {"build": build})
         return found
 

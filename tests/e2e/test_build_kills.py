@@ -1,4 +1,4 @@
-"""The daemon is killed at any moment of a build, a promotion or a prune: what was half done is done or undone after."""
+"""The daemon is killed at any moment of a build, a promotion, a rollback or a prune: it is done or undone after."""
 
 import random
 import signal
@@ -20,6 +20,7 @@ BUILD = ["/build?", "/containers/create", "/start"]
 """Requests to the engine on the way of a build: itself, and the container of its trial."""
 PROMOTION = ["/tag?", "tag=latest", "tag=is-"]
 """The first is that of its digest."""
+ROLLBACK = ["tag=at-", "tag=latest", "tag=is-"]
 PRUNE = ["/images/json", "/system/df", "DELETE /"]
 ROUNDS = 15
 SEED = 4
@@ -65,6 +66,26 @@ def test_a_daemon_killed_at_a_point(project: Project, engine: Forwarder, at: str
         project.write("third")
     assert project.run() in {"first", "second"}
     converges(project, "third" if edited else "second")
+
+
+@pytest.mark.parametrize("answered", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("at", ROLLBACK)
+def test_a_daemon_killed_at_a_rollback(project: Project, engine: Forwarder, at: str, answered: bool) -> None:
+    """The build that is pinned is the one that serves, and none is where nobody had come so far."""
+    project.write("second")
+    project.becomes("second")
+    caught = engine.trap(at, answered=answered)
+    with project.house.popen(["rollback", project.tool], stdout=DEVNULL, stderr=DEVNULL) as going:
+        assert caught.wait(DEADLINE_S), at
+        project.house.stop(signal.SIGKILL)
+        going.wait(DEADLINE_S)
+    pinned = any(tag.startswith("at-") for tag in project.tags())
+    assert pinned is (at != ROLLBACK[0] or answered)
+    project.house.start()
+    converges(project, "first" if pinned else "second")
+    assert [each["pinned"] for each in project.builds()] == [False, pinned]
+    assert project.house.dx(["unpin", project.tool]).returncode == 0
+    converges(project, "second")
 
 
 @pytest.mark.parametrize("answered", [False, True], ids=["before", "after"])

@@ -69,7 +69,11 @@ def _result(build: BuildRecord) -> str:
 def _rollback_arguments(parser: Parser) -> None:
     parser.add_argument("name", metavar="NAME", help="the tool")
     parser.add_argument(
-        "build", metavar="BUILD", nargs="?", type=int, help="its number (default: the good one before the one in use)"
+        "build",
+        metavar="BUILD",
+        nargs="?",
+        type=int,
+        help="its number (default: the one that served before the one in use)",
     )
     add_json(parser)
 

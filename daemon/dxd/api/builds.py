@@ -73,7 +73,7 @@ class BuildRoutes:
                 summary="Have runs of a tool use an older build",
                 description=(
                     "From the next run on, and until the tool is unpinned, whatever changes. Without a number it is "
-                    "the latest good one before the one in use."
+                    "the one that served before the one in use."
                 ),
                 tag="builds",
                 answers=(Answer(200, "The build that is in use now", types.BuildRecord),),

@@ -92,7 +92,7 @@ class Builds(Protocol):
         """What it said, bit by bit; the caller closes it. Raises `NotFound` before the first bit."""
 
     async def rollback(self, tool: str, build: BuildId | None) -> BuildView:
-        """Have runs use that build, or the latest good one before the one in use, until `unpin`; the build it is.
+        """Have runs use that build, or the one that served before the one in use, until `unpin`; the build it is.
 
         Raises `UnknownTool`, `NotFound` where there is none of that number or none before, and `Conflict` where it is
         not the tool's, is not good, or its image is gone.
@@ -169,7 +169,13 @@ class Images(Protocol):
     """Images by name."""
 
     async def resolve(self, source: Tool | str, progress: Progress, *, rebuild: bool = False) -> Image:
-        """The image of a tool, or of a reference: pulled or built where it is missing."""
+        """The image of a tool, or of a reference: pulled or built where it is missing.
+
+        Raises `Conflict` where it shall be built and is pinned.
+        """
+
+    async def removed(self, name: str) -> None:
+        """The tool is defined no more."""
 
 
 class Services(Protocol):

@@ -103,7 +103,7 @@ class ToolRoutes:
                 path="/v1/tools/{name}",
                 handler=self._delete,
                 summary="Remove a tool's definition",
-                description="Its shims go too, and its image stays.",
+                description="Its shims and its pin go too, and its images stay.",
                 tag="tools",
                 answers=(Answer(204, "It is gone"),),
                 path_parameters=one,
@@ -124,7 +124,7 @@ class ToolRoutes:
                 answers=(Answer(200, "It has begun; the last line says how it ended", media_types=(NDJSON,)),),
                 path_parameters=(_TOOL,),
                 query=(Parameter("rebuild", "Build even if it is there", {"enum": ["true", "false"]}),),
-                errors=(UnknownTool, NotTrusted, BadDefinition, ImageTrouble, EngineTrouble),
+                errors=(UnknownTool, NotTrusted, BadDefinition, Conflict, ImageTrouble, EngineTrouble),
             ),
             Route(
                 id="makeShims",
@@ -179,7 +179,9 @@ class ToolRoutes:
 
     async def _delete(self, request: web.Request) -> web.StreamResponse:
         reading.read_query(request)
-        await asyncio.to_thread(self._tools.user.delete, reading.path_value(request, "name"))
+        name = reading.path_value(request, "name")
+        await asyncio.to_thread(self._tools.user.delete, name)
+        await self._images.removed(name)
         await self._follow()
         return web.Response(status=204)
 

@@ -333,7 +333,7 @@ class RollbackBody(Struct, frozen=True, forbid_unknown_fields=True):
     # A float, since JSON has no other numbers: 1e2 is a whole one.
     build: Annotated[
         Annotated[float, Meta(ge=1, le=2**53 - 1, multiple_of=1)] | None,
-        Meta(description="Its number; null is the latest good one before the one in use"),
+        Meta(description="Its number; null is the one that served before the one in use"),
     ] = None
 
 

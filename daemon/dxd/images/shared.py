@@ -22,6 +22,10 @@ class Shared(Generic[T]):
     def __init__(self) -> None:
         self._jobs: dict[str, _Job[T]] = {}
 
+    def is_going(self, key: str) -> bool:
+        """Whether somebody has begun the work, so that who joins now gets what it had seen before."""
+        return key in self._jobs
+
     async def join(self, key: str, start: Callable[[Progress], Coroutine[Any, Any, T]], progress: Progress) -> T:
         """Wait for the work of that key, starting it if nobody has yet; its result or error is everybody's.
 

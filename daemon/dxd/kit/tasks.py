@@ -13,6 +13,20 @@ Job = Callable[[], Awaitable[None]]
 """Something that runs until it is cancelled."""
 
 
+async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """The result of the work, or its error; None where the event is set first, which cancels it. Either way the work
+    has ended when this returns.
+    """
+    working, waiting = asyncio.create_task(work), asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for task in (working, waiting):
+            task.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)
+
+
 async def guard(name: str, job: Job, ended: Callable[[str, Exception | None], None]) -> None:
     """Run an eternal job; tell `ended` its name and its error where it fails, or None where it just returns."""
     try:

@@ -8,6 +8,7 @@ from dxd.engine.model import HeldImage, ImageId
 from dxd.errors import EngineTrouble, NotFound
 from dxd.images.images import BUILD_LABEL, BUILDER_LABEL, TOOL_LABEL
 from dxd.rebuild.names import word
+from dxd.rebuild.policy import before
 from dxd.rebuild.serving import Serving
 from dxd.store.builds import Builds
 from dxd.store.model import Build, BuildId, BuildView, Freed, Result
@@ -53,14 +54,16 @@ class History:
         return await self._builds.log(build)
 
     async def rollback(self, tool: str, build: BuildId | None) -> BuildView:
-        """Have runs take an older build, the one before where none is named, and stay with it."""
+        """Have runs take an older build, the one that served before where none is named, and stay with it.
+
+        Going back is no serving of its own: who goes back again gets what had served before that.
+        """
         self._tools.get(tool)
         held = await self._held(tool)
         good = [each for each in await self._builds.all(tool) if each.result is Result.GOOD and each.image_id in held]
         if build is None:
             serving = self._serving.names.serving(tool)
-            now = next((index for index, each in enumerate(good) if _is(held, each, serving)), -1)
-            found = good[now + 1] if now + 1 < len(good) else None
+            found = before(good, next((each.id for each in held.values() if serving in each.tags), None))
             if found is None:
                 raise NotFound(f"{tool} has no build before this one", f"see: dx builds {tool}")
         else:
@@ -69,6 +72,8 @@ class History:
                 raise NotFound(f"{tool} has no build {build} that could serve", f"see: dx builds {tool}")
         image = ImageId(found.image_id or "")
         await self._serving.pin(tool, image)
+        if found.served is None:
+            await self._builds.serves(found.id)
         return found.shown(size_bytes=held[image].size_bytes, current=True, pinned=True)
 
     async def unpin(self, tool: str) -> None:
@@ -90,7 +95,7 @@ class History:
             if each.id not in kept and self._holders(each).isdisjoint(tools)
             and not any(self._serving.names.is_anothers(tag) for tag in each.tags)
         ]  # fmt: skip
-        before = await self._engine.layer_bytes()
+        bytes_before = await self._engine.layer_bytes()
         await self._rest()
         swept = await self._sweep()
         for image in going:
@@ -98,7 +103,7 @@ class History:
                 await self._engine.remove_image(name)
         left = (await self._own()).keys() & {each.id for each in going}
         removed = len(going) - len(left) + swept
-        freed = before - await self._engine.layer_bytes() if removed else 0
+        freed = bytes_before - await self._engine.layer_bytes() if removed else 0
         return Freed(removed, max(0, freed))
 
     async def _held(self, tool: str | None) -> dict[str, HeldImage]:

@@ -1,7 +1,10 @@
 """What to do about a tool's image: a pure decision over a picture of the moment."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+from dxd.store.model import Build
 
 LONGEST_PAUSE_S = 60.0
 SHARE = 0.1
@@ -57,6 +60,13 @@ def decide(it: Picture) -> Decision:
     if it.failed == it.wanted and not first and not it.asked:
         return Decision(Do.NOTHING, "that build has failed")
     return Decision(Do.BUILD, "its files have changed" if not first else "it was never built")
+
+
+def before(builds: Iterable[Build], current: str | None) -> Build | None:
+    """Of those that could serve, the one that did before the image that does, as far as it is known when that began."""
+    served = sorted((each for each in builds if each.served is not None), key=lambda each: each.served or 0)
+    since = max((index for index, each in enumerate(served) if each.image_id == current), default=len(served))
+    return next((each for each in reversed(served[:since]) if each.image_id != current), None)
 
 
 def pause_s(failures: int, took_s: float) -> float:

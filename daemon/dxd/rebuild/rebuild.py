@@ -7,22 +7,23 @@ another one holds it there. A build has no tag before its trial has gone well.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from dxd.engine.docker import Engine
 from dxd.engine.model import Image, ImageId
-from dxd.errors import BuildFailed, DxError, EngineTrouble, ImageTrouble, NotFound
+from dxd.errors import BuildFailed, Conflict, DxError, EngineTrouble, ImageTrouble, NotFound, UnknownTool
 from dxd.images import context
+from dxd.images.dockerfile import Base
 from dxd.images.identity import Identity, Memory, Parts, cause
 from dxd.images.images import BUILD_LABEL, TOOL_LABEL, Images
 from dxd.images.reading import identified
-from dxd.images.shared import Shared
 from dxd.images.weight import LARGE_BYTES, biggest
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Progress, Silent
-from dxd.kit.tasks import Tasks
+from dxd.kit.tasks import Tasks, unless
 from dxd.rebuild import notice
 from dxd.rebuild.bases import Bases
 from dxd.rebuild.leftovers import Leftovers
@@ -34,7 +35,7 @@ from dxd.rebuild.terminal import session_of
 from dxd.rebuild.told import Told
 from dxd.rebuild.watching import same_watch, specs_of
 from dxd.store.builds import Builds
-from dxd.store.model import BuildId, Result
+from dxd.store.model import Build, BuildId, Result
 from dxd.telemetry import get_logger
 from dxd.tools.model import OnChange, Tool
 from dxd.trust.tools import Tools
@@ -46,10 +47,19 @@ LOOK_S = 2.0
 SWEEP_S = 5.0
 """What was left over may stay, where the engine takes longer."""
 
-Trial = Callable[[Tool, Image, Progress], Awaitable[None]]
+Trial = Callable[[Tool, Image, Progress], Coroutine[Any, Any, None]]
 """Starts a container of the image, as a run of the tool would, and what the tool wants tried; raises `BuildFailed`."""
 
 log = get_logger("rebuild")
+
+
+class _Over(Exception):
+    """The tool is defined otherwise than when the work began."""
+
+
+def _check(state: ToolState) -> None:
+    if state.over:
+        raise _Over
 
 
 class Rebuilds:
@@ -73,10 +83,11 @@ class Rebuilds:
         self._memory = Memory()
         self._limit_s = limit_s
         self._states: dict[str, ToolState] = {}
+        self._gone: set[str] = set()
+        """Tools that were removed, whose pins are to end."""
         self._leftovers = Leftovers(
             engine=engine, builds=builds, names=serving.names, replace=replace, building=self._building
         )
-        self._work: Shared[Image] = Shared()
         self._begun = asyncio.Event()
         self._tasks = Tasks(lambda name, error: log.error("task failed", task=name, exc_info=error))
 
@@ -85,29 +96,32 @@ class Rebuilds:
     ) -> Image:
         """The image of a tool for a run, or that of a name; see `Images.resolve`.
 
-        With `rebuild` the files are looked at now, whatever the tool says of changes. `caller` is the process that
+        With `rebuild` the files are looked at now, whatever the tool says of changes; raises `Conflict` where it is
+        pinned. `caller` is the process that
         wants to run, and is told of a failed build once in its terminal.
         """
         progress = progress or Silent()
         if isinstance(source, str) or source.build is None:
             ref = source if isinstance(source, str) else await self._pins.image(source)
             return await self._images.resolve(ref, progress)
-        state = self._state(source)
         if rebuild:
-            return await self._bring(state, "dx add", progress, asked=True)
+            return await self._asked(source, "dx add", progress)
         current = await self._serving.current(source.name)
         if current is None:
-            return await self._bring(state, "run", progress)
+            return await self._bring(source, "run", progress)
+        state = self._state(source)
         if self._is_stale(state):
             if source.on_change is OnChange.WAIT:
                 before = state.failure
                 try:
-                    current = await self._bring(state, "run", progress)
+                    if not await self._serving.is_pinned(source.name):
+                        current = await self._bring(source, "run", progress)
                 except ImageTrouble:
                     pass  # told below
-                except EngineTrouble as error:
+                except DxError as error:
                     if state.failure is before:  # else told below, too
                         progress.note(f"{error.line()}; until then the build before serves")
+                state = self._states.get(source.name, state)
             elif source.on_change is OnChange.SERVE:
                 self._begin_following(state)
         if state.failure is not None and (terminal := session_of(caller)) not in state.told:
@@ -116,14 +130,23 @@ class Rebuilds:
         return current
 
     async def follow(self, tool: Tool, progress: Progress) -> Image:
-        """Build the tool if what it is built from is not what it was, whatever it says of changes."""
-        return await self._bring(self._state(tool), "upgrade", progress, asked=True)
+        """Build the tool if what it is built from is not what it was, whatever it says of changes; raises `Conflict`
+        where it is pinned.
+        """
+        return await self._asked(tool, "upgrade", progress)
 
     async def inputs(self, tool: Tool, progress: Progress) -> str:
-        """The digest of all that a tool is built from now."""
-        state = self._state(tool)
-        async with state.turn:
-            return (await self._identify(state, progress)).digest
+        """The digest of all that a tool is built from now. This is no look at it: what has changed is still built."""
+        assert tool.build is not None
+        recipe = await asyncio.to_thread(context.read, tool.build)
+        return (await self._identity(tool, await self._bases.of(tool.build, recipe), progress)).digest
+
+    async def removed(self, name: str) -> None:
+        """The tool is defined no more: what goes on for it is given up, and its pin ends. Its builds stay."""
+        self._drop(name)
+        self._gone.add(name)
+        with suppress(EngineTrouble):  # tried again
+            await self._end_pins()
 
     def changed(self, name: str) -> None:
         """Something that the tool is built from has changed; from the watcher."""
@@ -137,6 +160,11 @@ class Rebuilds:
         """Look after the tools that are defined, also those that nobody runs; an eternal job."""
         await self._builds.start()
         self._leftovers.expect()
+        with suppress(EngineTrouble, ImageTrouble, TimeoutError):
+            async with asyncio.timeout(SWEEP_S):
+                for tool in self._tools.all():
+                    if tool.build is not None:
+                        await self._serving.hold(tool.name)
         with suppress(EngineTrouble, TimeoutError):
             # Before anything is built: what is built anew may be the very image that was left over.
             async with asyncio.timeout(SWEEP_S):
@@ -158,9 +186,31 @@ class Rebuilds:
             if await self._serving.current(tool.name):
                 self._begin_following(state)
         for name in self._states.keys() - tools.keys():
-            del self._states[name]
-            self._watch.drop(name)
+            self._drop(name)
+            if not self._is_built(name):
+                self._gone.add(name)
+        await self._end_pins()
         await self._leftovers.sweep()
+
+    def _drop(self, name: str) -> None:
+        if (state := self._states.pop(name, None)) is not None:
+            state.end()
+            self._watch.drop(name)
+
+    def _is_built(self, name: str) -> bool:
+        """Whether the tool is one that is built, or would be if it were right and allowed."""
+        try:
+            return self._tools.get(name).build is not None
+        except UnknownTool:
+            return False
+        except DxError:
+            return True
+
+    async def _end_pins(self) -> None:
+        """Of tools that were removed, so that another one of that name begins anew. Raises `EngineTrouble`."""
+        for name in tuple(self._gone):
+            await self._serving.unpin(name)
+            self._gone.discard(name)
 
     def engine_is_back(self) -> None:
         """It was away, or another one answers: what failed for that is tried again, and what was left over removed."""
@@ -185,8 +235,16 @@ class Rebuilds:
         await self._tasks.close()
 
     def _state(self, tool: Tool) -> ToolState:
+        """What is known of a tool; raises `Conflict` where it is not built any more, or what is wrong with it."""
         state = self._states.get(tool.name)
-        if state is None or state.tool.build != tool.build:
+        if state is not None and state.tool.build != tool.build:
+            tool = self._tools.get(tool.name)  # whoever asks may have had it for a while
+            if state.tool.build != tool.build:
+                state.end()
+                state = None
+        if tool.build is None:
+            raise Conflict(f"{tool.word} is defined otherwise by now", "try again")
+        if state is None:
             state = self._states[tool.name] = ToolState(tool)
         state.tool = tool
         return state
@@ -209,7 +267,7 @@ class Rebuilds:
     async def _follow(self, state: ToolState) -> None:
         """Bring the tool up to date with its files; the watcher has waited until they came to rest."""
         try:
-            await self._bring(state, "change", Silent())
+            await self._bring(state.tool, "change", Silent())
         except DxError as error:
             self._log_once(state, error)
         finally:
@@ -233,22 +291,52 @@ class Rebuilds:
             state.logged = error.line()
             log.info("build does not follow", tool=state.tool.name, reason=state.logged)
 
-    async def _bring(self, state: ToolState, asked_by: str, progress: Progress, *, asked: bool = False) -> Image:
-        """Have the tool's image be what its files say; those who ask at the same time share the work."""
+    async def _asked(self, tool: Tool, asked_by: str, progress: Progress) -> Image:
+        """Bring it up to date because somebody wants that, who is told where it cannot be."""
+        image = await self._bring(tool, asked_by, progress, asked=True)
+        if self._state(tool).held:
+            raise Conflict(
+                f"{tool.name} is pinned to another build", f"to have it follow its files: dx unpin {tool.word}"
+            )
+        return image
+
+    async def _bring(self, tool: Tool, asked_by: str, progress: Progress, *, asked: bool = False) -> Image:
+        """Have the tool's image be what its files say now; those who ask at the same time share the work.
+
+        Work that others have begun may have looked at the files before this was called. Then it is followed by a look
+        of one's own, which costs little where it was right.
+        """
         await self._begun.wait()
-        work = partial(self._brought, state, asked_by, asked)
-        return await self._work.join(f"{state.tool.name} {asked}", work, progress)
+        key, alone = f"{tool.name} {asked}", False
+        while True:
+            state = self._state(tool)
+            joins = not alone and state.work.is_going(key)
+            try:
+                image = await state.work.join(key, partial(self._brought, state, asked_by, asked), progress)
+            except _Over:
+                tool = self._tools.get(tool.name)
+                continue
+            except DxError:
+                if not joins or not self._is_stale(state):
+                    raise
+            else:
+                if not joins or not (asked or self._is_stale(state)):
+                    return image
+            alone = True  # what is joined from here on was begun after this was called
 
     async def _brought(self, state: ToolState, asked_by: str, asked: bool, progress: Progress) -> Image:
         async with state.turn:
-            begun = time.monotonic()
+            begun, before = time.monotonic(), state.failure
             try:
                 image = await self._brought_in_turn(state, asked_by, asked, progress)
             except DxError as error:
-                if isinstance(error, EngineTrouble) or (state.failure is not None and not state.failure.digest):
-                    state.rests(begun, time.monotonic())
-                else:
+                told = state.failure if state.failure is not before else None
+                if told is not None and told.digest:  # it is the files' fault
                     state.rested()
+                else:
+                    if told is None and not isinstance(error, EngineTrouble):
+                        state.fails(Failure("", f"{state.tool.name}: {error.line()}"))
+                    state.rests(begun, time.monotonic())
                 raise
             except BaseException:
                 state.stale = True
@@ -259,12 +347,11 @@ class Rebuilds:
     async def _brought_in_turn(self, state: ToolState, asked_by: str, asked: bool, progress: Progress) -> Image:
         tool = state.tool
         await self._remember_failure(state)
+        await self._end_pins()
         while True:
-            try:
-                found = await self._identify(state, progress)
-            except ImageTrouble as error:
-                state.fails(Failure("", f"{tool.name}: {error.line()}"))
-                raise
+            _check(state)
+            found = await self._identify(state, progress)
+            pinned = await self._serving.hold(tool.name)
             current = await self._serving.current(tool.name)
             there = await self._serving.built(tool.name, found.digest)
             picture = Picture(
@@ -272,25 +359,38 @@ class Rebuilds:
                 current=current.labels.get(BUILD_LABEL) if current else None,
                 is_there=there is not None,
                 failed=state.failure.digest if state.failure else None,
-                pinned=await self._serving.is_pinned(tool.name),
+                pinned=pinned,
                 manual=tool.on_change is OnChange.MANUAL,
                 asked=asked,
             )
             decision = decide(picture)
+            state.held = pinned and picture.current != found.digest
             if decision.do is Do.NOTHING:
                 if current is None:
                     raise NotFound(f"{tool.name} has no build", f"run: dx upgrade {tool.word}")
-                if picture.current == found.digest:
+                if picture.current == found.digest or (state.failure is not None and not state.failure.digest):
                     state.failure = None
+                if picture.current == found.digest and not state.recorded:
+                    build = await self._adopted(tool, current, found, asked_by)
+                    if build.served is None:
+                        await self._builds.serves(build.id)
+                    state.recorded = True
                 return current
             if decision.do is Do.PROMOTE:
                 assert there is not None
-                await self._promote(state, there, found)
-                return there
-            image = await self._build(state, found, asked_by, progress)
-            if image is not None:
-                return image
+                serves: Image | None = await self._promote(state, there, found)
+                if serves is there:
+                    await self._builds.serves((await self._adopted(tool, there, found, asked_by)).id)
+            else:
+                serves = await self._build(state, found, asked_by, progress)
+            if serves is not None and not state.over:
+                return serves
             progress.note(f"what {tool.name} is built from has changed; building it again")
+
+    async def _adopted(self, tool: Tool, image: Image, found: Identity, asked_by: str) -> Build:
+        """The row of a build that was not made just now; another dx may have made it."""
+        why, packed = "it was there already", found.parts.packed()
+        return await self._builds.adopt(tool.name, found.digest, image.id, cause=why, asked_by=asked_by, parts=packed)
 
     async def _remember_failure(self, state: ToolState) -> None:
         """What a daemon before this one found out."""
@@ -312,63 +412,60 @@ class Rebuilds:
     async def _identified(self, state: ToolState, progress: Progress) -> Identity:
         tool = state.tool
         assert tool.build is not None
-        if state.recipe is not None:
+        if state.recipe is not None and not state.over:
             self._watch.settled(tool.name)
         recipe = await asyncio.to_thread(context.read, tool.build)
-        if state.recipe is None or not same_watch(state.recipe, recipe):
+        if not state.over and (state.recipe is None or not same_watch(state.recipe, recipe)):
             self._watch.set(tool.name, specs_of(tool.build, recipe))
             self._watch.settled(tool.name)
         state.recipe = recipe
         needed = await self._bases.of(tool.build, recipe)
         state.bases = tuple(each.name for each in needed)
-        bases = {each.key: (await self._base(each.name, state, progress)).id for each in needed}
+        return await self._identity(tool, needed, progress)
+
+    async def _identity(self, tool: Tool, needed: Sequence[Base], progress: Progress) -> Identity:
+        assert tool.build is not None
+        bases = {each.key: (await self._base(each.name, tool, progress)).id for each in needed}
         platform = await self._images.platform()
         return await identified(
             tool.name, tool.build, platform=platform, bases=bases, memory=self._memory, progress=progress
         )
 
-    async def _base(self, ref: str, state: ToolState, progress: Progress) -> Image:
+    async def _base(self, ref: str, above: Tool, progress: Progress) -> Image:
         """An image that the tool's is built on; that of another tool is brought up to date first."""
-        tool = self._bases.tool_of(ref, state.tool)
-        if tool is None or tool.name == state.tool.name:
-            return await self._pins.base(state.tool, ref, progress)
-        if await self._bases.leads_to(tool, state.tool.name):
-            both = f"{state.tool.name} and {tool.name}"
+        tool = self._bases.tool_of(ref, above)
+        if tool is None or tool.name == above.name:
+            return await self._pins.base(above, ref, progress)
+        if await self._bases.leads_to(tool, above.name):
+            both = f"{above.name} and {tool.name}"
             raise BuildFailed(f"{both} are built on each other", "build one of them without the other")
-        image = await self._bring(self._state(tool), f"build of {state.tool.name}", progress)
+        image = await self._bring(tool, f"build of {above.name}", progress)
         await self._serving.lend(tool.name, image)
         return image
 
     async def _build(self, state: ToolState, found: Identity, asked_by: str, progress: Progress) -> Image | None:
-        """Build, try and promote; None where it was given up because the files are others by now."""
+        """Build, try and promote; the image that serves then, None where it was given up because the files are others
+        by now.
+        """
         tool = state.tool
-        assert tool.build is not None
-        before = await self._builds.last_good(tool.name)
-        why = "the first build"
-        if before is not None:
-            why = cause(Parts.unpacked(await self._builds.parts(before.id)), found.parts)
-        packed = found.parts.packed()
-        build = await self._builds.begin(tool.name, found.digest, cause=why, asked_by=asked_by, parts=packed)
-        self._hub.publish("build.started", tool=tool.name, build=build, cause=why)
+        build = await self._recorded(tool, found, asked_by)
         told = Told(progress, partial(self._builds.tell, build))
         state.building = found.digest
-        state.replaced.clear()
+        if not state.over:
+            state.replaced.clear()
         if state.stale:  # something has changed since its files were looked at
             self._begin_following(state)
-        image: Image | None = None
         made: ImageId | None = None
         result, error = Result.CANCELLED, ""
         try:
             if found.size_bytes > LARGE_BYTES and state.recipe is not None:
                 told.note((await asyncio.to_thread(biggest, state.recipe)).line())
             async with asyncio.timeout(self._limit_s):
-                made = await self._made(state, found, told)
-            if made is not None:
-                image = await self._images.inspect(made)
-                await self._trial(tool, image, told)
-                await self._promote(state, image, found)
+                made = await unless(state.replaced, self._made(tool, found, told))
+            serves = await self._tried(state, made, found, build, told) if made is not None else None
+            if serves is not None:
                 result = Result.GOOD
-            return image
+            return serves
         except TimeoutError:
             result, error = Result.FAILED, f"building {tool.name} took more than {_span(self._limit_s)}"
             self._builds.tell(build, error)
@@ -393,21 +490,36 @@ class Rebuilds:
                 self._tasks.spawn(notice.tell(title, f"{error}\ndx builds log {build}"), name="notification")
             await asyncio.shield(self._ended(tool, build, result, made, error))
 
-    async def _made(self, state: ToolState, found: Identity, progress: Progress) -> ImageId | None:
-        """The image, without a tag; None where it was given up because the files are others by now."""
-        tool = state.tool
+    async def _recorded(self, tool: Tool, found: Identity, asked_by: str) -> BuildId:
+        """A build begins, for all who want to know."""
+        before = await self._builds.last_parts(tool.name)
+        why = "the first build" if before is None else cause(Parts.unpacked(before), found.parts)
+        packed = found.parts.packed()
+        build = await self._builds.begin(tool.name, found.digest, cause=why, asked_by=asked_by, parts=packed)
+        self._hub.publish("build.started", tool=tool.name, build=build, cause=why)
+        return build
+
+    async def _made(self, tool: Tool, found: Identity, progress: Progress) -> ImageId:
+        """The image, without a tag."""
         assert tool.build is not None
-        building = asyncio.create_task(
-            self._images.build(tool.word, tool.build, found.digest, progress, builder=self._serving.names.instance)
-        )
-        replaced = asyncio.create_task(state.replaced.wait())
-        try:
-            await asyncio.wait((building, replaced), return_when=asyncio.FIRST_COMPLETED)
-            return building.result() if building.done() else None
-        finally:
-            for task in (building, replaced):
-                task.cancel()
-            await asyncio.wait((building, replaced))
+        builder = self._serving.names.instance
+        return await self._images.build(tool.word, tool.build, found.digest, progress, builder=builder)
+
+    async def _tried(
+        self, state: ToolState, made: ImageId, found: Identity, build: BuildId, told: Told
+    ) -> Image | None:
+        """Try what was made, and have it serve; the image that serves then, None where it was given up."""
+        image = await self._images.inspect(made)
+        await unless(state.replaced, self._trial(state.tool, image, told))
+        if state.replaced.is_set():
+            return None
+        serves = await self._promote(state, image, found)
+        if serves is image:
+            await self._builds.serves(build)
+        elif not state.over:
+            how = f"to have it serve: dx unpin {state.tool.word}"
+            told.note(f"{state.tool.name} is pinned, so this build is only kept; {how}")
+        return serves
 
     async def _ended(self, tool: Tool, build: BuildId, result: Result, made: ImageId | None, error: str) -> None:
         if result is not Result.GOOD and made is not None:
@@ -422,14 +534,20 @@ class Rebuilds:
         log.info("build", tool=tool.name, build=build, result=result.value, seconds=seconds, reason=error)
         self._hub.publish("build.finished", tool=tool.name, build=build, result=result.value, error=error)
 
-    async def _promote(self, state: ToolState, image: Image, found: Identity) -> None:
-        """Have the next runs take it, and the tools follow that are built on it."""
+    async def _promote(self, state: ToolState, image: Image, found: Identity) -> Image:
+        """Have the next runs take it, and the tools follow that are built on it; the image that they take, which is
+        another one where the tool was pinned meanwhile.
+        """
         name = state.tool.name
-        await self._serving.serve(name, image, found.digest)
+        promoted = await self._serving.promote(name, image, found.digest, wanted=lambda: not state.over)
         state.failure = None
+        if not promoted:
+            state.held = not state.over
+            return await self._serving.current(name) or image
         for other in self._states.values():
             if other is not state and not set(self._serving.names.bases(name)).isdisjoint(other.bases):
                 self.changed(other.tool.name)
+        return image
 
 
 def _span(seconds: float) -> str:

@@ -3,7 +3,9 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from dxd.engine.model import Image
 from dxd.images.context import Recipe
+from dxd.images.shared import Shared
 from dxd.rebuild.policy import pause_s
 from dxd.store.model import BuildId
 from dxd.tools.model import Tool
@@ -30,6 +32,10 @@ class ToolState:
     """What is known of one tool's builds; only `Rebuilds` writes to it."""
 
     tool: Tool
+    work: Shared[Image] = field(default_factory=Shared)
+    """Bringing it up to date. Another definition has another state, so nobody joins the work for the one before."""
+    over: bool = False
+    """The tool is defined otherwise by now, or not at all: nothing of this is promoted any more."""
     stale: bool = True
     """Its files may be others than those that were looked at."""
     recipe: Recipe | None = None
@@ -37,9 +43,14 @@ class ToolState:
     failure: Failure | None = None
     remembered: bool = False
     """The failure of a daemon before this one, where there was one, is known."""
+    held: bool = False
+    """It is pinned to another build than its files make."""
+    recorded: bool = False
+    """History has the build that serves; its daemon may have ended between the two."""
     building: str | None = None
     """The digest of the build that goes on."""
     replaced: asyncio.Event = field(default_factory=asyncio.Event)
+    """What goes on is of no use any more, because its files or its definition are others."""
     following: bool = False
     looking: bool = False
     """Whether its files are still those that are being built."""
@@ -53,6 +64,11 @@ class ToolState:
     bases: tuple[str, ...] = ()
     told: set[int] = field(default_factory=set)
     """Terminals in which the failure was shown."""
+
+    def end(self) -> None:
+        """Have what goes on for it given up: it is not this tool's any more."""
+        self.over = True
+        self.replaced.set()
 
     def is_due(self, now: float) -> bool:
         """Whether there is something to be done without being told."""

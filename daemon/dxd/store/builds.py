@@ -25,7 +25,7 @@ LINE_CHARACTERS = 1000
 
 LEFT = "the daemon ended before it"
 
-_COLUMNS = "id, tool, digest, image_id, began, seconds, result, cause, asked_by, error"
+_COLUMNS = "id, tool, digest, image_id, began, seconds, result, cause, asked_by, error, served"
 
 
 class Builds:
@@ -75,6 +75,17 @@ class Builds:
         await self._database.write(lambda connection: _end(connection, [build], result, seconds, image_id, error))
         return await self.get(build)
 
+    async def adopt(
+        self, tool: str, digest: str, image_id: str, *, cause: str, asked_by: str, parts: bytes = b""
+    ) -> Build:
+        """The build of that image; one that is not known, because another dx has made it, is from now on."""
+        row = (tool, digest, image_id, time.time(), _line(cause), asked_by, zlib.compress(parts))
+        return await self.get(await self._database.write(lambda connection: _adopt(connection, row)))
+
+    async def serves(self, build: BuildId) -> None:
+        """Runs take it from now on."""
+        await self._database.write(lambda connection: _serve(connection, build))
+
     async def all(self, tool: str | None = None) -> Sequence[Build]:
         """Every one, or those of a tool, the latest first."""
         if tool is None:
@@ -87,18 +98,11 @@ class Builds:
             return each
         raise _not_found(build)
 
-    async def last_good(self, tool: str) -> Build | None:
-        """The latest of a tool that has an image, if one has."""
-        return next(iter(await self._select("tool = ? AND result = 'good'", (tool,), limit=1)), None)
-
-    async def parts(self, build: BuildId) -> bytes:
-        """What `begin` was given of it; raises `NotFound`."""
-        row = await self._database.read(
-            lambda connection: connection.execute("SELECT parts FROM builds WHERE id = ?", (build,)).fetchone()
-        )
-        if row is None:
-            raise _not_found(build)
-        return zlib.decompress(row[0])
+    async def last_parts(self, tool: str) -> bytes | None:
+        """What `begin` was given of the tool's latest build that has an image, if one has."""
+        query = "SELECT parts FROM builds WHERE tool = ? AND result = 'good' ORDER BY id DESC LIMIT 1"
+        row = await self._database.read(lambda connection: connection.execute(query, (tool,)).fetchone())
+        return None if row is None else zlib.decompress(row[0])
 
     async def log(self, build: BuildId) -> AsyncGenerator[bytes, None]:
         """The log bit by bit, of one that goes on as far as it got. Raises `NotFound` before the first bit."""
@@ -186,12 +190,27 @@ def _end(
     )
 
 
+def _adopt(connection: sqlite3.Connection, row: tuple[object, ...]) -> BuildId:
+    tool, _, image, *_ = row
+    query = "SELECT id FROM builds WHERE tool = ? AND image_id = ? ORDER BY id DESC LIMIT 1"
+    if (there := connection.execute(query, (tool, image)).fetchone()) is not None:
+        return BuildId(there[0])
+    columns = "tool, digest, image_id, began, cause, asked_by, parts, result"
+    cursor = connection.execute(f"INSERT INTO builds ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, 'good')", row)  # noqa: S608 - ours
+    return BuildId(cursor.lastrowid or 0)
+
+
+def _serve(connection: sqlite3.Connection, build: BuildId) -> None:
+    latest = "SELECT COALESCE(MAX(served), 0) FROM builds"
+    connection.execute(f"UPDATE builds SET served = ({latest}) + 1 WHERE id = ?", (build,))  # noqa: S608 - ours
+
+
 def _delete(connection: sqlite3.Connection, builds: Iterable[BuildId]) -> None:
     connection.executemany("DELETE FROM builds WHERE id = ?", [(each,) for each in builds])
 
 
 def _build(row: tuple[Any, ...]) -> Build:
-    number, tool, digest, image_id, began, seconds, result, cause, asked_by, error = row
+    number, tool, digest, image_id, began, seconds, result, cause, asked_by, error, served = row
     return Build(
         id=BuildId(number),
         tool=tool,
@@ -203,6 +222,7 @@ def _build(row: tuple[Any, ...]) -> Build:
         cause=cause,
         asked_by=asked_by,
         error=error,
+        served=served,
     )
 
 

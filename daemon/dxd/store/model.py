@@ -41,6 +41,8 @@ class Build:
     """`run`, `change`, `dx add`, `upgrade`, ..."""
     error: str
     """Why it failed, in one line; empty where it did not."""
+    served: int | None = None
+    """When it last began to serve because that was due: one that began later has a higher number. None: never."""
 
     def shown(self, *, size_bytes: int | None, current: bool, pinned: bool) -> "BuildView":
         """The build with what history alone does not know."""

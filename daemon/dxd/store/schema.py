@@ -95,5 +95,9 @@ MIGRATIONS = (
     """
     ALTER TABLE project_services ADD COLUMN past TEXT NOT NULL DEFAULT '[]'
     """,
+    """
+    ALTER TABLE builds ADD COLUMN served INTEGER;
+    UPDATE builds SET served = id WHERE result = 'good'
+    """,
 )
 """The first makes the tables, each later one leads from the version before it. Paths are bytes, of any kind."""

@@ -157,6 +157,8 @@ class Rooms:
     answering: Answering = at_once
     resolving: Resolving = there
     asked: list[LeaseRequest] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    """Tools that were."""
     runs: list[Run] = field(default_factory=lambda: [replace(RUN, id=RunId(8), state=RunState.FINISHED), RUN])
     views: list[ContainerView] = field(default_factory=lambda: [VIEW])
     volumes: list[VolumeView] = field(default_factory=lambda: [CACHE])
@@ -385,6 +387,9 @@ class FakeImages:
         except asyncio.CancelledError:
             self.rooms.cancelled.set()
             raise
+
+    async def removed(self, name: str) -> None:
+        self.rooms.removed.append(name)
 
 
 @dataclass

@@ -32,6 +32,7 @@ class TestTools:
         answer = await edge.call("DELETE", "/v1/tools/jq")
         assert (answer.status, answer.body) == (204, b"")
         assert not (edge.shims / "jq").is_symlink()
+        assert edge.rooms.removed == ["jq"]
         answer = await edge.call("DELETE", "/v1/tools/jq")
         assert (answer.status, answer.code) == (404, "unknown-tool")
 

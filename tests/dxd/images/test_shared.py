@@ -40,9 +40,12 @@ async def _join(
 
 async def test_all_who_wait_share_one_piece_of_work() -> None:
     shared, work = Shared[int](), Work()
+    assert not shared.is_going("key")
     tasks = await _join(shared, work, 3)
+    assert shared.is_going("key")
     work.go.set()
     assert await asyncio.gather(*tasks) == [1, 1, 1]
+    assert not shared.is_going("key")
 
 
 async def test_it_ends_with_the_last_who_waits_and_not_before() -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from dxd.kit.tasks import Tasks, guard
+from dxd.kit.tasks import Tasks, guard, unless
 
 
 class Seen(list[tuple[str, str | None]]):
@@ -90,3 +90,46 @@ async def test_close_waits_for_every_task_and_for_those_they_start() -> None:
     assert len(tasks) == 0
     assert {"a", "b"} <= set(ended) <= {"a", "b", "c"}
     assert seen == []
+
+
+async def test_work_goes_on_unless_something_happens() -> None:
+    """Its result and its error come through; given up, it has ended before anybody goes on."""
+    event, ended = asyncio.Event(), asyncio.Event()
+
+    async def answers() -> int:
+        return 7
+
+    async def fails() -> int:
+        raise RuntimeError("broken")
+
+    async def lasts() -> int:
+        try:
+            event.set()
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return 0
+
+    assert await unless(event, answers()) == 7
+    with pytest.raises(RuntimeError, match="broken"):
+        await unless(event, fails())
+    assert await unless(event, lasts()) is None
+    assert ended.is_set()
+
+
+async def test_work_is_cancelled_with_whoever_waits_for_it() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def lasts() -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    waiting = asyncio.create_task(unless(asyncio.Event(), lasts()))
+    await begun.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert ended.is_set()

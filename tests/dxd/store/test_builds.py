@@ -57,7 +57,7 @@ async def test_a_build_begins_and_ends(builds: History) -> None:
     assert (ended.result, ended.image_id) == (Result.GOOD, IMAGE)
     assert ended.seconds is not None
     assert 0 <= ended.seconds < 20
-    assert await builds.parts(build) == b"\0parts" * 1000
+    assert await builds.last_parts("jq") == b"\0parts" * 1000
 
 
 async def test_a_failure_says_why_on_one_line(builds: History) -> None:
@@ -81,22 +81,42 @@ async def test_the_latest_is_first(builds: History) -> None:
     assert await builds.all("nothing") == []
 
 
-async def test_the_last_good_one(builds: History) -> None:
+async def test_the_parts_of_the_last_good_one(builds: History) -> None:
     """Of that tool; failures do not count."""
-    assert await builds.last_good("jq") is None
-    first = await good(builds)
-    await good(builds, "yq")
-    failed = await builds.begin("jq", DIGEST, cause="", asked_by="run")
-    await builds.end(failed, Result.FAILED, error="x")
-    await builds.begin("jq", DIGEST, cause="", asked_by="run")
-    last = await builds.last_good("jq")
-    assert last is not None
-    assert last.id == first
+    assert await builds.last_parts("jq") is None
+    for tool, parts, result in (("jq", b"1", Result.GOOD), ("yq", b"2", Result.GOOD), ("jq", b"3", Result.FAILED)):
+        build = await builds.begin(tool, DIGEST, cause="", asked_by="run", parts=parts)
+        await builds.end(build, result)
+    await builds.begin("jq", DIGEST, cause="", asked_by="run", parts=b"4")
+    assert await builds.last_parts("jq") == b"1"
+
+
+async def test_what_served_is_remembered_in_its_order(builds: History) -> None:
+    """And again where it serves again; what another dx has built gets a row the first time."""
+    first, second = await good(builds, cause="1"), await builds.begin("jq", DIGEST, cause="2", asked_by="run")
+    await builds.end(second, Result.GOOD, image_id="sha256:2")
+    assert [each.served for each in await builds.all()] == [None, None]
+    for each in (first, second, first):
+        await builds.serves(each)
+    assert [each.served for each in await builds.all()] == [2, 3]
+    for _ in range(2):
+        other = await builds.adopt("jq", "e" * 64, "sha256:3", cause="it was there", asked_by="change", parts=b"3")
+        assert (other.result, other.image_id, other.cause, other.seconds) == (
+            Result.GOOD,
+            "sha256:3",
+            "it was there",
+            None,
+        )
+    assert len(await builds.all()) == 3
+    assert (await builds.adopt("jq", DIGEST, IMAGE, cause="", asked_by="run")).id == first
+    assert await builds.last_parts("jq") == b"3"
+    await builds.serves(other.id)
+    assert (await builds.get(other.id)).served == 4
 
 
 async def test_what_is_not_known_is_not_found(builds: History) -> None:
     nothing = BuildId(77)
-    for asked in (builds.get(nothing), builds.parts(nothing), builds.log(nothing), builds.end(nothing, Result.GOOD)):
+    for asked in (builds.get(nothing), builds.log(nothing), builds.end(nothing, Result.GOOD)):
         with pytest.raises(NotFound, match="there is no build 77"):
             await asked
 
@@ -208,7 +228,7 @@ async def test_without_a_place_to_write_it_is_history_all_the_same(tmp_path: Pat
     build = await builds.begin("jq", DIGEST, cause="", asked_by="run", parts=json.dumps({"a": 1}).encode())
     builds.tell(build, "line")
     assert (await builds.end(build, Result.GOOD, image_id=IMAGE)).result is Result.GOOD
-    assert json.loads(await builds.parts(build)) == {"a": 1}
+    assert json.loads(await builds.last_parts("jq") or b"") == {"a": 1}
     with pytest.raises(NotFound, match="has no log"):
         await builds.log(build)
     await builds.database.close()
