@@ -309,7 +309,7 @@ class BuildRecord(Struct, frozen=True):
     id: int
     tool: str
     digest: Annotated[str, Meta(description="Of all that goes into it: 64 hexadecimal digits")]
-    image_id: Annotated[str | None, Meta(description="null until it is good")]
+    image_id: Annotated[str | None, Meta(description="null until there is one")]
     began_at: datetime
     duration_s: Annotated[float | None, Meta(description="null while it goes on, and where nobody saw its end")]
     result: Annotated[Result | None, Meta(description="null while it goes on")]

@@ -26,7 +26,10 @@ PATIENCE_S = 2.0
 TOOL_LABEL = "dev.dx.tool"
 BUILD_LABEL = "dev.dx.build"
 BUILDER_LABEL = "dev.dx.builder"
-"""On an image that was built: for which tool, the digest of what it is built from, and by which daemon."""
+ATTEMPT_LABEL = "dev.dx.attempt"
+"""On an image that was built: for which tool, the digest of what it is built from, by which daemon, and in which
+attempt. Images that others build on it inherit them.
+"""
 
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", re.ASCII)
 
@@ -99,7 +102,9 @@ class Images:
         """The name was given to that image just now."""
         self._remember(ref, image, self._generation)
 
-    async def build(self, name: str, build: Build, digest: str, progress: Progress, *, builder: str) -> ImageId:
+    async def build(
+        self, name: str, build: Build, digest: str, progress: Progress, *, builder: str, attempt: str
+    ) -> ImageId:  # fmt: skip
         """Build a tool's image, which gets no name; raises `BuildFailed`, and ends when it is cancelled."""
         progress.progress(f"building {name}")
         recipe = await asyncio.to_thread(context.read, build)
@@ -111,7 +116,7 @@ class Images:
                 target=build.target,
                 args=dict(build.args),
                 tag=None,
-                labels={TOOL_LABEL: name, BUILD_LABEL: digest, BUILDER_LABEL: builder},
+                labels={TOOL_LABEL: name, BUILD_LABEL: digest, BUILDER_LABEL: builder, ATTEMPT_LABEL: attempt},
                 progress=progress,
             )
         finally:

@@ -1,6 +1,6 @@
 """The builds of tools as they are shown, taken back to, and removed: history and engine put together."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime
 
 from dxd.engine.docker import Engine
@@ -8,6 +8,7 @@ from dxd.engine.model import HeldImage, ImageId
 from dxd.errors import EngineTrouble, NotFound
 from dxd.images.images import BUILD_LABEL, BUILDER_LABEL, TOOL_LABEL
 from dxd.rebuild.names import word
+from dxd.rebuild.ownership import of_this_daemon, own_tags
 from dxd.rebuild.serving import Serving
 from dxd.store.builds import Builds
 from dxd.store.model import Build, BuildId, BuildView, Freed, Result
@@ -79,40 +80,51 @@ class History:
 
     async def prune(self) -> Freed:
         """Forget builds that are old enough, and remove the images of ours that no build or container needs."""
-        held = await self._own()
-        builds = await self._builds.all()
-        serving = [each.id for each in builds if self._holders(held.get(each.image_id or ""))]
-        await self._builds.prune(keep=self._keep, keep_days=self._keep_days, held=serving, now=datetime.now(UTC))
-        kept = {each.image_id for each in await self._builds.all()}
-        tools = {each.name for each in self._tools.all()}
-        going = [
-            each for each in held.values()
-            if each.id not in kept and self._holders(each).isdisjoint(tools)
-            and not any(self._serving.names.is_anothers(tag) for tag in each.tags)
-        ]  # fmt: skip
         before = await self._engine.layer_bytes()
         await self._rest()
-        swept = await self._sweep()
-        for image in going:
-            for name in image.tags or (image.id,):
-                await self._engine.remove_image(name)
-        left = (await self._own()).keys() & {each.id for each in going}
-        removed = len(going) - len(left) + swept
+        removed = await self._sweep()
+        removed += await self._let_go()
         freed = before - await self._engine.layer_bytes() if removed else 0
         return Freed(removed, max(0, freed))
+
+    async def _let_go(self) -> int:
+        """Forget what is old enough; how many images went with it.
+
+        Of an image only the names that dx gave go. One that has others, or a container, stays.
+        """
+        builds = await self._builds.all()
+        own = of_this_daemon(await self._images(), builds, self._serving.names)
+        needed = {each.id for each in own.values() if self._is_needed(self._holders(each))}
+        serving = [each.id for each in builds if each.image_id in needed]
+        await self._builds.prune(keep=self._keep, keep_days=self._keep_days, held=serving, now=datetime.now(UTC))
+        # Asked anew after that, because a build may have ended meanwhile.
+        needed |= {ImageId(each.image_id) for each in await self._builds.all() if each.image_id and _is_kept(each)}
+        going = [
+            each for each in own.values()
+            if each.id not in needed and not any(self._serving.names.is_anothers(tag) for tag in each.tags)
+        ]  # fmt: skip
+        for image in going:
+            for name in own_tags(image, self._serving.names) if image.tags else (image.id,):
+                await self._engine.remove_image(name)
+        left = {each.id for each in await self._images()}
+        return len([each for each in going if each.id not in left])
 
     async def _held(self, tool: str | None) -> dict[str, HeldImage]:
         found = await self._engine.images({TOOL_LABEL: word(tool or ""), BUILD_LABEL: ""})
         return {each.id: each for each in found}
 
-    async def _own(self) -> dict[str, HeldImage]:
-        """What this daemon has built."""
-        found = await self._engine.images({BUILDER_LABEL: self._serving.names.instance, BUILD_LABEL: ""})
-        return {each.id: each for each in found}
+    async def _images(self) -> list[HeldImage]:
+        """Those that are builds of this daemon, or made of such ones."""
+        return await self._engine.images({BUILDER_LABEL: self._serving.names.instance, BUILD_LABEL: ""})
 
-    def _holders(self, image: HeldImage | None) -> set[str]:
+    def _is_needed(self, holders: Collection[str]) -> bool:
+        """Whether one of these tools is there; nobody knows while the file that would say so is wrong."""
+        tools = {each.name for each in self._tools.all()}
+        return bool(holders) if self._tools.problem else not tools.isdisjoint(holders)
+
+    def _holders(self, image: HeldImage) -> set[str]:
         """The tools whose runs take it, or are to."""
-        return set() if image is None else self._serving.names.holders(image.labels[TOOL_LABEL], image.tags)
+        return self._serving.names.holders(image.labels.get(TOOL_LABEL, ""), image.tags)
 
     def _view(self, build: Build, held: dict[str, HeldImage]) -> BuildView:
         image = held.get(build.image_id or "")
@@ -125,3 +137,8 @@ class History:
 
 def _is(held: dict[str, HeldImage], build: Build, tag: str) -> bool:
     return build.image_id is not None and build.image_id in held and tag in held[build.image_id].tags
+
+
+def _is_kept(build: Build) -> bool:
+    """Whether its image is; that of one that goes on has no name yet."""
+    return build.result in (Result.GOOD, None)

@@ -45,6 +45,12 @@ class Names:
         mark = tag.rpartition(":")[2]
         return mark.startswith((_SERVING, _PINNED)) and not mark[3:].startswith(self.instance[:_DIGITS])
 
+    def is_mark(self, name: str, tag: str) -> bool:
+        """Whether this daemon holds a build of a tool that is called so by that tag."""
+        repository, _, mark = tag.rpartition(":")
+        ours = tuple(kind + self.instance[:_DIGITS] for kind in (_SERVING, _PINNED))
+        return f"{repository}:latest" == tag_of(name) and mark.startswith(ours)
+
     def holders(self, name: str, tags: Iterable[str]) -> set[str]:
         """The tools that hold an image by these tags, of those that are called `name` where they are defined."""
         own = tuple(kind + self.instance[:_DIGITS] for kind in (_SERVING, _PINNED))

@@ -26,6 +26,7 @@ from dxd.kit.tasks import Tasks
 from dxd.rebuild import notice
 from dxd.rebuild.bases import Bases
 from dxd.rebuild.leftovers import Leftovers
+from dxd.rebuild.ownership import attempt_of
 from dxd.rebuild.pins import Pins
 from dxd.rebuild.policy import Do, Picture, decide
 from dxd.rebuild.serving import Serving
@@ -266,7 +267,7 @@ class Rebuilds:
                 state.fails(Failure("", f"{tool.name}: {error.line()}"))
                 raise
             current = await self._serving.current(tool.name)
-            there = await self._serving.built(tool.name, found.digest)
+            there = await self._there(tool.name, found.digest)
             picture = Picture(
                 wanted=found.digest,
                 current=current.labels.get(BUILD_LABEL) if current else None,
@@ -291,6 +292,15 @@ class Rebuilds:
             if image is not None:
                 return image
             progress.note(f"what {tool.name} is built from has changed; building it again")
+
+    async def _there(self, tool: str, digest: str) -> Image | None:
+        """The build of that digest, also where somebody has taken its names away."""
+        if (named := await self._serving.built(tool, digest)) is not None:
+            return named
+        for each in await self._builds.all(tool):
+            if each.digest == digest and each.result is Result.GOOD and each.image_id is not None:
+                return await self._images.find(each.image_id)
+        return None
 
     async def _remember_failure(self, state: ToolState) -> None:
         """What a daemon before this one found out."""
@@ -321,23 +331,25 @@ class Rebuilds:
         state.recipe = recipe
         needed = await self._bases.of(tool.build, recipe)
         state.bases = tuple(each.name for each in needed)
-        bases = {each.key: (await self._base(each.name, state, progress)).id for each in needed}
+        bases = {each.key: await self._base(each.name, state, progress) for each in needed}
         platform = await self._images.platform()
         return await identified(
             tool.name, tool.build, platform=platform, bases=bases, memory=self._memory, progress=progress
         )
 
-    async def _base(self, ref: str, state: ToolState, progress: Progress) -> Image:
-        """An image that the tool's is built on; that of another tool is brought up to date first."""
+    async def _base(self, ref: str, state: ToolState, progress: Progress) -> str:
+        """What an image counts as that the tool's is built on: its id, but that of another tool, which is brought up to
+        date first, the digest of its build, so that it is the same on every machine, and when it had to be built again.
+        """
         tool = self._bases.tool_of(ref, state.tool)
         if tool is None or tool.name == state.tool.name:
-            return await self._pins.base(state.tool, ref, progress)
+            return (await self._pins.base(state.tool, ref, progress)).id
         if await self._bases.leads_to(tool, state.tool.name):
             both = f"{state.tool.name} and {tool.name}"
             raise BuildFailed(f"{both} are built on each other", "build one of them without the other")
         image = await self._bring(self._state(tool), f"build of {state.tool.name}", progress)
         await self._serving.lend(tool.name, image)
-        return image
+        return image.labels[BUILD_LABEL]
 
     async def _build(self, state: ToolState, found: Identity, asked_by: str, progress: Progress) -> Image | None:
         """Build, try and promote; None where it was given up because the files are others by now."""
@@ -362,8 +374,9 @@ class Rebuilds:
             if found.size_bytes > LARGE_BYTES and state.recipe is not None:
                 told.note((await asyncio.to_thread(biggest, state.recipe)).line())
             async with asyncio.timeout(self._limit_s):
-                made = await self._made(state, found, told)
+                made = await self._made(state, found, attempt_of(await self._builds.get(build)), told)
             if made is not None:
+                await self._builds.made(build, made)
                 image = await self._images.inspect(made)
                 await self._trial(tool, image, told)
                 await self._promote(state, image, found)
@@ -393,12 +406,14 @@ class Rebuilds:
                 self._tasks.spawn(notice.tell(title, f"{error}\ndx builds log {build}"), name="notification")
             await asyncio.shield(self._ended(tool, build, result, made, error))
 
-    async def _made(self, state: ToolState, found: Identity, progress: Progress) -> ImageId | None:
+    async def _made(self, state: ToolState, found: Identity, attempt: str, progress: Progress) -> ImageId | None:
         """The image, without a tag; None where it was given up because the files are others by now."""
         tool = state.tool
         assert tool.build is not None
         building = asyncio.create_task(
-            self._images.build(tool.word, tool.build, found.digest, progress, builder=self._serving.names.instance)
+            self._images.build(
+                tool.word, tool.build, found.digest, progress, builder=self._serving.names.instance, attempt=attempt
+            )
         )
         replaced = asyncio.create_task(state.replaced.wait())
         try:

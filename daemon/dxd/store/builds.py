@@ -66,8 +66,19 @@ class Builds:
         if build in self._live:
             self._live[build][1].tell(text)
 
+    async def made(self, build: BuildId, image_id: str) -> None:
+        """The image of a build that goes on is there; known from before it gets a name, whatever becomes of it."""
+        await self._database.write(
+            lambda connection: connection.execute(
+                "UPDATE builds SET image_id = ? WHERE id = ? AND result IS NULL", (image_id, build)
+            )
+        )
+
     async def end(self, build: BuildId, result: Result, *, image_id: str | None = None, error: str = "") -> Build:
-        """A build has ended; a good one has an image. A second end changes nothing. Raises `NotFound`."""
+        """A build has ended; a good one has an image, of which `made` may have told. A second end changes nothing.
+
+        Raises `NotFound`.
+        """
         began, file = self._live.pop(build, (None, None))
         if file is not None:
             file.close()
@@ -181,7 +192,8 @@ def _end(
     error: str = "",
 ) -> None:
     connection.executemany(
-        "UPDATE builds SET result = ?, seconds = ?, image_id = ?, error = ? WHERE id = ? AND result IS NULL",
+        "UPDATE builds SET result = ?, seconds = ?, image_id = COALESCE(?, image_id), error = ?"
+        " WHERE id = ? AND result IS NULL",
         [(result, seconds, image_id, _line(error), each) for each in builds],
     )
 

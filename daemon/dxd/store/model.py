@@ -28,7 +28,7 @@ class Build:
     digest: str
     """Of its inputs: 64 hexadecimal digits."""
     image_id: str | None
-    """None until it is good."""
+    """None until there is one; that of a build that was not good may be there still."""
     began: datetime
     """In UTC."""
     seconds: float | None

@@ -55,7 +55,7 @@ def _change(tool: Tool, workshop: Workshop, line: str) -> None:
 
 async def _built(tool: Tool, images: Images, workshop: Workshop, listener: Listener | None = None) -> ImageId:
     assert tool.build
-    image = await images.build(tool.name, tool.build, "d" * 64, listener or Listener(), builder="b" * 16)
+    image = await images.build(tool.name, tool.build, "d" * 64, listener or Listener(), builder="b" * 16, attempt="1")
     workshop.forget(image)
     return image
 
@@ -233,6 +233,7 @@ async def test_a_build_has_labels_and_no_name(tool: Tool, images: Images, worksh
         "dev.dx.tool": tool.name,
         "dev.dx.build": "d" * 64,
         "dev.dx.builder": "b" * 16,
+        "dev.dx.attempt": "1",
     }
     assert f"IT={workshop.word}" in built.env
     assert await images.find(tag_of(tool.name)) is None
