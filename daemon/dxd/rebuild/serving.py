@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from dxd.engine.docker import Engine
 from dxd.engine.model import Image, ImageId
-from dxd.images.images import TOOL_LABEL, Images
+from dxd.images.images import BUILD_LABEL, TOOL_LABEL, Images
 from dxd.kit.hub import Hub
 from dxd.rebuild.names import Names, word
 
@@ -28,8 +28,9 @@ class Serving:
         return image if image is not None and image.labels.get(TOOL_LABEL) == word(tool) else None
 
     async def built(self, tool: str, digest: str) -> Image | None:
-        """The build of that digest, whoever made it."""
-        return await self._images.find(self.names.build(tool, digest))
+        """The build of that digest, whoever made it; an image to which somebody gave its name is none."""
+        image = await self._images.find(self.names.build(tool, digest))
+        return image if image is not None and image.labels.get(BUILD_LABEL) == digest else None
 
     async def is_pinned(self, tool: str) -> bool:
         """Whether the build that serves does so whatever changes."""
