@@ -151,6 +151,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         unpinned=rebuilds.changed,
         rest=pool.rest,
         sweep=pushes.sweep,
+        locks=locks,
         keep=settings.keep_builds,
         keep_days=settings.keep_days,
     )
@@ -289,6 +290,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
                 "warm containers": pool.keep,
                 "leases": runs.expire,
                 "builds": rebuilds.keep,
+                "old builds": history.keep,
                 "services": services.keep,
                 "doors of services": proxy.run,
                 "files of services": develop.keep,

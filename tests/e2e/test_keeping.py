@@ -1,6 +1,7 @@
 """Which images dx removes: those that it made and nothing needs, and none that somebody made of them."""
 
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 
 from tests.e2e.project import BUILD_S, Project
 from tests.fakes.real_buildx import with_buildx
-from tests.house import docker
+from tests.house import BUSYBOX, docker
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -122,3 +124,47 @@ def test_an_image_that_has_the_name_of_a_build_by_hand_is_none(project: Project)
         )
         == digest
     )
+
+
+def test_old_builds_go_by_themselves(project: Project) -> None:
+    """When a new one serves: images, logs and what history has of them, broken ones too, and the log says so."""
+    keep_one(project)
+    edits(project, "second")
+    project.write("broken", broken=True)
+    project.ended("failed")
+    edits(project, "third")
+    until(lambda: len(set(project.images())) == 1, "the old images are gone", deadline_s=BUILD_S)
+    until(lambda: len(project.builds()) == 2, "so is the history", deadline_s=BUILD_S)
+    assert [each["result"] for each in project.builds()] == ["good", "failed"]
+    assert len(list(project.house.state.glob("builds/*.log"))) == 2
+    assert "old builds are removed" in project.house.log
+    assert project.run() == "third"
+
+
+def test_what_is_locked_is_kept(project: Project) -> None:
+    """Though another build serves, for whoever has the lock."""
+    shutil.copy(BUSYBOX, project.path)
+    lines = ("FROM scratch", "COPY busybox /bin/busybox", "COPY word /", 'ENTRYPOINT ["/bin/busybox", "cat", "/word"]')
+    project.put("Dockerfile", "\n".join(lines))
+    project.put("word", "locked\n")
+    project.becomes("locked")
+    assert project.house.dx(["lock"]).returncode == 0
+    locked = project.builds()[0]["image_id"]
+    keep_one(project)
+    for word in ("second", "third"):
+        project.put("word", f"{word}\n")
+        project.becomes(word)
+    until(lambda: len(set(project.images())) == 2, "what is neither goes", deadline_s=BUILD_S)
+    assert locked in project.images()
+
+
+def test_the_builds_of_a_tool_that_is_no_more_go_in_their_time(project: Project) -> None:
+    """What served too; while the tool is there that stays, however old it is."""
+    project.house.define(project.definition() + "[daemon]\nkeep_days = 0\n")
+    project.house.stop()
+    assert project.house.dx(["prune"]).returncode == 0
+    assert len(set(project.images())) == 1
+    project.house.define("[daemon]\nkeep_days = 0\n")
+    assert project.house.dx(["stop", "--all"]).returncode == 0
+    assert project.house.dx(["prune"]).returncode == 0
+    assert (project.images(), project.builds()) == ([], [])

@@ -1,18 +1,28 @@
 """The builds of tools as they are shown, taken back to, and removed: history and engine put together."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from dxd.engine.docker import Engine
 from dxd.engine.model import HeldImage, ImageId
-from dxd.errors import EngineTrouble, NotFound
+from dxd.errors import BadDefinition, DxError, EngineTrouble, NotFound
 from dxd.images.images import BUILD_LABEL, BUILDER_LABEL, TOOL_LABEL
 from dxd.rebuild.names import word
 from dxd.rebuild.ownership import of_this_daemon, own_tags
 from dxd.rebuild.serving import Serving
 from dxd.store.builds import Builds
 from dxd.store.model import Build, BuildId, BuildView, Freed, Result
+from dxd.telemetry import get_logger
+from dxd.tools.lock import Locks
 from dxd.trust.tools import Tools
+
+FIRST_S = 60.0
+AGAIN_S = 3600.0
+"""Between two looks for what is old enough, where no promotion calls for one."""
+
+log = get_logger("builds")
 
 
 class History:
@@ -21,7 +31,7 @@ class History:
     def __init__(
         self, *, engine: Engine, builds: Builds, tools: Tools, serving: Serving,
         unpinned: Callable[[str], None], rest: Callable[[], Awaitable[None]], sweep: Callable[[], Awaitable[int]],
-        keep: int, keep_days: float,
+        locks: Locks, keep: int, keep_days: float,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._builds = builds
@@ -30,6 +40,7 @@ class History:
         self._rest = rest
         self._sweep = sweep
         self._unpinned = unpinned
+        self._locks = locks
         self._keep = keep
         self._keep_days = keep_days
 
@@ -87,6 +98,22 @@ class History:
         freed = before - await self._engine.layer_bytes() if removed else 0
         return Freed(removed, max(0, freed))
 
+    async def keep(self) -> None:
+        """Let go of what is old enough, after each promotion and now and then; an eternal job."""
+        pause_s = FIRST_S
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._serving.promoted.wait()
+            self._serving.promoted.clear()
+            pause_s = AGAIN_S
+            try:
+                await self._rest()  # the containers of the build before
+                if removed := await self._let_go():
+                    log.info("old builds are removed", images=removed)
+            except DxError as error:
+                log.info("old builds are not removed", reason=error.line())
+
     async def _let_go(self) -> int:
         """Forget what is old enough; how many images went with it.
 
@@ -94,9 +121,16 @@ class History:
         """
         builds = await self._builds.all()
         own = of_this_daemon(await self._images(), builds, self._serving.names)
-        needed = {each.id for each in own.values() if self._is_needed(self._holders(each))}
-        serving = [each.id for each in builds if each.image_id in needed]
-        await self._builds.prune(keep=self._keep, keep_days=self._keep_days, held=serving, now=datetime.now(UTC))
+        locked, unsure = self._locked()
+        needed = {
+            each.id for each in own.values()
+            if self._is_needed(self._holders(each)) or each.labels[BUILD_LABEL] in locked
+        }  # fmt: skip
+        held = [
+            each.id for each in builds
+            if each.image_id in needed or (each.image_id and (each.digest in locked or each.tool in unsure))
+        ]  # fmt: skip
+        await self._builds.prune(keep=self._keep, keep_days=self._keep_days, held=held, now=datetime.now(UTC))
         # Asked anew after that, because a build may have ended meanwhile.
         needed |= {ImageId(each.image_id) for each in await self._builds.all() if each.image_id and _is_kept(each)}
         going = [
@@ -116,6 +150,19 @@ class History:
     async def _images(self) -> list[HeldImage]:
         """Those that are builds of this daemon, or made of such ones."""
         return await self._engine.images({BUILDER_LABEL: self._serving.names.instance, BUILD_LABEL: ""})
+
+    def _locked(self) -> tuple[set[str], set[str]]:
+        """What locks name, and the tools whose lock cannot be read."""
+        locked: set[str] = set()
+        unsure: set[str] = set()
+        for tool in self._tools.all():
+            try:
+                found = self._locks.get(tool)
+            except BadDefinition:
+                unsure.add(tool.name)
+                continue
+            locked.update((*found.inputs.values(), *found.digests.values()) if found is not None else ())
+        return locked, unsure
 
     def _is_needed(self, holders: Collection[str]) -> bool:
         """Whether one of these tools is there; nobody knows while the file that would say so is wrong."""

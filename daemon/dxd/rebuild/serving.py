@@ -1,5 +1,6 @@
 """Which build serves a tool's runs: the tags by which the engine knows it, and giving them."""
 
+import asyncio
 from collections.abc import Callable
 
 from dxd.engine.docker import Engine
@@ -10,7 +11,7 @@ from dxd.rebuild.names import Names, word
 
 
 class Serving:
-    """The builds that serve. Has no state of its own: a tag is there, or is not."""
+    """The builds that serve. A tag is there, or is not: it has no state of its own but the news."""
 
     def __init__(
         self, *, engine: Engine, images: Images, hub: Hub, names: Names, replace: Callable[[ImageId], None]
@@ -21,6 +22,8 @@ class Serving:
         self._hub = hub
         self._replace = replace
         self.names = names
+        self.promoted = asyncio.Event()
+        """Another build serves than before; whoever waits for it clears it."""
 
     async def current(self, tool: str) -> Image | None:
         """The build that the tool's runs take; raises `WrongArchitecture`, `EngineTrouble`."""
@@ -56,6 +59,7 @@ class Serving:
         await self.lend(tool, image)
         await self._name(image, self.names.serving(tool))
         self._hub.publish("build.promoted", tool=tool, image=image.id)
+        self.promoted.set()
         if before is not None and before.id != image.id:
             self._replace(before.id)
 
