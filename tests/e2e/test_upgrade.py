@@ -67,6 +67,11 @@ class Shop:
         """What dx answers."""
         return json.loads(self.house.dx([*words, "--json"]).stdout)
 
+    def upgrade(self, *words: str) -> Any:
+        """What became of the tools, after all that is told meanwhile."""
+        lines = self.house.dx(["upgrade", *words, "--json"]).stdout.splitlines()
+        return [json.loads(each) for each in lines][-1]["upgraded"]
+
     def close(self) -> None:
         """Remove what was made."""
         self.house.dx(["stop", "--all"])
@@ -102,7 +107,7 @@ def test_a_moved_tag_is_seen_and_taken(shop: Shop) -> None:
         (shop.name, False, "outdated"),
         (shop.own, True, "outdated"),
     ]
-    done = shop.json("upgrade")["upgraded"]
+    done = shop.upgrade()
     assert [(each["tool"], each["error"]) for each in done] == [(each, "") for each in tools]
     assert [shop.run(each) for each in tools] == ["second"] * 3
     assert shop.house.dx(["upgrade"]).stdout == b"Everything is up to date.\n"
@@ -162,3 +167,16 @@ def test_a_lock_that_does_not_fit_is_an_error(shop: Shop) -> None:
     file = shop.house.config / "dx.lock"
     file.write_text("<<<<<<< ours\n" + file.read_text())
     assert b"dx.lock:1" in shop.house.run([shop.name]).stderr
+
+
+def test_a_lock_that_cannot_be_read_is_told_and_the_others_go_on(shop: Shop) -> None:
+    """That of a project, which has nothing to do with them."""
+    project = Path(shop.house.place("elsewhere").decode())
+    (project / "dx.toml").write_text(f"[tools.{shop.name}]\nimage = '{shop.registry.ref('tool:1')}'\n")
+    assert shop.house.dx(["trust", str(project), "--yes"]).returncode == 0
+    (project / "dx.lock").write_text("<<<<<<< ours\n")
+    assert shop.run(shop.name) == "first"
+    shop.push("second")
+    done = shop.house.dx(["upgrade"])
+    assert (done.returncode, done.stderr.count(b"dx.lock:1")) == (125, 1)
+    assert shop.run(shop.name) == "second"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from dxd.engine.docker import Engine
 from dxd.engine.model import HeldImage, ImageId
-from dxd.errors import BadDefinition, DxError, EngineTrouble, NotFound
+from dxd.errors import DxError, EngineTrouble, NotFound
 from dxd.images.images import BUILD_LABEL, BUILDER_LABEL, TOOL_LABEL
 from dxd.rebuild.names import word
 from dxd.rebuild.ownership import of_this_daemon, own_tags
@@ -121,7 +121,8 @@ class History:
         """
         builds = await self._builds.all()
         own = of_this_daemon(await self._images(), builds, self._serving.names)
-        locked, unsure = self._locked()
+        locks, unsure = self._locks.of(self._tools.all())
+        locked = {each for lock in locks.values() for each in (*lock.inputs.values(), *lock.digests.values())}
         needed = {
             each.id for each in own.values()
             if self._is_needed(self._holders(each)) or each.labels[BUILD_LABEL] in locked
@@ -150,19 +151,6 @@ class History:
     async def _images(self) -> list[HeldImage]:
         """Those that are builds of this daemon, or made of such ones."""
         return await self._engine.images({BUILDER_LABEL: self._serving.names.instance, BUILD_LABEL: ""})
-
-    def _locked(self) -> tuple[set[str], set[str]]:
-        """What locks name, and the tools whose lock cannot be read."""
-        locked: set[str] = set()
-        unsure: set[str] = set()
-        for tool in self._tools.all():
-            try:
-                found = self._locks.get(tool)
-            except BadDefinition:
-                unsure.add(tool.name)
-                continue
-            locked.update((*found.inputs.values(), *found.digests.values()) if found is not None else ())
-        return locked, unsure
 
     def _is_needed(self, holders: Collection[str]) -> bool:
         """Whether one of these tools is there; nobody knows while the file that would say so is wrong."""

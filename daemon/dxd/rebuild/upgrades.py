@@ -100,13 +100,13 @@ class Upgrades:
         """Pull what is outdated of these tools, or of all, then build what is built on it; raises `UnknownTool`.
 
         A tool that fails, or whose new image asks for more than was allowed, stays as it was, and the others go on.
-        What is locked stays, and a line says so.
+        What is locked stays, and a line says so; so does a tool whose lock cannot be read.
         """
-        locked = {each.name for each in self._tools.all() if self._locks.get(each) is not None}
+        locked, unsure = self._locks.of(self._tools.all())
         for name in names:
             if name in locked:
                 progress.note(f"{word(name)} is locked; run: dx lock --upgrade {word(name)}")
-        compared = [each for each in await self.outdated(names) if each.tool not in locked]
+        compared = [each for each in await self.outdated(names) if each.tool not in locked and each.tool not in unsure]
         moved = {each.image: each.offered for each in compared if each.standing is Standing.OUTDATED and each.offered}
         outcome = _Outcome()
         for ref, offered in sorted(moved.items()):
@@ -114,8 +114,10 @@ class Upgrades:
                 await self._take(ref, offered, outcome, progress, consent)
             except DxError as error:
                 outcome.failed[ref] = error.line()
-        results = []
+        results = [Upgraded(name, (), line) for name, line in unsure.items() if name in names or not names]
         for tool in await self._affected(compared, moved.keys(), names):
+            if tool.name in unsure:
+                continue
             refs = dict.fromkeys(each.image for each in compared if each.tool == tool.name)
             error_line = next((outcome.failed[each] for each in refs if each in outcome.failed), "")
             if tool.build is not None and not error_line:
@@ -173,7 +175,9 @@ class Upgrades:
 
         Those of projects are as their repositories say, whatever images do.
         """
-        tools = [each for each in self._tools.user.all() if each.image == ref and self._locks.get(each) is None]
+        tools = [each for each in self._tools.user.all() if each.image == ref]
+        locked, unsure = self._locks.of(tools)
+        tools = [each for each in tools if each.name not in locked and each.name not in unsure]
         return [takeover(each, before.labels if before else {}, image.labels) for each in tools]
 
     async def _let_go(self, at: str, *, was_there: bool) -> None:
