@@ -132,7 +132,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         trial=Trial(pool=pool, launcher=launcher),
         serving=serving,
         bases=bases,
-        pins=Pins(locks=locks, tools=tools, images=images, engine=engine),
+        pins=Pins(locks=locks, tools=tools, images=images),
         limit_s=settings.build_limit_s,
         replace=pool.replace,
     )

@@ -1,6 +1,7 @@
 """Tools whose tags move at a real registry, locked and not."""
 
 import json
+import platform
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.project import BUILD_S
+from tests.fakes.real_buildx import with_buildx
 from tests.fakes.real_registry import RealRegistry
-from tests.house import House, docker
+from tests.house import ME, House, docker
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -72,6 +76,16 @@ class Shop:
         lines = self.house.dx(["upgrade", *words, "--json"]).stdout.splitlines()
         return [json.loads(each) for each in lines][-1]["upgraded"]
 
+    def builds(self, tool: str) -> Any:
+        """The latest first."""
+        return self.json("builds", tool)["builds"]
+
+    def said(self, tool: str) -> str:
+        """What a run is told in a terminal of its own."""
+        done = self.house.run([tool], start_new_session=True)
+        assert done.returncode == 0, done.stderr
+        return done.stderr.decode()
+
     def close(self) -> None:
         """Remove what was made."""
         self.house.dx(["stop", "--all"])
@@ -80,6 +94,13 @@ class Shop:
             for image in {*docker("image", "ls", "--quiet", "--filter", f"label=dev.dx.tool={tool}").split()}:
                 docker("image", "rm", "--force", image)
         self.registry.forget(*self.pushed)
+
+
+@pytest.fixture
+def house(request: pytest.FixtureRequest, image: str, tmp_path: Path) -> Iterator[House]:
+    """With `docker buildx` where a test wants it."""
+    with House(ME, **(with_buildx(tmp_path) if getattr(request, "param", "") == "buildx" else {})) as made:
+        yield made
 
 
 @pytest.fixture
@@ -148,6 +169,54 @@ def test_what_is_locked_runs_wherever_its_tag_moves(shop: Shop) -> None:
     assert [shop.run(each) for each in tools] == ["second"] * 3
     assert shop.house.dx(["lock", "--check"]).returncode == 0
     assert file.read_text() != text
+
+
+@pytest.mark.parametrize("house", ["api", "buildx"], indirect=True)
+def test_builds_take_the_bases_that_are_locked(shop: Shop) -> None:
+    """A tag that has moved here changes nothing, nor does the registry, which is gone; nothing is tagged for it."""
+    assert shop.house.dx(["lock"]).returncode == 0
+    shop.push("second")
+    docker("pull", "--quiet", shop.registry.ref("base:1"))
+    moved = shop.image_id("base:1")
+    shop.registry.kill()
+    file = shop.project / "Dockerfile"
+    file.write_text(f"{file.read_text()}ENV MORE=1\n")
+    until(lambda: len(shop.builds(shop.own)) == 2, "it is built anew", deadline_s=BUILD_S)
+    until(lambda: shop.builds(shop.own)[0]["result"] == "good", "the build is good", deadline_s=BUILD_S)
+    assert [shop.run(each) for each in (shop.own, shop.top)] == ["first"] * 2
+    assert shop.image_id("base:1") == moved
+    docker("image", "rm", shop.registry.ref("base:1"))
+    file.write_text(f"{file.read_text()}ENV MORE=2\n")
+    until(lambda: len(shop.builds(shop.own)) == 3, "it is built anew", deadline_s=BUILD_S)
+    until(lambda: shop.builds(shop.own)[0]["result"] == "good", "the build is good", deadline_s=BUILD_S)
+    assert (shop.run(shop.own), shop.image_id("base:1")) == ("first", "")
+
+
+def test_a_base_that_is_not_locked_beside_others_is_an_error(shop: Shop) -> None:
+    """So is one that is locked for another platform only. The build before serves, and locking it mends it."""
+    assert shop.house.dx(["lock"]).returncode == 0
+    lock = shop.house.config / "dx.lock"
+    text = lock.read_text()
+    lock.write_text(text.replace('"linux/', '"plan9/'))
+    lines = [f"is not locked for linux/{platform.machine()}".replace("x86_64", "amd64"), "run: dx lock"]
+    assert shop.run(shop.own) == "first"
+    until(lambda: all(each in shop.said(shop.own) for each in lines), "it says so", deadline_s=BUILD_S)
+    assert shop.house.dx(["lock", "--check"]).returncode == 1
+    assert shop.house.dx(["lock"]).returncode == 0
+    until(lambda: shop.said(shop.own) == "", "it follows again", deadline_s=BUILD_S)
+
+
+def test_a_tool_that_is_locked_as_an_image_is_not_built(shop: Shop) -> None:
+    """Nor the other way round; the error says what to type."""
+    assert shop.house.dx(["lock"]).returncode == 0
+    before = shop.house.file.read_text()
+    image, build = f"image = '{shop.registry.ref('tool:1')}'", f"build = '{shop.project}'"
+    shop.house.define(before.replace(image, build))
+    done = shop.house.run([shop.name])
+    assert (done.returncode, f"dx lock --upgrade {shop.name}".encode() in done.stderr) == (125, True)
+    shop.house.define(before.replace(build, image))
+    done = shop.house.run([shop.own])
+    assert (done.returncode, f"dx lock --upgrade {shop.own}".encode() in done.stderr) == (125, True)
 
 
 def test_a_lock_that_does_not_fit_is_an_error(shop: Shop) -> None:

@@ -8,6 +8,7 @@ memory and the work that is going on; `app` makes one, feeds it events and close
 import asyncio
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from dxd.engine.docker import Engine
 from dxd.engine.model import EngineEvent, Image, ImageId
 from dxd.errors import EngineError, EngineTimeout, EngineTrouble, ImageMissing
 from dxd.images import context, platform
+from dxd.images.pinned import pinned
 from dxd.images.shared import Shared
 from dxd.kit.progress import Progress, Silent
 from dxd.tools.model import Build
@@ -103,12 +105,16 @@ class Images:
         self._remember(ref, image, self._generation)
 
     async def build(
-        self, name: str, build: Build, digest: str, progress: Progress, *, builder: str, attempt: str
+        self, name: str, build: Build, digest: str, progress: Progress, *, builder: str, attempt: str,
+        pins: Mapping[str, str] | None = None,
     ) -> ImageId:  # fmt: skip
-        """Build a tool's image, which gets no name; raises `BuildFailed`, and ends when it is cancelled."""
+        """Build a tool's image, which gets no name; raises `BuildFailed`, and ends when it is cancelled.
+
+        `pins` are names to be taken in place of others that the Dockerfile has for images.
+        """
         progress.progress(f"building {name}")
         recipe = await asyncio.to_thread(context.read, build)
-        archive = context.Archive(recipe)
+        archive = context.Archive(recipe, pinned(recipe, build, pins, await self.platform()) if pins else None)
         try:
             return await self._engine.build(
                 archive,

@@ -94,6 +94,8 @@ class Rebuilds:
             ref = source if isinstance(source, str) else await self._pins.image(source)
             return await self._images.resolve(ref, progress)
         state = self._state(source)
+        if self._pins.of(source) != state.locked:
+            state.stale = True
         if rebuild:
             return await self._bring(state, "dx add", progress, asked=True)
         current = await self._serving.current(source.name)
@@ -329,6 +331,7 @@ class Rebuilds:
             self._watch.set(tool.name, specs_of(tool.build, recipe))
             self._watch.settled(tool.name)
         state.recipe = recipe
+        state.locked = self._pins.of(tool)
         needed = await self._bases.of(tool.build, recipe)
         state.bases = tuple(each.name for each in needed)
         bases = {each.key: await self._base(each.name, state, progress) for each in needed}
@@ -412,7 +415,13 @@ class Rebuilds:
         assert tool.build is not None
         building = asyncio.create_task(
             self._images.build(
-                tool.word, tool.build, found.digest, progress, builder=self._serving.names.instance, attempt=attempt
+                tool.word,
+                tool.build,
+                found.digest,
+                progress,
+                builder=self._serving.names.instance,
+                attempt=attempt,
+                pins=await self._pins.names(tool),
             )
         )
         replaced = asyncio.create_task(state.replaced.wait())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from dxd.images.context import Recipe
 from dxd.rebuild.policy import pause_s
 from dxd.store.model import BuildId
+from dxd.tools.lock import Locked
 from dxd.tools.model import Tool
 
 
@@ -51,6 +52,8 @@ class ToolState:
     """Why it could not follow, as the log has it."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     bases: tuple[str, ...] = ()
+    locked: Locked | None = None
+    """What the lock said of it at the last look at its files."""
     told: set[int] = field(default_factory=set)
     """Terminals in which the failure was shown."""
 
