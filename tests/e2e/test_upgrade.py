@@ -3,6 +3,7 @@
 import json
 import platform
 import secrets
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,8 @@ class Shop:
         """Remove what was made."""
         self.house.dx(["stop", "--all"])
         self.house.stop()
+        kept = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"dx/{self.name}").split()
+        self.registry.forget(*kept)
         for tool in (self.top, self.own):
             for image in {*docker("image", "ls", "--quiet", "--filter", f"label=dev.dx.tool={tool}").split()}:
                 docker("image", "rm", "--force", image)
@@ -249,3 +252,62 @@ def test_a_lock_that_cannot_be_read_is_told_and_the_others_go_on(shop: Shop) -> 
     done = shop.house.dx(["upgrade"])
     assert (done.returncode, done.stderr.count(b"dx.lock:1")) == (125, 1)
     assert shop.run(shop.name) == "second"
+
+
+def test_what_was_pulled_is_kept_and_taken_back_to(shop: Shop) -> None:
+    """As builds are: listed with when, why, how long and for whom, out of reach of the engine's own prune, until it is
+    unpinned, and whatever the daemon lives through.
+    """
+    assert shop.run(shop.name) == "first"
+    old = shop.image_id("tool:1")
+    refused = shop.house.dx(["rollback", shop.name])
+    assert (refused.returncode, b"no image before this one" in refused.stderr) == (125, True)
+    shop.push("second")
+    assert shop.house.dx(["upgrade"]).returncode == 0
+    assert shop.run(shop.name) == "second"
+    new, before = shop.builds(shop.name)
+    assert (new["asked_by"], new["cause"], new["current"], new["pinned"]) == ("upgrade", "its tag moved", True, False)
+    assert (new["duration_s"] > 0, new["size_bytes"] > 0, new["digest"][:7]) == (True, True, "sha256:")
+    assert (before["asked_by"], before["image_id"], before["current"]) == ("run", old, False)
+    assert docker("image", "ls", "--quiet", "--no-trunc", "--filter", "dangling=true").split().count(old) == 0
+    assert f"dx/{shop.name}:as-" in docker("image", "inspect", "--format", "{{.RepoTags}}", old)
+
+    assert shop.house.dx(["rollback", shop.name]).returncode == 0
+    assert shop.run(shop.name) == "first"
+    assert [(each["current"], each["pinned"]) for each in shop.builds(shop.name)] == [(False, False), (True, True)]
+    shop.push("third")
+    upgraded = shop.house.dx(["upgrade"])
+    assert (upgraded.returncode, f"dx unpin {shop.name}".encode() in upgraded.stderr) == (0, True)
+    shop.house.stop(signal.SIGKILL)
+    assert shop.run(shop.name) == "first"
+    assert shop.house.run(["--image", shop.registry.ref("base:1"), shop.name]).stdout == b"third\n"
+    assert shop.house.dx(["unpin", shop.name]).returncode == 0
+    assert shop.run(shop.name) == "third"
+    assert shop.house.dx(["rollback", shop.name, str(new["id"])]).returncode == 0
+    assert shop.run(shop.name) == "second"
+    assert shop.house.dx(["unpin", shop.name]).returncode == 0
+    assert shop.run(shop.name) == "third"
+
+
+def test_what_was_pulled_goes_in_its_time(shop: Shop) -> None:
+    """But for what runs take, and what somebody gave a name of his own or had before."""
+    assert shop.run(shop.name) == "first"
+    first = shop.image_id("tool:1")
+    named = f"{shop.word}:mine"
+    words = ("second", "third", "fourth")
+    for word in words:
+        shop.push(word)
+        assert shop.house.dx(["upgrade"]).returncode == 0
+    ids = [each["image_id"] for each in reversed(shop.builds(shop.name))]
+    assert (len(ids), ids[0]) == (4, first)
+    docker("tag", ids[1], named)
+    shop.pushed.append(named)
+    shop.house.define(shop.house.file.read_text() + "[daemon]\nkeep_builds = 1\n")
+    shop.house.dx(["stop", "--all"])
+    shop.house.stop()
+    assert json.loads(shop.house.dx(["prune", "--json"]).stdout)["images"] == 2
+    left = docker("image", "ls", "--all", "--quiet", "--no-trunc").split()
+    assert [each in left for each in ids] == [False, True, False, True]
+    assert len(shop.builds(shop.name)) == 1
+    assert f"dx/{shop.name}" not in docker("image", "inspect", "--format", "{{.RepoTags}}", ids[1])
+    assert shop.run(shop.name) == "fourth"

@@ -38,7 +38,8 @@ _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", re.ASCII)
 
 @dataclass(slots=True)
 class _Entry:
-    image: Image
+    image: Image | None
+    """None: there is none of that name, which is remembered of marks only."""
     fresh: bool
 
 
@@ -60,6 +61,7 @@ class Images:
         self._engine = engine
         self._binfmt = binfmt
         self._entries: dict[str, _Entry] = {}
+        self._marks: set[str] = set()
         self._generation = 0
         self._architecture: str | None = None
         self._knows_architecture = False
@@ -87,6 +89,11 @@ class Images:
         image = await self._look_up(ref)
         return image and self._checked(image, ref)
 
+    async def marked(self, ref: str) -> Image | None:
+        """As `find`, of a name that nobody but dx gives: that there is none is remembered as well."""
+        self._marks.add(ref)
+        return await self.find(ref)
+
     async def inspect(self, image: ImageId) -> Image:
         """An image as the engine has it now; raises `ImageMissing`."""
         found = await self._engine.image(image)
@@ -103,6 +110,10 @@ class Images:
     def named(self, ref: str, image: Image) -> None:
         """The name was given to that image just now."""
         self._remember(ref, image, self._generation)
+
+    def unnamed(self, ref: str) -> None:
+        """The name was taken away just now."""
+        self._remember(ref, None, self._generation)
 
     async def build(
         self, name: str, build: Build, digest: str, progress: Progress, *, builder: str, attempt: str,
@@ -203,7 +214,7 @@ class Images:
 
     def _remember(self, ref: str, image: Image | None, generation: int) -> None:
         """Note an answer to a question that was asked in that generation; news since then make it stale."""
-        if image is None:
+        if image is None and ref not in self._marks:
             self._entries.pop(ref, None)
         else:
             self._entries[ref] = _Entry(image, fresh=generation == self._generation)

@@ -9,8 +9,8 @@ from dxd.engine.docker import Engine
 from dxd.engine.model import HeldImage, ImageId
 from dxd.errors import DxError, EngineTrouble, NotFound
 from dxd.images.images import BUILD_LABEL, BUILDER_LABEL, TOOL_LABEL
-from dxd.rebuild.names import word
 from dxd.rebuild.ownership import of_this_daemon, own_tags
+from dxd.rebuild.pulls import Pulls
 from dxd.rebuild.serving import Serving
 from dxd.store.builds import Builds
 from dxd.store.model import Build, BuildId, BuildView, Freed, Result
@@ -29,7 +29,7 @@ class History:
     """What is known of past builds, and the way back to one."""
 
     def __init__(
-        self, *, engine: Engine, builds: Builds, tools: Tools, serving: Serving,
+        self, *, engine: Engine, builds: Builds, tools: Tools, serving: Serving, pulls: Pulls,
         unpinned: Callable[[str], None], rest: Callable[[], Awaitable[None]], sweep: Callable[[], Awaitable[int]],
         locks: Locks, keep: int, keep_days: float,
     ) -> None:  # fmt: skip
@@ -37,6 +37,7 @@ class History:
         self._builds = builds
         self._tools = tools
         self._serving = serving
+        self._pulls = pulls
         self._rest = rest
         self._sweep = sweep
         self._unpinned = unpinned
@@ -47,18 +48,19 @@ class History:
     async def all(self, tool: str | None) -> Sequence[BuildView]:
         """Every build that is remembered, or those of a tool, the latest first."""
         try:
-            held = await self._held(tool)
+            held = await self._held()
         except EngineTrouble:  # history is there without it
             held = {}
-        return [self._view(each, held) for each in await self._builds.all(tool)]
+        return [await self._view(each, held) for each in await self._builds.all(tool)]
 
     async def get(self, build: BuildId) -> BuildView:
         """One of them; raises `NotFound`."""
         found = await self._builds.get(build)
         try:
-            return self._view(found, await self._held(found.tool))
+            held = await self._held()
         except EngineTrouble:
-            return self._view(found, {})
+            held = {}
+        return await self._view(found, held)
 
     async def log(self, build: BuildId) -> AsyncGenerator[bytes, None]:
         """What the build printed; raises `NotFound`."""
@@ -66,9 +68,13 @@ class History:
 
     async def rollback(self, tool: str, build: BuildId | None) -> BuildView:
         """Have runs take an older build, the one before where none is named, and stay with it."""
-        self._tools.get(tool)
-        held = await self._held(tool)
-        good = [each for each in await self._builds.all(tool) if each.result is Result.GOOD and each.image_id in held]
+        definition = self._tools.get(tool)
+        held = await self._held()
+        if definition.build is None:
+            pulled = await self._pulls.go_back(definition, build, held)
+            size = held[ImageId(pulled.image_id or "")].size_bytes
+            return pulled.shown(size_bytes=size, current=True, pinned=True)
+        good = [each for each in await self._builds.all(tool) if _is_build(each) and each.image_id in held]
         if build is None:
             serving = self._serving.names.serving(tool)
             now = next((index for index, each in enumerate(good) if _is(held, each, serving)), -1)
@@ -85,7 +91,10 @@ class History:
 
     async def unpin(self, tool: str) -> None:
         """Let the tool follow its files again; nothing where it does."""
-        self._tools.get(tool)
+        definition = self._tools.get(tool)
+        if definition.build is None:
+            await self._pulls.unpin(definition)
+            return
         await self._serving.unpin(tool)
         self._unpinned(tool)
 
@@ -127,11 +136,14 @@ class History:
             each.id for each in own.values()
             if self._is_needed(self._holders(each)) or each.labels[BUILD_LABEL] in locked
         }  # fmt: skip
+        current = await self._current()
         held = [
             each.id for each in builds
             if each.image_id in needed or (each.image_id and (each.digest in locked or each.tool in unsure))
+            or (each.is_pulled and (self._tools.problem or current.get(each.tool) == each.image_id))
         ]  # fmt: skip
-        await self._builds.prune(keep=self._keep, keep_days=self._keep_days, held=held, now=datetime.now(UTC))
+        fetched = await self._pulls.fetched()
+        gone = await self._builds.prune(keep=self._keep, keep_days=self._keep_days, held=held, now=datetime.now(UTC))
         # Asked anew after that, because a build may have ended meanwhile.
         needed |= {ImageId(each.image_id) for each in await self._builds.all() if each.image_id and _is_kept(each)}
         going = [
@@ -142,11 +154,15 @@ class History:
             for name in own_tags(image, self._serving.names) if image.tags else (image.id,):
                 await self._engine.remove_image(name)
         left = {each.id for each in await self._images()}
-        return len([each for each in going if each.id not in left])
+        pulled = 0 if self._tools.problem else await self._pulls.let_go(gone, fetched, self._tools.all())
+        return len([each for each in going if each.id not in left]) + pulled
 
-    async def _held(self, tool: str | None) -> dict[str, HeldImage]:
-        found = await self._engine.images({TOOL_LABEL: word(tool or ""), BUILD_LABEL: ""})
-        return {each.id: each for each in found}
+    async def _held(self) -> dict[str, HeldImage]:
+        return {each.id: each for each in await self._engine.images({})}
+
+    async def _current(self) -> dict[str, ImageId | None]:
+        """By tool that is not built, the image that its runs take."""
+        return {each.name: await self._pulls.current(each) for each in self._tools.all() if each.build is None}
 
     async def _images(self) -> list[HeldImage]:
         """Those that are builds of this daemon, or made of such ones."""
@@ -161,17 +177,25 @@ class History:
         """The tools whose runs take it, or are to."""
         return self._serving.names.holders(image.labels.get(TOOL_LABEL, ""), image.tags)
 
-    def _view(self, build: Build, held: dict[str, HeldImage]) -> BuildView:
+    async def _view(self, build: Build, held: dict[str, HeldImage]) -> BuildView:
         image = held.get(build.image_id or "")
+        current = _is(held, build, self._serving.names.serving(build.tool))
+        if build.is_pulled and image is not None:
+            tool = next((each for each in self._tools.all() if each.name == build.tool and each.build is None), None)
+            current = tool is not None and await self._pulls.current(tool) == image.id
         return build.shown(
             size_bytes=image.size_bytes if image else None,
-            current=_is(held, build, self._serving.names.serving(build.tool)),
+            current=current,
             pinned=_is(held, build, self._serving.names.pinned(build.tool)),
         )
 
 
 def _is(held: dict[str, HeldImage], build: Build, tag: str) -> bool:
     return build.image_id is not None and build.image_id in held and tag in held[build.image_id].tags
+
+
+def _is_build(build: Build) -> bool:
+    return build.result is Result.GOOD and not build.is_pulled
 
 
 def _is_kept(build: Build) -> bool:

@@ -26,7 +26,7 @@ class Pins:
         Raises `Conflict` where the lock is about an image, and `BadDefinition` where it cannot be read.
         """
         locked = self._locks.get(tool)
-        if locked is not None and locked.image is not None and not self._is_choice(tool):
+        if locked is not None and locked.image is not None and not self.is_choice(tool):
             raise _another(tool, locked)
         return locked
 
@@ -41,7 +41,7 @@ class Pins:
         if locked is None or name is None:
             return tool.image
         if locked.image != tool.image:
-            if self._is_choice(tool):
+            if self.is_choice(tool):
                 return tool.image
             raise _another(tool, locked)
         platform = await self._images.platform()
@@ -68,7 +68,7 @@ class Pins:
         locked = self._locks.get(tool)
         return {} if locked is None else _names(locked, await self._images.platform())
 
-    def _is_choice(self, tool: Tool) -> bool:
+    def is_choice(self, tool: Tool) -> bool:
         """Whether the image, or build, is one run's own, or that of a tool which is about to be."""
         try:
             defined = self._tools.get(tool.name)

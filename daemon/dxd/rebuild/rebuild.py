@@ -29,6 +29,7 @@ from dxd.rebuild.leftovers import Leftovers
 from dxd.rebuild.ownership import attempt_of
 from dxd.rebuild.pins import Pins
 from dxd.rebuild.policy import Do, Picture, decide
+from dxd.rebuild.pulls import Pulls
 from dxd.rebuild.serving import Serving
 from dxd.rebuild.state import Failure, ToolState
 from dxd.rebuild.terminal import session_of
@@ -58,7 +59,7 @@ class Rebuilds:
 
     def __init__(
         self, *, engine: Engine, images: Images, tools: Tools, hub: Hub, builds: Builds, trial: Trial,
-        serving: Serving, bases: Bases, pins: Pins, limit_s: float, replace: Callable[[ImageId], None],
+        serving: Serving, bases: Bases, pins: Pins, pulls: Pulls, limit_s: float, replace: Callable[[ImageId], None],
     ) -> None:  # fmt: skip
         """`limit_s` is for one build; `replace` is told of an image that no run is to take."""
         self._engine = engine
@@ -71,6 +72,7 @@ class Rebuilds:
         self._serving = serving
         self._bases = bases
         self._pins = pins
+        self._pulls = pulls
         self._memory = Memory()
         self._limit_s = limit_s
         self._states: dict[str, ToolState] = {}
@@ -91,8 +93,7 @@ class Rebuilds:
         """
         progress = progress or Silent()
         if isinstance(source, str) or source.build is None:
-            ref = source if isinstance(source, str) else await self._pins.image(source)
-            return await self._images.resolve(ref, progress)
+            return await self._pulls.resolve(source, progress, asked_by="run" if caller else "dx add")
         state = self._state(source)
         if self._pins.of(source) != state.locked:
             state.stale = True

@@ -66,6 +66,24 @@ class Builds:
         if build in self._live:
             self._live[build][1].tell(text)
 
+    async def pulled(
+        self, tool: str, digest: str, image_id: str, *, cause: str, asked_by: str, seconds: float | None, fetched: str
+    ) -> None:  # fmt: skip
+        """An image was pulled for a tool, or was there; one that is known of the tool changes nothing.
+
+        `fetched` is the name by which it was pulled and nobody else had it, or empty; `parts` gives it back.
+        """
+        row = (tool, digest, image_id, time.time() - (seconds or 0.0), seconds, _line(cause), asked_by)
+        packed = zlib.compress(fetched.encode())
+        await self._database.write(
+            lambda connection: connection.execute(
+                "INSERT INTO builds (tool, digest, image_id, began, seconds, cause, asked_by, parts, result)"
+                " SELECT ?, ?, ?, ?, ?, ?, ?, ?, 'good' WHERE NOT EXISTS"
+                " (SELECT 1 FROM builds WHERE tool = ? AND digest = ? AND result = 'good')",
+                (*row, packed, tool, digest),
+            )
+        )
+
     async def made(self, build: BuildId, image_id: str) -> None:
         """The image of a build that goes on is there; known from before it gets a name, whatever becomes of it."""
         await self._database.write(
@@ -99,8 +117,9 @@ class Builds:
         raise _not_found(build)
 
     async def last_good(self, tool: str) -> Build | None:
-        """The latest of a tool that has an image, if one has."""
-        return next(iter(await self._select("tool = ? AND result = 'good'", (tool,), limit=1)), None)
+        """The latest of a tool that was built and has an image, if one has."""
+        where = "tool = ? AND result = 'good' AND digest NOT LIKE 'sha256:%'"
+        return next(iter(await self._select(where, (tool,), limit=1)), None)
 
     async def parts(self, build: BuildId) -> bytes:
         """What `begin` was given of it; raises `NotFound`."""
