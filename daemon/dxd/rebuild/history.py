@@ -1,7 +1,7 @@
 """The builds of tools as they are shown, taken back to, and removed: history and engine put together."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -48,19 +48,18 @@ class History:
     async def all(self, tool: str | None) -> Sequence[BuildView]:
         """Every build that is remembered, or those of a tool, the latest first."""
         try:
-            held = await self._held()
+            held, current = await self._held(), await self._current()
         except EngineTrouble:  # history is there without it
-            held = {}
-        return [await self._view(each, held) for each in await self._builds.all(tool)]
+            held, current = {}, {}
+        return [self._view(each, held, current) for each in await self._builds.all(tool)]
 
     async def get(self, build: BuildId) -> BuildView:
         """One of them; raises `NotFound`."""
         found = await self._builds.get(build)
         try:
-            held = await self._held()
+            return self._view(found, await self._held(), await self._current())
         except EngineTrouble:
-            held = {}
-        return await self._view(found, held)
+            return self._view(found, {}, {})
 
     async def log(self, build: BuildId) -> AsyncGenerator[bytes, None]:
         """What the build printed; raises `NotFound`."""
@@ -177,15 +176,15 @@ class History:
         """The tools whose runs take it, or are to."""
         return self._serving.names.holders(image.labels.get(TOOL_LABEL, ""), image.tags)
 
-    async def _view(self, build: Build, held: dict[str, HeldImage]) -> BuildView:
+    def _view(self, build: Build, held: dict[str, HeldImage], current: Mapping[str, ImageId | None]) -> BuildView:
         image = held.get(build.image_id or "")
-        current = _is(held, build, self._serving.names.serving(build.tool))
-        if build.is_pulled and image is not None:
-            tool = next((each for each in self._tools.all() if each.name == build.tool and each.build is None), None)
-            current = tool is not None and await self._pulls.current(tool) == image.id
+        if build.is_pulled:
+            is_current = image is not None and current.get(build.tool) == image.id
+        else:
+            is_current = _is(held, build, self._serving.names.serving(build.tool))
         return build.shown(
             size_bytes=image.size_bytes if image else None,
-            current=current,
+            current=is_current,
             pinned=_is(held, build, self._serving.names.pinned(build.tool)),
         )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dxd.engine import reference
 from dxd.engine.docker import Engine
 from dxd.engine.model import HeldImage, Image, ImageId
-from dxd.errors import Conflict, DxError, NotFound
+from dxd.errors import Conflict, ImageTrouble, NotFound, Refused
 from dxd.images.images import Images
 from dxd.kit.progress import Progress
 from dxd.rebuild.names import Names
@@ -65,11 +65,11 @@ class Pulls:
         return None if image is None or self._pins.is_choice(tool) else image
 
     async def current(self, tool: Tool) -> ImageId | None:
-        """Which image runs take now; nothing is pulled."""
+        """Which image runs take now; nothing is pulled. Raises `EngineTrouble`."""
         try:
             ref = await self._pins.image(tool)
             image = (await self.held(tool) if ref == tool.image else None) or await self._images.find(ref)
-        except DxError:  # it has none to take
+        except (ImageTrouble, Refused):  # it has none to take
             return None
         return None if image is None else image.id
 
