@@ -36,6 +36,7 @@ from dxd.rebuild.history import History
 from dxd.rebuild.locking import Locking
 from dxd.rebuild.names import Names
 from dxd.rebuild.pins import Pins
+from dxd.rebuild.pulls import Pulls
 from dxd.rebuild.pushes import Pushes
 from dxd.rebuild.rebuild import Rebuilds
 from dxd.rebuild.serving import Serving
@@ -123,6 +124,8 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
     builds = Builds(database, places.state_dir / "builds")
     serving = Serving(engine=engine, images=images, hub=hub, names=Names(starter.instance), replace=pool.replace)
     bases = Bases(images=images, tools=tools, names=serving.names)
+    pins = Pins(locks=locks, tools=tools, images=images)
+    pulls = Pulls(engine=engine, images=images, builds=builds, names=serving.names, pins=pins, retire=pool.replace)
     rebuilds = Rebuilds(
         engine=engine,
         images=images,
@@ -132,7 +135,8 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         trial=Trial(pool=pool, launcher=launcher),
         serving=serving,
         bases=bases,
-        pins=Pins(locks=locks, tools=tools, images=images, engine=engine),
+        pins=pins,
+        pulls=pulls,
         limit_s=settings.build_limit_s,
         replace=pool.replace,
     )
@@ -148,9 +152,11 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         builds=builds,
         tools=tools,
         serving=serving,
+        pulls=pulls,
         unpinned=rebuilds.changed,
         rest=pool.rest,
         sweep=pushes.sweep,
+        locks=locks,
         keep=settings.keep_builds,
         keep_days=settings.keep_days,
     )
@@ -160,6 +166,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         tools=tools,
         bases=bases,
         follow=rebuilds.follow,
+        pulls=pulls,
         retire=pool.replace,
         locks=locks,
         redefined=lambda: shims.reconcile(places.shims_dir, tools.commands(), launcher()),
@@ -289,6 +296,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
                 "warm containers": pool.keep,
                 "leases": runs.expire,
                 "builds": rebuilds.keep,
+                "old builds": history.keep,
                 "services": services.keep,
                 "doors of services": proxy.run,
                 "files of services": develop.keep,

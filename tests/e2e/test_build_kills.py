@@ -92,11 +92,11 @@ def test_a_daemon_killed_at_a_rollback(project: Project, engine: Forwarder, at: 
 @pytest.mark.parametrize("at", PRUNE)
 def test_a_daemon_killed_at_prune(project: Project, engine: Forwarder, at: str, answered: bool) -> None:
     """What serves stays; what was to go goes with the next prune."""
-    project.house.define(project.house.file.read_text() + "[daemon]\nkeep_builds = 1\n")
-    project.house.stop()
     for word in ("second", "third"):
         project.write(word)
         project.becomes(word)
+    project.house.define(project.house.file.read_text() + "[daemon]\nkeep_builds = 1\n")
+    project.house.stop()
     caught = engine.trap(at, answered=answered)
     with project.house.popen(["prune"], stdout=DEVNULL, stderr=DEVNULL) as pruning:
         assert caught.wait(DEADLINE_S)

@@ -357,3 +357,20 @@ def test_an_engine_that_wants_all_layers_has_it_built(
     with House() as other:
         assert other.dx(["add", "it", ref]).returncode == 0
         assert shown(other, "it")["memory"] == "64m"
+
+
+def test_what_somebody_builds_on_a_pushed_image_stays(
+    house: House, image: str, registry: RealRegistry, ref: str
+) -> None:
+    """Though it has the label, and no name: after a push, and after the next one with a prune."""
+    assert house.dx(["add", "it", image, "--network", "none"]).returncode == 0
+    assert house.dx(["push", "it", ref]).returncode == 0
+    docker("pull", "--quiet", ref)
+    mine = docker("build", "--quiet", "--network", "none", "-", stdin=f"FROM {ref}\nENV MINE=1\n".encode())
+    try:
+        registry.forget(ref)
+        assert house.dx(["push", "it", ref]).returncode == 0
+        assert house.dx(["prune"]).returncode == 0
+        assert docker("image", "inspect", "--format", "{{.Id}}", mine) == mine
+    finally:
+        docker("image", "rm", "--force", mine)

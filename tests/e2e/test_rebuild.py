@@ -319,11 +319,11 @@ def test_two_daemons_with_a_tool_of_one_name(project: Project, image: str) -> No
 
 def test_prune_takes_what_nobody_needs(project: Project) -> None:
     """And never what serves, or is pinned."""
-    project.house.define(project.house.file.read_text() + "[daemon]\nkeep_builds = 1\n")
-    project.house.stop()
     for word in ("second", "third"):
         project.write(word)
         project.becomes(word)
+    project.house.define(project.house.file.read_text() + "[daemon]\nkeep_builds = 1\n")
+    project.house.stop()
     assert len(set(project.images())) == 3
     done = json.loads(project.house.dx(["prune", "--json"]).stdout)
     assert done["images"] == 2

@@ -121,7 +121,7 @@ def test_an_image_whose_labels_are_wrong_is_not_taken(shelf: Shelf) -> None:
 def test_what_is_allowed_is_the_image_that_asked(shelf: Shelf) -> None:
     """One that came in between asks anew: consent is to a digest."""
     first = shelf.push("second", MORE)
-    answers = [json.loads(shelf.house.dx(["upgrade", "--json"]).stdout)["upgraded"][0]]
+    answers = [json.loads(shelf.house.dx(["upgrade", "--json"]).stdout.splitlines()[-1])["upgraded"][0]]
     assert answers[0]["digest"] == first
     assert [each["key"] for each in answers[0]["asks"]] == ["env"]
     shelf.push("third", MORE.replace("WIDER", "WIDEST"))

@@ -95,10 +95,10 @@ def _unpin_arguments(parser: Parser) -> None:
 
 
 def unpin(given: Namespace) -> int:
-    """Follow the Dockerfile again."""
+    """Follow the Dockerfile or the tag again."""
     client = link.client()
     client.unpin(link.named(client, given.name))
-    print(f"{given.name} follows its Dockerfile again")
+    print(f"{given.name} follows its Dockerfile, or its image's tag, again")
     return 0
 
 
@@ -118,7 +118,7 @@ def prune(given: Namespace) -> int:
 VERBS = (
     Verb(
         "builds",
-        "List what was built, or show what a build said",
+        "List what was built and pulled, or show what a build said",
         builds,
         _builds_arguments,
         description="The one that runs use is current; one that was gone back to is pinned.",
@@ -134,7 +134,7 @@ VERBS = (
     ),
     Verb(
         "unpin",
-        "Have a tool follow its Dockerfile again",
+        "Have a tool follow its Dockerfile, or its tag, again",
         unpin,
         _unpin_arguments,
         examples="dx unpin jq",

@@ -45,15 +45,16 @@ def upgrade(given: Namespace) -> int:
     asking = given.yes or (screen.can_ask() and not given.json)
     names = [link.named(client, each) for each in given.names]
     lines = client.upgrade(names, labels=not given.no_labels, keep=asking)
-    upgraded: list[UpgradedTool] = last_of(lines, "upgraded")
+    upgraded: list[UpgradedTool] = last_of(lines, "upgraded", json=given.json)
     if asking and (wanting := [each for each in upgraded if each["asks"]]):
         # Those that are not allowed are named too: the daemon lets go of their images then.
         refused = {each["digest"] for each in wanting if not (given.yes or _may(each))}
         allow = [each["digest"] for each in wanting if each["digest"] not in refused]
-        again: list[UpgradedTool] = last_of(client.upgrade([each["tool"] for each in wanting], allow=allow), "upgraded")
+        lines = client.upgrade([each["tool"] for each in wanting], allow=allow)
+        again: list[UpgradedTool] = last_of(lines, "upgraded", json=given.json)
         upgraded = [*{each["tool"]: each for each in (*upgraded, *again)}.values()]
     if given.json:
-        screen.print_json({"upgraded": upgraded})
+        screen.print_json({"upgraded": upgraded}, line=True)
     elif not upgraded:
         print("Everything is up to date.")
     for each in upgraded:
@@ -91,9 +92,9 @@ def lock(given: Namespace) -> int:
         raise UsageError("names go with --upgrade; a lock is of all tools")
     project = None if given.everywhere else around()
     lines = link.client().lock(project, check=given.check, upgrade=given.names if given.upgrade else None)
-    complaints: list[LockComplaint] = last_of(lines, "complaints")
+    complaints: list[LockComplaint] = last_of(lines, "complaints", json=given.json)
     if given.json:
-        screen.print_json({"complaints": complaints})
+        screen.print_json({"complaints": complaints}, line=True)
     else:
         for each in complaints:
             screen.complain(f"{each['tool']}: {each['reason']}" if each["tool"] else each["reason"])

@@ -304,12 +304,15 @@ class CachesDropped(Struct, frozen=True):
 
 
 class BuildRecord(Struct, frozen=True):
-    """One attempt to make a tool's image."""
+    """One attempt to make a tool's image, or one that was pulled for it."""
 
     id: int
     tool: str
-    digest: Annotated[str, Meta(description="Of all that goes into it: 64 hexadecimal digits")]
-    image_id: Annotated[str | None, Meta(description="null until it is good")]
+    digest: Annotated[
+        str,
+        Meta(description="Of all that goes into it; with `sha256:` before it that of an image that was pulled"),
+    ]
+    image_id: Annotated[str | None, Meta(description="null until there is one")]
     began_at: datetime
     duration_s: Annotated[float | None, Meta(description="null while it goes on, and where nobody saw its end")]
     result: Annotated[Result | None, Meta(description="null while it goes on")]

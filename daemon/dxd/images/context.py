@@ -103,8 +103,9 @@ def _read_ignore(*files: Path) -> Ignore:
 class Archive:
     """The archive, in blocks. Read by one task; `close` it afterwards, also when reading was cancelled."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self._blocks = _joined(_archive(recipe))
+    def __init__(self, recipe: Recipe, dockerfile: bytes | None = None) -> None:
+        """With `dockerfile` that is sent in place of what the Dockerfile says."""
+        self._blocks = _joined(_archive(recipe, dockerfile))
         self._step: asyncio.Future[bytes | None] | None = None
 
     def __aiter__(self) -> "Archive":
@@ -136,13 +137,15 @@ def _joined(pieces: Iterator[bytes]) -> Generator[bytes, None, None]:
     yield bytes(block)
 
 
-def _archive(recipe: Recipe) -> Iterator[bytes]:
+def _archive(recipe: Recipe, dockerfile: bytes | None) -> Iterator[bytes]:
+    content = recipe.content if dockerfile is None else dockerfile
     for name, status in walk(recipe):
-        yield from _entry(f"{recipe.context}/{name}", name, status)
+        if name == recipe.dockerfile and dockerfile is not None and not recipe.is_outside:
+            yield _given(name, content, stat.S_IMODE(status.st_mode), int(status.st_mtime))
+        else:
+            yield from _entry(f"{recipe.context}/{name}", name, status)
     if recipe.is_outside:
-        info = tarfile.TarInfo(recipe.dockerfile)
-        info.size, info.mode = len(recipe.content), 0o644
-        yield _header(info) + recipe.content + _padding(info.size)
+        yield _given(recipe.dockerfile, content, 0o644, 0)
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
@@ -239,6 +242,13 @@ def _entry(path: str, name: str, status: os.stat_result) -> Iterator[bytes]:
                     yield from _content(file, path, info.size)
     except OSError as error:
         let_go(path, error)
+
+
+def _given(name: str, content: bytes, mode: int, mtime: int) -> bytes:
+    """A file with that content."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mode, info.mtime = len(content), mode, mtime
+    return _header(info) + content + _padding(info.size)
 
 
 def _content(file: io.FileIO, path: str, size: int) -> Iterator[bytes]:

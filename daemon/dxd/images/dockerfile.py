@@ -10,7 +10,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dxd.images.expansion import BadWord, expand
 
@@ -93,6 +93,8 @@ class _Instruction:
     verb: str
     flags: tuple[str, ...]
     rest: str
+    end: int = 0
+    """The last of its lines, that of a heredoc left out."""
 
     def values(self, flag: str) -> list[str]:
         return [each[len(flag) :] for each in self.flags if each.startswith(flag)]
@@ -115,14 +117,48 @@ def bases_of(text: str, *, args: Mapping[str, str], target: str | None = None, p
     A target that is not there is a trouble, and every stage is needed then.
     """
     lines = text.removeprefix("\ufeff").split("\n")
+    reading, _ = _read(lines, args, target, platform)
+    needed, unneeded = reading.split(target)
+    return Bases(needed, unneeded, _syntax(lines, args), tuple(dict.fromkeys(reading.troubles)))
+
+
+def renamed(
+    text: str, names: Mapping[str, str], *, args: Mapping[str, str], target: str | None = None, platform: str
+) -> str:
+    """The Dockerfile with other names for images that it builds on or copies from, and no line more or less.
+
+    What is written over two lines, for example, stays as it is: ask `bases_of` what it says now.
+    """
+    lines = text.split("\n")
+    reading, instructions = _read(text.removeprefix("\ufeff").split("\n"), args, target, platform)
+    for instruction in instructions:
+        for pattern, name in reading.names(instruction):
+            if name in names:
+                _rename(lines, instruction, re.compile(pattern), names[name])
+    return "\n".join(lines)
+
+
+def _read(
+    lines: list[str], args: Mapping[str, str], target: str | None, platform: str
+) -> tuple["_Reading", Sequence[_Instruction]]:
     reading = _Reading(args, platform)
     instructions = list(_instructions(lines, reading.escape(lines)))
     last = next((_stage_name(each) for each in reversed(instructions) if each.verb == "from"), "")
     reading.variables["TARGETSTAGE"] = args.get("TARGETSTAGE", target or last or "default")
     for instruction in instructions:
         reading.take(instruction)
-    needed, unneeded = reading.split(target)
-    return Bases(needed, unneeded, _syntax(lines, args), tuple(dict.fromkeys(reading.troubles)))
+    return reading, instructions
+
+
+def _rename(lines: list[str], instruction: _Instruction, pattern: re.Pattern[str], name: str) -> None:
+    """What the pattern finds first in the instruction, comments between its lines left out, but for its groups."""
+    for number in range(instruction.line - 1, instruction.end):
+        line = lines[number]
+        if line.lstrip(_SPACES).startswith("#"):
+            continue
+        if (match := pattern.search(line)) is not None:
+            lines[number] = line[: match.start("name")] + name + line[match.end("name") :]
+            return
 
 
 def _syntax(lines: list[str], args: Mapping[str, str]) -> str | None:
@@ -163,7 +199,7 @@ def _instructions(lines: list[str], escape: str) -> Iterator[_Instruction]:
             goes_on = match is not None
         text = "".join(pieces).strip(_SPACES)
         if text:
-            instruction = _instruction(text, number)
+            instruction = replace(_instruction(text, number), end=at)
             yield instruction
             at = _after_heredocs(instruction, text, lines, at)
 
@@ -229,6 +265,7 @@ class _Reading:
         self._escape = "\\"
         self._stages: list[_Stage] = []
         self._by_name: dict[str, _Stage] = {}
+        self._by_line: dict[int, _Stage] = {}
         self.troubles: list[Trouble] = []
         system, _, machine = platform.partition("/")
         architecture, _, variant = machine.partition("/")
@@ -263,6 +300,20 @@ class _Reading:
             self._arg(instruction)
         else:
             self._trouble(instruction.line, f"{instruction.verb.upper()} comes before the first FROM")
+
+    def names(self, instruction: _Instruction) -> Iterator[tuple[str, str]]:
+        """Of the images that an instruction names, once all is read: a pattern that finds the word, and the name."""
+        if instruction.verb == "from":
+            stage = self._by_line[instruction.line]
+            if stage.base is not None:
+                yield rf"(?<!\S)(?P<name>{re.escape(_BLANKS.split(instruction.rest)[0])})(?!\S)", stage.base.name
+            return
+        if instruction.verb == "onbuild":
+            instruction = _instruction(instruction.rest, instruction.line)
+        for each in self._references(instruction):
+            if each.name.lower() not in self._by_name:
+                before = r"--from=" if instruction.verb == "copy" else r"--mount=(?:\S*,)?(?i:from)="
+                yield rf"""{before}["']?(?P<name>{re.escape(each.name)})(?=["',\s]|$)""", each.name
 
     def split(self, target: str | None) -> tuple[tuple[Base, ...], tuple[Base, ...]]:
         """The images that are needed for the target, and the others of stages before it."""
@@ -319,6 +370,7 @@ class _Reading:
         if words:
             self._build_on(stage, words[0], instruction)
         self._stages.append(stage)
+        self._by_line[line] = stage
         if stage.name:
             self._by_name[stage.name] = stage
 

@@ -8,6 +8,7 @@ memory and the work that is going on; `app` makes one, feeds it events and close
 import asyncio
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from dxd.engine.docker import Engine
 from dxd.engine.model import EngineEvent, Image, ImageId
 from dxd.errors import EngineError, EngineTimeout, EngineTrouble, ImageMissing
 from dxd.images import context, platform
+from dxd.images.pinned import pinned
 from dxd.images.shared import Shared
 from dxd.kit.progress import Progress, Silent
 from dxd.tools.model import Build
@@ -26,14 +28,18 @@ PATIENCE_S = 2.0
 TOOL_LABEL = "dev.dx.tool"
 BUILD_LABEL = "dev.dx.build"
 BUILDER_LABEL = "dev.dx.builder"
-"""On an image that was built: for which tool, the digest of what it is built from, and by which daemon."""
+ATTEMPT_LABEL = "dev.dx.attempt"
+"""On an image that was built: for which tool, the digest of what it is built from, by which daemon, and in which
+attempt. Images that others build on it inherit them.
+"""
 
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", re.ASCII)
 
 
 @dataclass(slots=True)
 class _Entry:
-    image: Image
+    image: Image | None
+    """None: there is none of that name, which is remembered of marks only."""
     fresh: bool
 
 
@@ -55,6 +61,7 @@ class Images:
         self._engine = engine
         self._binfmt = binfmt
         self._entries: dict[str, _Entry] = {}
+        self._marks: set[str] = set()
         self._generation = 0
         self._architecture: str | None = None
         self._knows_architecture = False
@@ -82,6 +89,11 @@ class Images:
         image = await self._look_up(ref)
         return image and self._checked(image, ref)
 
+    async def marked(self, ref: str) -> Image | None:
+        """As `find`, of a name that nobody but dx gives: that there is none is remembered as well."""
+        self._marks.add(ref)
+        return await self.find(ref)
+
     async def inspect(self, image: ImageId) -> Image:
         """An image as the engine has it now; raises `ImageMissing`."""
         found = await self._engine.image(image)
@@ -99,11 +111,21 @@ class Images:
         """The name was given to that image just now."""
         self._remember(ref, image, self._generation)
 
-    async def build(self, name: str, build: Build, digest: str, progress: Progress, *, builder: str) -> ImageId:
-        """Build a tool's image, which gets no name; raises `BuildFailed`, and ends when it is cancelled."""
+    def unnamed(self, ref: str) -> None:
+        """The name was taken away just now."""
+        self._remember(ref, None, self._generation)
+
+    async def build(
+        self, name: str, build: Build, digest: str, progress: Progress, *, builder: str, attempt: str,
+        pins: Mapping[str, str] | None = None,
+    ) -> ImageId:  # fmt: skip
+        """Build a tool's image, which gets no name; raises `BuildFailed`, and ends when it is cancelled.
+
+        `pins` are names to be taken in place of others that the Dockerfile has for images.
+        """
         progress.progress(f"building {name}")
         recipe = await asyncio.to_thread(context.read, build)
-        archive = context.Archive(recipe)
+        archive = context.Archive(recipe, pinned(recipe, build, pins, await self.platform()) if pins else None)
         try:
             return await self._engine.build(
                 archive,
@@ -111,7 +133,7 @@ class Images:
                 target=build.target,
                 args=dict(build.args),
                 tag=None,
-                labels={TOOL_LABEL: name, BUILD_LABEL: digest, BUILDER_LABEL: builder},
+                labels={TOOL_LABEL: name, BUILD_LABEL: digest, BUILDER_LABEL: builder, ATTEMPT_LABEL: attempt},
                 progress=progress,
             )
         finally:
@@ -192,7 +214,7 @@ class Images:
 
     def _remember(self, ref: str, image: Image | None, generation: int) -> None:
         """Note an answer to a question that was asked in that generation; news since then make it stale."""
-        if image is None:
+        if image is None and ref not in self._marks:
             self._entries.pop(ref, None)
         else:
             self._entries[ref] = _Entry(image, fresh=generation == self._generation)

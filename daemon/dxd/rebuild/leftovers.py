@@ -11,6 +11,7 @@ from dxd.engine.docker import Engine
 from dxd.engine.model import ImageId
 from dxd.images.images import BUILD_LABEL, BUILDER_LABEL, TOOL_LABEL
 from dxd.rebuild.names import Names
+from dxd.rebuild.ownership import of_this_daemon
 from dxd.store.builds import Builds
 from dxd.store.model import Result
 
@@ -41,8 +42,10 @@ class Leftovers:
         """Remove what there is, where some is expected; what a container still has stays. Raises `EngineTrouble`."""
         if not self._rounds:
             return
-        good = {each.image_id for each in await self._builds.all() if each.result is Result.GOOD}
-        for image in await self._engine.images({BUILDER_LABEL: self._names.instance, BUILD_LABEL: ""}):
+        held = await self._engine.images({BUILDER_LABEL: self._names.instance, BUILD_LABEL: ""})
+        builds = await self._builds.all()  # after that, so that it knows what was built meanwhile
+        good = {each.image_id for each in builds if each.result is Result.GOOD}
+        for image in of_this_daemon(held, builds, self._names).values():
             # Asked anew for each: one that is built just now may turn out to be the same image.
             serves = self._names.holders(image.labels[TOOL_LABEL], image.tags)
             if serves or image.labels[BUILD_LABEL] in self._building():

@@ -11,12 +11,14 @@ from typing import Protocol
 from dxd.engine import reference
 from dxd.engine.model import Image, ImageId
 from dxd.errors import DxError, NotFound, UnknownTool
-from dxd.images.images import BUILD_LABEL, BUILDER_LABEL, TOOL_LABEL, Images
+from dxd.images.images import ATTEMPT_LABEL, BUILD_LABEL, BUILDER_LABEL, TOOL_LABEL, Images
 from dxd.kit.progress import Progress
 from dxd.rebuild.bases import Bases
 from dxd.tools.lock import Locked, Locks
 from dxd.tools.model import Tool
 from dxd.trust.tools import Tools
+
+_OF_BUILDS = (TOOL_LABEL, BUILD_LABEL, BUILDER_LABEL, ATTEMPT_LABEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,5 +189,5 @@ class Locking:
 
 def digest_of(labels: Mapping[str, str]) -> str:
     """Of what an image says of itself; what dx says of a build is not in it."""
-    own = {key: value for key, value in labels.items() if key not in (TOOL_LABEL, BUILD_LABEL, BUILDER_LABEL)}
+    own = {key: value for key, value in labels.items() if key not in _OF_BUILDS}
     return f"sha256:{hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()}"

@@ -26,7 +26,7 @@ from dxd.trust.tools import Tools
 
 PUSH_LABEL = "dev.dx.push"
 """On an image that was made to be pushed: by which daemon."""
-MAX_NOTE_BYTES = 4096
+MAX_NOTE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,8 @@ class Note:
     """The image that had the name here."""
     made: str | None = None
     """The image that is pushed, once it is there."""
+    there: tuple[str, ...] = ()
+    """Images with the label of pushes that were there before: pushed ones, and what somebody built on them."""
 
 
 Resolve = Callable[[Tool, Progress], Awaitable[Image]]
@@ -105,7 +107,7 @@ class Pushes:
                 before = await self._engine.image(ref)
                 ours = await self._engine.images(made_here)
                 held = {each.id for each in ours if (set(each.tags) - self._running if each.tags else each.digests)}
-                note = Note(ref, before.id if before else None)
+                note = Note(ref, before.id if before else None, there=tuple(each.id for each in ours))
                 await asyncio.to_thread(self._write, note)
                 progress.progress(f"labelling {ref}")
                 made = await self._engine.relabel(image.id, {**every, **made_here})
@@ -136,7 +138,8 @@ class Pushes:
         left = await self._engine.images({PUSH_LABEL: self._instance})
         for each in left:
             # One that was built and not noted has no name of any kind; what came back from a registry has its digest's.
-            is_nobodys = not each.tags and not each.digests and not self._running - {note.ref}
+            is_new = note.made is None and each.id not in note.there
+            is_nobodys = is_new and not each.tags and not each.digests and not self._running - {note.ref}
             if (each.id == note.made != note.before and not each.tags) or is_nobodys:
                 removed += await self._engine.remove_image(each.id)
         await asyncio.to_thread(self._file(note.ref).unlink, missing_ok=True)

@@ -27,8 +27,10 @@ from dxd.kit.tasks import Tasks, unless
 from dxd.rebuild import notice
 from dxd.rebuild.bases import Bases
 from dxd.rebuild.leftovers import Leftovers
+from dxd.rebuild.ownership import attempt_of
 from dxd.rebuild.pins import Pins
 from dxd.rebuild.policy import Do, Picture, decide
+from dxd.rebuild.pulls import Pulls
 from dxd.rebuild.serving import Serving
 from dxd.rebuild.state import Failure, ToolState
 from dxd.rebuild.terminal import session_of
@@ -67,7 +69,7 @@ class Rebuilds:
 
     def __init__(
         self, *, engine: Engine, images: Images, tools: Tools, hub: Hub, builds: Builds, trial: Trial,
-        serving: Serving, bases: Bases, pins: Pins, limit_s: float, replace: Callable[[ImageId], None],
+        serving: Serving, bases: Bases, pins: Pins, pulls: Pulls, limit_s: float, replace: Callable[[ImageId], None],
     ) -> None:  # fmt: skip
         """`limit_s` is for one build; `replace` is told of an image that no run is to take."""
         self._engine = engine
@@ -80,6 +82,7 @@ class Rebuilds:
         self._serving = serving
         self._bases = bases
         self._pins = pins
+        self._pulls = pulls
         self._memory = Memory()
         self._limit_s = limit_s
         self._states: dict[str, ToolState] = {}
@@ -102,8 +105,7 @@ class Rebuilds:
         """
         progress = progress or Silent()
         if isinstance(source, str) or source.build is None:
-            ref = source if isinstance(source, str) else await self._pins.image(source)
-            return await self._images.resolve(ref, progress)
+            return await self._pulls.resolve(source, progress, asked_by="run" if caller else "dx add")
         if rebuild:
             return await self._asked(source, "dx add", progress)
         current = await self._serving.current(source.name)
@@ -253,6 +255,8 @@ class Rebuilds:
         """Whether the files may be others than they were; one who waits believes no tree that is polled."""
         if state.recipe is None or self._watch.dirty(state.tool.name) or state.is_due(time.monotonic()):
             return True
+        if self._pins.of(state.tool) != state.locked:
+            return True
         return state.tool.on_change is OnChange.WAIT and not self._watch.sure(state.tool.name)
 
     def _begin_following(self, state: ToolState) -> None:
@@ -353,7 +357,7 @@ class Rebuilds:
             found = await self._identify(state, progress)
             pinned = await self._serving.hold(tool.name)
             current = await self._serving.current(tool.name)
-            there = await self._serving.built(tool.name, found.digest)
+            there = await self._there(tool.name, found.digest)
             picture = Picture(
                 wanted=found.digest,
                 current=current.labels.get(BUILD_LABEL) if current else None,
@@ -392,6 +396,15 @@ class Rebuilds:
         why, packed = "it was there already", found.parts.packed()
         return await self._builds.adopt(tool.name, found.digest, image.id, cause=why, asked_by=asked_by, parts=packed)
 
+    async def _there(self, tool: str, digest: str) -> Image | None:
+        """The build of that digest, also where somebody has taken its names away."""
+        if (named := await self._serving.built(tool, digest)) is not None:
+            return named
+        for each in await self._builds.all(tool):
+            if each.digest == digest and each.result is Result.GOOD and each.image_id is not None:
+                return await self._images.find(each.image_id)
+        return None
+
     async def _remember_failure(self, state: ToolState) -> None:
         """What a daemon before this one found out."""
         if not state.remembered:
@@ -419,29 +432,32 @@ class Rebuilds:
             self._watch.set(tool.name, specs_of(tool.build, recipe))
             self._watch.settled(tool.name)
         state.recipe = recipe
+        state.locked = self._pins.of(tool)
         needed = await self._bases.of(tool.build, recipe)
         state.bases = tuple(each.name for each in needed)
         return await self._identity(tool, needed, progress)
 
     async def _identity(self, tool: Tool, needed: Sequence[Base], progress: Progress) -> Identity:
         assert tool.build is not None
-        bases = {each.key: (await self._base(each.name, tool, progress)).id for each in needed}
+        bases = {each.key: await self._base(each.name, tool, progress) for each in needed}
         platform = await self._images.platform()
         return await identified(
             tool.name, tool.build, platform=platform, bases=bases, memory=self._memory, progress=progress
         )
 
-    async def _base(self, ref: str, above: Tool, progress: Progress) -> Image:
-        """An image that the tool's is built on; that of another tool is brought up to date first."""
+    async def _base(self, ref: str, above: Tool, progress: Progress) -> str:
+        """What an image counts as that the tool's is built on: its id, but that of another tool, which is brought up to
+        date first, the digest of its build, so that it is the same on every machine, and when it had to be built again.
+        """
         tool = self._bases.tool_of(ref, above)
         if tool is None or tool.name == above.name:
-            return await self._pins.base(above, ref, progress)
+            return (await self._pins.base(above, ref, progress)).id
         if await self._bases.leads_to(tool, above.name):
             both = f"{above.name} and {tool.name}"
             raise BuildFailed(f"{both} are built on each other", "build one of them without the other")
         image = await self._bring(tool, f"build of {above.name}", progress)
         await self._serving.lend(tool.name, image)
-        return image
+        return image.labels[BUILD_LABEL]
 
     async def _build(self, state: ToolState, found: Identity, asked_by: str, progress: Progress) -> Image | None:
         """Build, try and promote; the image that serves then, None where it was given up because the files are others
@@ -461,7 +477,7 @@ class Rebuilds:
             if found.size_bytes > LARGE_BYTES and state.recipe is not None:
                 told.note((await asyncio.to_thread(biggest, state.recipe)).line())
             async with asyncio.timeout(self._limit_s):
-                made = await unless(state.replaced, self._made(tool, found, told))
+                made = await unless(state.replaced, self._made(tool, found, build, told))
             serves = await self._tried(state, made, found, build, told) if made is not None else None
             if serves is not None:
                 result = Result.GOOD
@@ -499,11 +515,20 @@ class Rebuilds:
         self._hub.publish("build.started", tool=tool.name, build=build, cause=why)
         return build
 
-    async def _made(self, tool: Tool, found: Identity, progress: Progress) -> ImageId:
-        """The image, without a tag."""
+    async def _made(self, tool: Tool, found: Identity, build: BuildId, progress: Progress) -> ImageId:
+        """The image, without a tag; history knows it."""
         assert tool.build is not None
-        builder = self._serving.names.instance
-        return await self._images.build(tool.word, tool.build, found.digest, progress, builder=builder)
+        made = await self._images.build(
+            tool.word,
+            tool.build,
+            found.digest,
+            progress,
+            builder=self._serving.names.instance,
+            attempt=attempt_of(await self._builds.get(build)),
+            pins=await self._pins.names(tool),
+        )
+        await self._builds.made(build, made)
+        return made
 
     async def _tried(
         self, state: ToolState, made: ImageId, found: Identity, build: BuildId, told: Told

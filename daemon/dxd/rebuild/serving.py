@@ -1,5 +1,6 @@
 """Which build serves a tool's runs: the tags by which the engine knows it, and giving them.
 
+
 Builds end and people go back at any time, so those who give a tool's tags take turns.
 """
 
@@ -9,13 +10,13 @@ from collections.abc import Callable
 
 from dxd.engine.docker import Engine
 from dxd.engine.model import Image, ImageId
-from dxd.images.images import TOOL_LABEL, Images
+from dxd.images.images import BUILD_LABEL, TOOL_LABEL, Images
 from dxd.kit.hub import Hub
 from dxd.rebuild.names import Names, word
 
 
 class Serving:
-    """The builds that serve. Knows nothing by itself: a tag is there, or is not."""
+    """The builds that serve. A tag is there, or is not: it knows nothing by itself but the news."""
 
     def __init__(
         self, *, engine: Engine, images: Images, hub: Hub, names: Names, replace: Callable[[ImageId], None]
@@ -28,6 +29,8 @@ class Serving:
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By tool: who gives tags. Only the engine is waited for meanwhile."""
         self.names = names
+        self.promoted = asyncio.Event()
+        """Another build serves than before; whoever waits for it clears it."""
 
     async def current(self, tool: str) -> Image | None:
         """The build that the tool's runs take; raises `WrongArchitecture`, `EngineTrouble`."""
@@ -35,8 +38,9 @@ class Serving:
         return image if image is not None and image.labels.get(TOOL_LABEL) == word(tool) else None
 
     async def built(self, tool: str, digest: str) -> Image | None:
-        """The build of that digest, whoever made it."""
-        return await self._images.find(self.names.build(tool, digest))
+        """The build of that digest, whoever made it; an image to which somebody gave its name is none."""
+        image = await self._images.find(self.names.build(tool, digest))
+        return image if image is not None and image.labels.get(BUILD_LABEL) == digest else None
 
     async def is_pinned(self, tool: str) -> bool:
         """Whether the build that serves does so whatever changes."""
@@ -66,6 +70,7 @@ class Serving:
         """Let it follow its files; nothing where it does."""
         async with self._turns[tool]:
             await self._engine.remove_image(self.names.pinned(tool))
+            self._images.unnamed(self.names.pinned(tool))
 
     async def promote(self, tool: str, image: Image, digest: str, *, wanted: Callable[[], bool]) -> bool:
         """Give a build the tag of its digest, and have the next runs take it; False where it is only kept, because
@@ -86,6 +91,7 @@ class Serving:
         await self.lend(tool, image)
         await self._name(image, self.names.serving(tool))
         self._hub.publish("build.promoted", tool=tool, image=image.id)
+        self.promoted.set()
         if before is not None and before.id != image.id:
             self._replace(before.id)
 

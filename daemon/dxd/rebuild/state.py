@@ -8,6 +8,7 @@ from dxd.images.context import Recipe
 from dxd.images.shared import Shared
 from dxd.rebuild.policy import pause_s
 from dxd.store.model import BuildId
+from dxd.tools.lock import Locked
 from dxd.tools.model import Tool
 
 
@@ -62,6 +63,8 @@ class ToolState:
     """Why it could not follow, as the log has it."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     bases: tuple[str, ...] = ()
+    locked: Locked | None = None
+    """What the lock said of it at the last look at its files."""
     told: set[int] = field(default_factory=set)
     """Terminals in which the failure was shown."""
 

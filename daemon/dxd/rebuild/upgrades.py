@@ -6,6 +6,7 @@ that are built on it follow by way of `Rebuilds`.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from dxd.kit.progress import Progress
 from dxd.rebuild.bases import Bases
 from dxd.rebuild.comparison import Compared, Comparison, Standing
 from dxd.rebuild.names import word
+from dxd.rebuild.pulls import Pulls
 from dxd.tools.labels import Ask
 from dxd.tools.lock import Locks
 from dxd.tools.model import Tool
@@ -75,7 +77,7 @@ class Upgrades:
 
     def __init__(
         self, *, engine: Engine, images: Images, tools: Tools, bases: Bases, follow: Follow,
-        retire: Callable[[ImageId], None], locks: Locks, redefined: Callable[[], object],
+        pulls: Pulls, retire: Callable[[ImageId], None], locks: Locks, redefined: Callable[[], object],
     ) -> None:  # fmt: skip
         """`redefined` is called in a thread after a definition was written."""
         self._engine = engine
@@ -83,6 +85,7 @@ class Upgrades:
         self._tools = tools
         self._bases = bases
         self._follow = follow
+        self._pulls = pulls
         self._retire = retire
         self._locks = locks
         self._redefined = redefined
@@ -100,13 +103,13 @@ class Upgrades:
         """Pull what is outdated of these tools, or of all, then build what is built on it; raises `UnknownTool`.
 
         A tool that fails, or whose new image asks for more than was allowed, stays as it was, and the others go on.
-        What is locked stays, and a line says so.
+        What is locked stays, and a line says so; so does a tool whose lock cannot be read.
         """
-        locked = {each.name for each in self._tools.all() if self._locks.get(each) is not None}
+        locked, unsure = self._locks.of(self._tools.all())
         for name in names:
             if name in locked:
                 progress.note(f"{word(name)} is locked; run: dx lock --upgrade {word(name)}")
-        compared = [each for each in await self.outdated(names) if each.tool not in locked]
+        compared = [each for each in await self.outdated(names) if each.tool not in locked and each.tool not in unsure]
         moved = {each.image: each.offered for each in compared if each.standing is Standing.OUTDATED and each.offered}
         outcome = _Outcome()
         for ref, offered in sorted(moved.items()):
@@ -114,8 +117,10 @@ class Upgrades:
                 await self._take(ref, offered, outcome, progress, consent)
             except DxError as error:
                 outcome.failed[ref] = error.line()
-        results = []
+        results = [Upgraded(name, (), line) for name, line in unsure.items() if name in names or not names]
         for tool in await self._affected(compared, moved.keys(), names):
+            if tool.name in unsure:
+                continue
             refs = dict.fromkeys(each.image for each in compared if each.tool == tool.name)
             error_line = next((outcome.failed[each] for each in refs if each in outcome.failed), "")
             if tool.build is not None and not error_line:
@@ -139,7 +144,9 @@ class Upgrades:
         assert name is not None
         at = name.at(offered)
         was_there = await self._images.find(at) is not None and at not in self._waiting
+        begun = time.monotonic()
         image = await self._images.pull(at, progress)
+        seconds = time.monotonic() - begun
         try:
             taken = self._taken(ref, before, image) if consent.labels else []
         except DxError:
@@ -161,19 +168,35 @@ class Upgrades:
                 progress.note(f"{each.tool.name}: its image has another {' and '.join(each.changed)} now")
         if any(each.changed for each in taken):
             await asyncio.to_thread(self._redefined)
+        users = self._users(ref)
+        for tool in users:
+            if before is not None:
+                await self._pulls.keep(tool, ref, before)
         await self._engine.tag(image.id, f"{name.repository}:{name.tag}")
         self._images.named(ref, image)
+        for tool in users:
+            await self._pulls.note(
+                tool, ref, image, cause="its tag moved", asked_by="upgrade", seconds=seconds, fetched=not was_there
+            )
+            if await self._pulls.held(tool) is not None:
+                progress.note(f"{tool.name} is pinned, and stays as it is; run: dx unpin {tool.word}")
         self._waiting.discard(at)
         outcome.pulled.add(ref)
         if before is not None and before.id != image.id:
             self._retire(before.id)
+
+    def _users(self, ref: str) -> list[Tool]:
+        """The tools whose runs take what the name means."""
+        tools = [each for each in self._tools.all() if each.image == ref]
+        locked, unsure = self._locks.of(tools)
+        return [each for each in tools if each.name not in locked and each.name not in unsure]
 
     def _taken(self, ref: str, before: Image | None, image: Image) -> list[Takeover]:
         """What becomes of each tool of the user's whose runs take the image of that name.
 
         Those of projects are as their repositories say, whatever images do.
         """
-        tools = [each for each in self._tools.user.all() if each.image == ref and self._locks.get(each) is None]
+        tools = [each for each in self._users(ref) if each.project is None]
         return [takeover(each, before.labels if before else {}, image.labels) for each in tools]
 
     async def _let_go(self, at: str, *, was_there: bool) -> None:

@@ -66,8 +66,37 @@ class Builds:
         if build in self._live:
             self._live[build][1].tell(text)
 
+    async def pulled(
+        self, tool: str, digest: str, image_id: str, *, cause: str, asked_by: str, seconds: float | None, fetched: str
+    ) -> None:  # fmt: skip
+        """An image was pulled for a tool, or was there; one that is known of the tool changes nothing.
+
+        `fetched` is the name by which it was pulled and nobody else had it, or empty; `parts` gives it back.
+        """
+        row = (tool, digest, image_id, time.time() - (seconds or 0.0), seconds, _line(cause), asked_by)
+        packed = zlib.compress(fetched.encode())
+        await self._database.write(
+            lambda connection: connection.execute(
+                "INSERT INTO builds (tool, digest, image_id, began, seconds, cause, asked_by, parts, result)"
+                " SELECT ?, ?, ?, ?, ?, ?, ?, ?, 'good' WHERE NOT EXISTS"
+                " (SELECT 1 FROM builds WHERE tool = ? AND digest = ? AND result = 'good')",
+                (*row, packed, tool, digest),
+            )
+        )
+
+    async def made(self, build: BuildId, image_id: str) -> None:
+        """The image of a build that goes on is there; known from before it gets a name, whatever becomes of it."""
+        await self._database.write(
+            lambda connection: connection.execute(
+                "UPDATE builds SET image_id = ? WHERE id = ? AND result IS NULL", (image_id, build)
+            )
+        )
+
     async def end(self, build: BuildId, result: Result, *, image_id: str | None = None, error: str = "") -> Build:
-        """A build has ended; a good one has an image. A second end changes nothing. Raises `NotFound`."""
+        """A build has ended; a good one has an image, of which `made` may have told. A second end changes nothing.
+
+        Raises `NotFound`.
+        """
         began, file = self._live.pop(build, (None, None))
         if file is not None:
             file.close()
@@ -99,10 +128,20 @@ class Builds:
         raise _not_found(build)
 
     async def last_parts(self, tool: str) -> bytes | None:
-        """What `begin` was given of the tool's latest build that has an image, if one has."""
-        query = "SELECT parts FROM builds WHERE tool = ? AND result = 'good' ORDER BY id DESC LIMIT 1"
+        """What `begin` was given of the latest of a tool that was built and has an image, if one has."""
+        where = "tool = ? AND result = 'good' AND digest NOT LIKE 'sha256:%'"
+        query = f"SELECT parts FROM builds WHERE {where} ORDER BY id DESC LIMIT 1"  # noqa: S608 - ours
         row = await self._database.read(lambda connection: connection.execute(query, (tool,)).fetchone())
         return None if row is None else zlib.decompress(row[0])
+
+    async def parts(self, build: BuildId) -> bytes:
+        """What `begin` was given of it; raises `NotFound`."""
+        row = await self._database.read(
+            lambda connection: connection.execute("SELECT parts FROM builds WHERE id = ?", (build,)).fetchone()
+        )
+        if row is None:
+            raise _not_found(build)
+        return zlib.decompress(row[0])
 
     async def log(self, build: BuildId) -> AsyncGenerator[bytes, None]:
         """The log bit by bit, of one that goes on as far as it got. Raises `NotFound` before the first bit."""
@@ -185,7 +224,8 @@ def _end(
     error: str = "",
 ) -> None:
     connection.executemany(
-        "UPDATE builds SET result = ?, seconds = ?, image_id = ?, error = ? WHERE id = ? AND result IS NULL",
+        "UPDATE builds SET result = ?, seconds = ?, image_id = COALESCE(?, image_id), error = ?"
+        " WHERE id = ? AND result IS NULL",
         [(result, seconds, image_id, _line(error), each) for each in builds],
     )
 

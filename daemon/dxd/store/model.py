@@ -21,14 +21,14 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """One attempt to make a tool's image."""
+    """One attempt to make a tool's image, or one that was pulled for it."""
 
     id: BuildId
     tool: str
     digest: str
-    """Of its inputs: 64 hexadecimal digits."""
+    """Of its inputs: 64 hexadecimal digits. `sha256:` and as many is an image's that was pulled, at its registry."""
     image_id: str | None
-    """None until it is good."""
+    """None until there is one; that of a build that was not good may be there still."""
     began: datetime
     """In UTC."""
     seconds: float | None
@@ -43,6 +43,11 @@ class Build:
     """Why it failed, in one line; empty where it did not."""
     served: int | None = None
     """When it last began to serve because that was due: one that began later has a higher number. None: never."""
+
+    @property
+    def is_pulled(self) -> bool:
+        """Whether a registry has it, and no build made it."""
+        return self.digest.startswith("sha256:")
 
     def shown(self, *, size_bytes: int | None, current: bool, pinned: bool) -> "BuildView":
         """The build with what history alone does not know."""

@@ -22,7 +22,7 @@ KEYS = (
     "needs",
 )  # fmt: skip
 """Keys of a tool that an image can set. The rest says which image it is, or how to build it."""
-OWN = frozenset("instance id key agent image for volume tool path base build builder push".split())
+OWN = frozenset("instance id key agent image for volume tool path base build builder attempt push".split())
 """What dx itself labels containers, volumes and builds with: no word of the image's author."""
 
 _LISTS = frozenset("commands env mounts caches ports devices share needs".split())

@@ -22,7 +22,7 @@ disk, so they belong in a thread.
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -141,6 +141,20 @@ class Locks:
     def get(self, tool: Tool) -> Locked | None:
         """What is locked of a tool; raises `BadDefinition` where its lock cannot be read."""
         return self.at(tool.project).get(tool.word)
+
+    def of(self, tools: Iterable[Tool]) -> tuple[dict[str, Locked], dict[str, str]]:
+        """What is locked of these tools, by name; and why nobody knows that of others, whose lock cannot be read."""
+        locked: dict[str, Locked] = {}
+        unsure: dict[str, str] = {}
+        for tool in tools:
+            try:
+                found = self.get(tool)
+            except BadDefinition as error:
+                unsure[tool.name] = error.line()
+                continue
+            if found is not None:
+                locked[tool.name] = found
+        return locked, unsure
 
 
 def read(content: bytes, file: Path) -> dict[str, Locked]:

@@ -96,7 +96,7 @@ def test_rollback_goes_to_the_one_before_or_to_a_number(dx: Dx, built: State) ->
     assert done.out == "jq is at build 2 of 3 hours ago, and stays there until: dx unpin jq\n"
     assert "good, current, pinned" in dx("builds", "jq").out
     assert json.loads(dx("rollback", "jq", "3", "--json").out) == {**built.builds[2], "current": True, "pinned": True}
-    assert dx("unpin", "jq").out == "jq follows its Dockerfile again\n"
+    assert dx("unpin", "jq").out == "jq follows its Dockerfile, or its image's tag, again\n"
     assert not any(each["pinned"] for each in built.builds)
     assert dx("rollback", "yq").err == "dx: yq has no build to go back to; see: dx builds\n"
     for verb in ("rollback", "unpin"):

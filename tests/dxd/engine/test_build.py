@@ -10,6 +10,7 @@ from dxd.errors import BuildFailed, EngineDown, EngineTimeout, Internal
 from tests.fakes.proxy import Proxy
 from tests.fakes.real_buildx import WITHOUT
 from tests.fakes.real_engine import BUSYBOX, EngineMaker, Listener, Workshop, archive
+from tests.fakes.real_registry import RealRegistry
 from tests.waiting import until_turned
 
 FROM_SCRATCH = "FROM scratch AS base\nCOPY busybox /bin/busybox\n"
@@ -111,6 +112,23 @@ async def test_a_base_image_that_only_this_engine_has_is_not_asked_for_elsewhere
 ) -> None:
     base = await workshop.image(suffix="-base")
     assert await _build(builder, f"FROM {workshop.name('-base')}\nENV A=1\n", workshop.name()) != base
+
+
+async def test_a_base_that_is_named_by_its_digest_is_taken_whatever_its_tag_means(
+    workshop: Workshop, builder: Engine, tmp_path: Path
+) -> None:
+    """With the registry gone: pinned builds count on it."""
+    with RealRegistry(tmp_path) as registry:
+        ref = registry.ref("base:1")
+        digest = registry.push(f"FROM {await workshop.image()}\nENV WORD=pinned\n", "base:1")
+        registry.kill()
+        workshop.forget(ref)
+        pinned = workshop.forget(f"{registry.ref('base')}@{digest}")
+        await workshop.engine.tag(await workshop.image(suffix="-other"), ref)
+        text = f"FROM {pinned} AS one\nFROM {pinned}\nCOPY --from={pinned} /bin/busybox /copied\n"
+        image = await workshop.engine.image(await _build(builder, text, workshop.name()))
+    assert image is not None
+    assert "WORD=pinned" in image.env
 
 
 async def test_steps_are_told_while_they_run(workshop: Workshop, builder: Engine) -> None:

@@ -49,6 +49,27 @@ async def test_modes_times_symlinks_and_empty_directories_are_kept(root: Path) -
     assert {(member.uid, member.gid, member.uname) for member in members.values()} == {(0, 0, "")}
 
 
+@pytest.mark.parametrize("outside", [False, True])
+async def test_another_dockerfile_is_sent_in_place_of_the_one_that_is_there(root: Path, outside: bool) -> None:
+    """With its mode and its time, and nothing else is another."""
+    file = root.parent / "Dockerfile" if outside else root / "Dockerfile"
+    (root / "run").write_text("x")
+    file.write_text("FROM scratch\n")
+    recipe = read(Build(root, file=file))
+    archive = Archive(recipe, b"FROM another\n")
+    try:
+        sent = b"".join([block async for block in archive])
+    finally:
+        await archive.close()
+    with tarfile.open(fileobj=io.BytesIO(sent)) as tar:
+        given = tar.extractfile(recipe.dockerfile)
+        assert given is not None
+        assert given.read() == b"FROM another\n"
+        members = {member.name: (member.mode, member.mtime, member.size) for member in tar}
+    untouched = {name: (each.mode, each.mtime, each.size) for name, each in (await _members(root, file=file)).items()}
+    assert members == {**untouched, recipe.dockerfile: (*untouched[recipe.dockerfile][:2], 13)}
+
+
 async def test_names_are_bytes_and_may_be_long(root: Path) -> None:
     names = [b"caf\xe9", b"new\nline", "ü".encode(), b"x" * 255, b" "]
     for name in names:

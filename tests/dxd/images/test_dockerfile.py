@@ -1,10 +1,11 @@
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dxd.images.dockerfile import Base, Bases, bases_of
+from dxd.images.dockerfile import Base, Bases, bases_of, renamed
 from dxd.images.expansion import BadWord, expand
 
 PLATFORM = "linux/amd64"
@@ -233,3 +234,33 @@ def test_words_are_expanded(word: str, value: str | None) -> None:
 def test_no_text_is_too_odd(text: str, target: str | None) -> None:
     for prefix in ("", "# escape=`\n", "FROM a\nRUN ", "FROM a\nCOPY --from=", "ARG a=", "FROM a AS a\n"):
         _read(prefix + text, target, a="b")
+
+
+@pytest.mark.parametrize("text", NEEDED)
+def test_images_have_other_names_and_nothing_else_is_another(text: str) -> None:
+    """Wherever they are named; what is no image of that name keeps it."""
+    before = _read(text)
+    names = {each.name: f"pinned/{number}@sha256:{'b' * 64}" for number, each in enumerate(before.needed)}
+    after = renamed(text, names, args={}, platform=PLATFORM)
+    assert _read(after) == replace(before, needed=tuple(replace(each, name=names[each.name]) for each in before.needed))
+    assert after.count("\n") == text.count("\n")
+    assert renamed(text, {}, args={}, platform=PLATFORM) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("FROM a AS a\nFROM a\nCOPY --from=a / /\n", "FROM p AS a\nFROM a\nCOPY --from=a / /\n"),
+        ("FROM a\nRUN echo a --from=a from=a\n", "FROM p\nRUN echo a --from=a from=a\n"),
+        ("FROM a \\\n# a\nAS b\n", "FROM p \\\n# a\nAS b\n"),
+        ("FROM a\nCOPY <<END /a\nFROM a\nEND\n", "FROM p\nCOPY <<END /a\nFROM a\nEND\n"),
+        ("ARG N=a\nFROM --platform=$BUILDPLATFORM $N\n", "ARG N=a\nFROM --platform=$BUILDPLATFORM p\n"),
+        ("FROM b\nONBUILD COPY --from=a / /\n", "FROM b\nONBUILD COPY --from=p / /\n"),
+        (
+            "FROM b\nRUN --mount=type=bind,from=a,target=/x --mount=from=a,target=/y true\n",
+            "FROM b\nRUN --mount=type=bind,from=p,target=/x --mount=from=p,target=/y true\n",
+        ),
+    ],
+)
+def test_only_the_names_of_images_are_replaced(text: str, wanted: str) -> None:
+    assert renamed(text, {"a": "p"}, args={}, platform=PLATFORM) == wanted

@@ -55,7 +55,7 @@ def _change(tool: Tool, workshop: Workshop, line: str) -> None:
 
 async def _built(tool: Tool, images: Images, workshop: Workshop, listener: Listener | None = None) -> ImageId:
     assert tool.build
-    image = await images.build(tool.name, tool.build, "d" * 64, listener or Listener(), builder="b" * 16)
+    image = await images.build(tool.name, tool.build, "d" * 64, listener or Listener(), builder="b" * 16, attempt="1")
     workshop.forget(image)
     return image
 
@@ -233,9 +233,30 @@ async def test_a_build_has_labels_and_no_name(tool: Tool, images: Images, worksh
         "dev.dx.tool": tool.name,
         "dev.dx.build": "d" * 64,
         "dev.dx.builder": "b" * 16,
+        "dev.dx.attempt": "1",
     }
     assert f"IT={workshop.word}" in built.env
     assert await images.find(tag_of(tool.name)) is None
+
+
+async def test_that_a_mark_is_not_there_is_remembered(
+    tool: Tool, images: Images, workshop: Workshop, proxy: Proxy
+) -> None:
+    """So that runs need not ask for it, until it is given or something happens to images."""
+    mark = tag_of(tool.name, "at-0")
+    built = await images.inspect(await _built(tool, images, workshop))
+    assert await images.marked(mark) is None
+    asked = len(proxy.requests)
+    assert await images.marked(mark) is None
+    assert len(proxy.requests) == asked
+    images.named(mark, built)
+    assert await images.marked(mark) is built
+    images.unnamed(mark)
+    assert await images.marked(mark) is None
+    assert len(proxy.requests) == asked
+    images.on_event(NEWS)
+    assert await images.marked(mark) is None
+    assert len(proxy.requests) > asked
 
 
 async def test_what_was_named_is_found_at_once(tool: Tool, images: Images, workshop: Workshop, proxy: Proxy) -> None:

@@ -60,6 +60,30 @@ async def test_a_build_begins_and_ends(builds: History) -> None:
     assert await builds.last_parts("jq") == b"\0parts" * 1000
 
 
+async def test_an_image_that_was_pulled_is_listed_once(builds: History) -> None:
+    """Beside builds, of which it is none: what changed since the last one is not asked of it."""
+    built = await good(builds)
+    for digest in (f"sha256:{DIGEST}", f"sha256:{DIGEST}", f"sha256:{'e' * 64}"):
+        await builds.pulled("jq", digest, IMAGE, cause="its tag moved", asked_by="upgrade", seconds=2.5, fetched="a@b")
+    second, first, _ = await builds.all("jq")
+    assert [each.is_pulled for each in await builds.all("jq")] == [True, True, False]
+    assert (first.result, first.seconds, first.image_id, first.asked_by) == (Result.GOOD, 2.5, IMAGE, "upgrade")
+    assert await builds.parts(second.id) == b"a@b"
+    assert await builds.last_parts("jq") == await builds.parts(built)
+
+
+async def test_an_image_is_known_before_its_build_ends(builds: History) -> None:
+    """Also where that does not end well, or nobody sees its end; afterwards nothing is noted any more."""
+    failed, left = [await builds.begin("jq", DIGEST, cause="", asked_by="run") for _ in range(2)]
+    for build in (failed, left):
+        await builds.made(build, IMAGE)
+    assert (await builds.end(failed, Result.FAILED, error="x")).image_id == IMAGE
+    await builds.start()
+    await builds.made(left, "sha256:" + "2" * 64)
+    ended = await builds.get(left)
+    assert (ended.result, ended.image_id) == (Result.CANCELLED, IMAGE)
+
+
 async def test_a_failure_says_why_on_one_line(builds: History) -> None:
     build = await builds.begin("jq", DIGEST, cause="", asked_by="dx add")
     ended = await builds.end(build, Result.FAILED, error="Dockerfile:3:\n no such\tcommand \udcff" + "x" * 5000)
