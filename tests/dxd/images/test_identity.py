@@ -224,7 +224,7 @@ def test_many_edits_within_one_tick_are_all_seen(root: Path) -> None:
 
 
 def test_a_file_that_never_holds_still_is_an_error(root: Path) -> None:
-    stop = threading.Event()
+    begun, stop = threading.Event(), threading.Event()
     large = root / "large"
     large.write_bytes(bytes(8 << 20))
 
@@ -232,10 +232,12 @@ def test_a_file_that_never_holds_still_is_an_error(root: Path) -> None:
         with large.open("ab", 0) as file:
             while not stop.is_set():
                 file.write(b"x")
+                begun.set()
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
+        assert begun.wait(20)
         with pytest.raises(BuildFailed, match="large changed while"):
             _identify(root)
     finally:
