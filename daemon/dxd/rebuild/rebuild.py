@@ -7,7 +7,7 @@ another one holds it there. A build has no tag before its trial has gone well.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from dxd.engine.docker import Engine
 from dxd.engine.model import Image, ImageId
 from dxd.errors import BuildFailed, Conflict, DxError, EngineTrouble, ImageTrouble, NotFound, UnknownTool
 from dxd.images import context
+from dxd.images.context import ContextMoved
 from dxd.images.dockerfile import Base
 from dxd.images.identity import Identity, Memory, Parts, cause
 from dxd.images.images import BUILD_LABEL, TOOL_LABEL, Images
@@ -46,6 +47,10 @@ from dxd.watch.watcher import Watcher
 
 LOOK_S = 2.0
 """How often dx.toml is looked at for tools that are new, and what could not be built is tried again."""
+RESTS_S = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Before a build whose files changed before they were sent is begun anew; after the last it is told as an error, and
+tried again like everything that may pass by itself.
+"""
 SWEEP_S = 5.0
 """What was left over may stay, where the engine takes longer."""
 
@@ -352,6 +357,7 @@ class Rebuilds:
         tool = state.tool
         await self._remember_failure(state)
         await self._end_pins()
+        rests = iter(RESTS_S)
         while True:
             _check(state)
             found = await self._identify(state, progress)
@@ -386,10 +392,23 @@ class Rebuilds:
                 if serves is there:
                     await self._builds.serves((await self._adopted(tool, there, found, asked_by)).id)
             else:
-                serves = await self._build(state, found, asked_by, progress)
+                serves = await self._build_unless_moved(state, found, asked_by, progress, rests)
             if serves is not None and not state.over:
                 return serves
             progress.note(f"what {tool.name} is built from has changed; building it again")
+
+    async def _build_unless_moved(
+        self, state: ToolState, found: Identity, asked_by: str, progress: Progress, rests: Iterator[float]
+    ) -> Image | None:
+        """`_build`; None also where its files changed before they were sent, after the next of these rests."""
+        try:
+            return await self._build(state, found, asked_by, progress)
+        except ContextMoved:
+            rest_s = next(rests, None)
+            if rest_s is None:
+                raise
+            await asyncio.sleep(rest_s)
+            return None
 
     async def _adopted(self, tool: Tool, image: Image, found: Identity, asked_by: str) -> Build:
         """The row of a build that was not made just now; another dx may have made it."""
@@ -487,6 +506,10 @@ class Rebuilds:
             self._builds.tell(build, error)
             hint = f"see: dx builds log {build}; build_limit_s in [daemon] of dx.toml is the limit"
             raise BuildFailed(error, hint) from None
+        except ContextMoved as moved:
+            error = moved.message
+            self._builds.tell(build, error)
+            raise
         except ImageTrouble as trouble:
             result, error = Result.FAILED, trouble.message
             raise
@@ -521,7 +544,7 @@ class Rebuilds:
         made = await self._images.build(
             tool.word,
             tool.build,
-            found.digest,
+            found,
             progress,
             builder=self._serving.names.instance,
             attempt=attempt_of(await self._builds.get(build)),
