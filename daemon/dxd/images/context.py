@@ -49,6 +49,8 @@ class Recipe:
     context: str
     dockerfile: str
     """Its name in the archive."""
+    shown: str
+    """What the user calls it."""
     content: bytes
     """The Dockerfile's, when it was looked at."""
     is_outside: bool
@@ -63,26 +65,43 @@ class Recipe:
 
 def read(build: Build) -> Recipe:
     """Look at the Dockerfile and at .dockerignore; raises `BuildFailed`. Blocks for a few small files."""
-    context = build.context.resolve()
-    if not context.is_dir():
-        raise BuildFailed(f"the build context {build.context} is no directory", "create it, or change `context`")
+    try:
+        return _read(build)
+    except OSError as error:
+        where = error.filename or build.context
+        raise BuildFailed(f"cannot read {where}: {error.strerror}", "mend it") from None
+
+
+def _read(build: Build) -> Recipe:
+    # Not `Path.resolve`, which has errors of its own for loops.
+    context = Path(os.path.realpath(build.context))
+    try:
+        is_directory = stat.S_ISDIR(context.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_directory = False
+    if not is_directory:
+        raise no_directory(str(build.context))
     file = build.file or _default(build.context)
     ignore = _read_ignore(Path(f"{file}.dockerignore"), build.context / ".dockerignore")
-    where = file.parent.resolve() / file.name
+    where = Path(os.path.realpath(file.parent), file.name)
     inside = where.is_relative_to(context) and not where.is_symlink() and _is_text(str(where))
     try:
         with where.open("rb") as opened:
             content = opened.read(MAX_DOCKERFILE_BYTES + 1)
     except FileNotFoundError:
         raise BuildFailed(f"there is no Dockerfile {file}", "create it, or name another one as `file`") from None
-    except OSError as error:
-        raise BuildFailed(f"cannot read {file}: {error.strerror}", "mend it") from None
     if len(content) > MAX_DOCKERFILE_BYTES:
         raise BuildFailed(f"{file} is too large for a Dockerfile", "name another one as `file`")
     if inside:
-        return Recipe(str(context), str(where.relative_to(context)), content, is_outside=False, ignore=ignore)
+        name = str(where.relative_to(context))
+        return Recipe(str(context), name, name, content, is_outside=False, ignore=ignore)
     name = f".{hashlib.sha256(content).hexdigest()[:20]}.Dockerfile"
-    return Recipe(str(context), name, content, is_outside=True, ignore=ignore)
+    return Recipe(str(context), name, str(file), content, is_outside=True, ignore=ignore)
+
+
+def no_directory(context: str) -> BuildFailed:
+    """The error for a context that is none."""
+    return BuildFailed(f"the build context {context} is no directory", "create it, or change `context`")
 
 
 def _is_text(name: str) -> bool:
@@ -194,8 +213,12 @@ def walk(recipe: Recipe) -> Iterator[tuple[str, os.stat_result]]:
     """
     ignore = recipe.ignore
     wanted = "" if recipe.is_outside else recipe.dockerfile
-    root = _Directory("", os.lstat(recipe.context), ignore.root, told=True)
-    root.names = _list(recipe.context)
+    try:
+        root = _Directory("", os.lstat(recipe.context), ignore.root, told=True)
+        root.names = sorted(os.listdir(recipe.context), reverse=True)
+    except OSError as error:
+        let_go(recipe.context, error)
+        raise no_directory(recipe.context) from None
     way = [root]
     while way:
         here = way[-1]

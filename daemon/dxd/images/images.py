@@ -137,6 +137,7 @@ class Images:
             return await self._engine.build(
                 archive,
                 dockerfile=recipe.dockerfile,
+                path=recipe.shown,
                 target=build.target,
                 args=dict(build.args),
                 tag=None,
