@@ -1,14 +1,15 @@
 """What a build is made of is what it is named by, and every change of it is found, also one that nobody tells of."""
 
 import mmap
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.project import BUILD_S, Project, tidy
+from tests.e2e.project import BUILD_S, Project, tidy, waiting
 from tests.fakes.real_buildx import with_buildx
-from tests.house import ME, Forwarder, House
+from tests.house import ME, Forwarder, House, docker
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(240)
@@ -24,10 +25,85 @@ def engine(tmp_path: Path) -> Iterator[Forwarder]:
         yield made
 
 
-def write_silently(path: Path, text: str) -> None:
-    """Change a file through a mapping and without closing it, of which the kernel tells nobody."""
-    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
-        mapped[: len(text)] = text.encode()
+@pytest.fixture
+def base(project: Project) -> Iterator[str]:
+    """A name that the tool is built on."""
+    name = f"dx-test-{project.tool}:base"
+    renew(name, project.image, "one")
+    project.put("Dockerfile", f'FROM {name}\nENTRYPOINT ["sh", "-c", "echo $WORD"]\n')
+    project.becomes("one")
+    yield name
+    project.close()
+    for each in docker("image", "ls", "--quiet", "--filter", f"label=dx.test.base={name}").split():
+        subprocess.run(["docker", "image", "rm", "--force", each], capture_output=True)
+
+
+def renew(name: str, image: str, word: str, *, tag: bool = True) -> str:
+    """Build an image with that word, which gets the name or none; its id."""
+    text = f"FROM {image}\nENV WORD={word}\nLABEL dx.test.base={name}\n"
+    return docker("build", "--quiet", *(["--tag", name] if tag else []), "-", stdin=text.encode())
+
+
+def load(name: str, image: str, word: str) -> None:
+    """Have the engine load an image under the name that others had before."""
+    before = docker("image", "inspect", "--format", "{{.Id}}", name)
+    renew(name, image, word)
+    saved = subprocess.check_output(["docker", "save", name])
+    docker("tag", before, name)
+    docker("load", "--quiet", stdin=saved)
+
+
+MOVES = {
+    "build": renew,
+    "tag": lambda name, image, word: docker("tag", renew(name, image, word, tag=False), name),
+    "load": load,
+}
+
+
+@pytest.mark.parametrize("move", MOVES.values(), ids=MOVES.keys())
+def test_a_base_that_moves_is_followed(project: Project, base: str, move: Callable[[str, str, str], object]) -> None:
+    """By itself, and back without building."""
+    first = docker("image", "inspect", "--format", "{{.Id}}", base)
+    move(base, project.image, "two")
+    project.becomes("two")
+    builds = len(project.builds())
+    assert project.builds()[0]["asked_by"] == "change"
+    assert project.builds()[0]["cause"] == f"base {base}"
+    docker("tag", first, base)
+    project.becomes("one")
+    project.rest()
+    assert len(project.builds()) == builds
+
+
+@waiting
+def test_a_run_waits_for_the_build_on_a_base_that_has_moved(project: Project, base: str) -> None:
+    """Which it learns of from the engine, when that has answered whoever moved it."""
+    for word in ("two", "three"):
+        new = renew(base, project.image, word, tag=False)
+        docker("tag", new, base)
+        assert project.run() == word
+
+
+def test_a_base_that_is_removed_changes_nothing(project: Project, base: str) -> None:
+    """It is not pulled, and what is built on it serves."""
+    project.rest()
+    docker("image", "rm", "--force", base)
+    project.rest()
+    assert project.run() == "one"
+    assert project.house.run([project.tool]).stderr == b""
+    renew(base, project.image, "two")
+    project.becomes("two")
+
+
+def test_names_that_dx_gives_are_no_news(project: Project) -> None:
+    """Not even to a tool that is built on its own build before."""
+    project.put("Dockerfile", f'FROM dx/{project.tool}\nCOPY word /word\nENTRYPOINT ["cat", "/word"]\n')
+    project.put("word", "second\n")
+    project.becomes("second")
+    project.rest()
+    builds = len(project.builds())
+    project.rest()
+    assert len(project.builds()) == builds
 
 
 def given_up(project: Project) -> bool:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from dxd.engine.docker import Engine
-from dxd.engine.model import Image, ImageId
+from dxd.engine.model import EngineEvent, Image, ImageId
 from dxd.errors import BuildFailed, Conflict, DxError, EngineTrouble, ImageTrouble, NotFound, UnknownTool
 from dxd.images import context
 from dxd.images.context import ContextMoved
@@ -28,6 +28,7 @@ from dxd.kit.tasks import Tasks, unless
 from dxd.rebuild import notice
 from dxd.rebuild.bases import Bases
 from dxd.rebuild.leftovers import Leftovers
+from dxd.rebuild.moved import Moved, may_move
 from dxd.rebuild.ownership import attempt_of
 from dxd.rebuild.pins import Pins
 from dxd.rebuild.policy import Do, Picture, decide
@@ -51,6 +52,8 @@ RESTS_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Before a build whose files changed before they were sent is begun anew; after the last it is told as an error, and
 tried again like everything that may pass by itself.
 """
+NEWS_S = 0.1
+"""After news of images their names are looked at: a pull or a build is several."""
 SWEEP_S = 5.0
 """What was left over may stay, where the engine takes longer."""
 
@@ -88,6 +91,10 @@ class Rebuilds:
         self._bases = bases
         self._pins = pins
         self._pulls = pulls
+        self._moved = Moved(bases=bases, pins=pins)
+        self._news = 0
+        """How many news of images there were."""
+        self._reading_news = False
         self._memory = Memory()
         self._limit_s = limit_s
         self._states: dict[str, ToolState] = {}
@@ -117,7 +124,7 @@ class Rebuilds:
         if current is None:
             return await self._bring(source, "run", progress)
         state = self._state(source)
-        if self._is_stale(state):
+        if await self._may_be_stale(state):
             if source.on_change is OnChange.WAIT:
                 before = state.failure
                 try:
@@ -146,7 +153,7 @@ class Rebuilds:
         """The digest of all that a tool is built from now. This is no look at it: what has changed is still built."""
         assert tool.build is not None
         recipe = await asyncio.to_thread(context.read, tool.build)
-        return (await self._identity(tool, await self._bases.of(tool.build, recipe), progress)).digest
+        return (await self._identity(tool, await self._bases.of(tool.build, recipe), {}, progress)).digest
 
     async def removed(self, name: str) -> None:
         """The tool is defined no more: what goes on for it is given up, and its pin ends. Its builds stay."""
@@ -162,6 +169,36 @@ class Rebuilds:
         state.stale = True
         if state.tool.on_change is not OnChange.MANUAL:
             self._begin_following(state)
+
+    def on_event(self, event: EngineEvent) -> None:
+        """Take note of what happened in the engine, after `Images` has."""
+        if may_move(event):
+            self._take_news()
+
+    def _take_news(self) -> None:
+        self._news += 1
+        if not self._reading_news:
+            self._reading_news = True
+            self._tasks.spawn(self._read_news(), name="look at bases")
+
+    async def _read_news(self) -> None:
+        """Have the tools follow whose bases are other images by now."""
+        try:
+            await asyncio.sleep(NEWS_S)
+        finally:
+            self._reading_news = False
+        for state in list(self._states.values()):
+            try:
+                await self._look_at_bases(state)
+            except DxError as error:
+                self._log_once(state, error)
+
+    async def _look_at_bases(self, state: ToolState) -> None:
+        """Whether they are what they were; raises `DxError`."""
+        news = self._news
+        if state.news != news and await self._moved.since(state.tool, state.built_on):
+            self.changed(state.tool.name)
+        state.news = max(news, state.news)
 
     async def keep(self) -> None:
         """Look after the tools that are defined, also those that nobody runs; an eternal job."""
@@ -222,6 +259,7 @@ class Rebuilds:
     def engine_is_back(self) -> None:
         """It was away, or another one answers: what failed for that is tried again, and what was left over removed."""
         self._leftovers.expect()
+        self._take_news()
         for state in self._states.values():
             state.hurry()
 
@@ -255,6 +293,13 @@ class Rebuilds:
             state = self._states[tool.name] = ToolState(tool)
         state.tool = tool
         return state
+
+    async def _may_be_stale(self, state: ToolState) -> bool:
+        """`_is_stale`; one who waits does not believe either, after news of images, that its bases are what they were."""
+        if state.tool.on_change is OnChange.WAIT and state.news != self._news:
+            with suppress(EngineTrouble):
+                await self._look_at_bases(state)
+        return self._is_stale(state)
 
     def _is_stale(self, state: ToolState) -> bool:
         """Whether the files may be others than they were; one who waits believes no tree that is polled."""
@@ -452,37 +497,48 @@ class Rebuilds:
             self._watch.settled(tool.name)
         state.recipe = recipe
         state.locked = self._pins.of(tool)
-        needed = await self._bases.of(tool.build, recipe)
+        needed, news = await self._bases.of(tool.build, recipe), self._news
         state.bases = tuple(each.name for each in needed)
-        return await self._identity(tool, needed, progress)
+        built_on: dict[str, ImageId] = {}
+        found = await self._identity(tool, needed, built_on, progress)
+        state.built_on, state.news = built_on, news
+        return found
 
-    async def _identity(self, tool: Tool, needed: Sequence[Base], progress: Progress) -> Identity:
+    async def _identity(
+        self, tool: Tool, needed: Sequence[Base], built_on: dict[str, ImageId], progress: Progress
+    ) -> Identity:
+        """`built_on` is what the names of its bases mean, to be filled."""
         assert tool.build is not None
-        bases = {each.key: await self._base(each.name, tool, progress) for each in needed}
+        bases: dict[str, str] = {}
+        for each in needed:
+            built_on[each.name], bases[each.key] = await self._base(each.name, tool, progress)
         platform = await self._images.platform()
         return await identified(
             tool.name, tool.build, platform=platform, bases=bases, memory=self._memory, progress=progress
         )
 
-    async def _base(self, ref: str, above: Tool, progress: Progress) -> str:
-        """What an image counts as that the tool's is built on: its id, but that of another tool, which is brought up to
-        date first, the digest of its build, so that it is the same on every machine, and when it had to be built again.
+    async def _base(self, ref: str, above: Tool, progress: Progress) -> tuple[ImageId, str]:
+        """An image that the tool's is built on, and what it counts as: its id, but that of another tool, which is
+        brought up to date first, the digest of its build, so that it is the same on every machine, and when it had to
+        be built again.
         """
         tool = self._bases.tool_of(ref, above)
         if tool is None or tool.name == above.name:
-            return (await self._pins.base(above, ref, progress)).id
+            image = await self._pins.base(above, ref, progress)
+            return image.id, image.id
         if await self._bases.leads_to(tool, above.name):
             both = f"{above.name} and {tool.name}"
             raise BuildFailed(f"{both} are built on each other", "build one of them without the other")
         image = await self._bring(tool, f"build of {above.name}", progress)
         await self._serving.lend(tool.name, image)
-        return image.labels[BUILD_LABEL]
+        return image.id, image.labels[BUILD_LABEL]
 
     async def _build(self, state: ToolState, found: Identity, asked_by: str, progress: Progress) -> Image | None:
         """Build, try and promote; the image that serves then, None where it was given up because the files are others
         by now.
         """
         tool = state.tool
+        built_on = state.built_on
         build = await self._recorded(tool, found, asked_by)
         told = Told(progress, partial(self._builds.tell, build))
         state.building = found.digest
@@ -497,7 +553,10 @@ class Rebuilds:
                 told.note((await asyncio.to_thread(biggest, state.recipe)).line())
             async with asyncio.timeout(self._limit_s):
                 made = await unless(state.replaced, self._made(tool, found, build, told))
-            serves = await self._tried(state, made, found, build, told) if made is not None else None
+            # What a name means by now may be in it, where the digest has what it meant before.
+            if made is None or await self._moved.since(tool, built_on, of_tools=True):
+                return None
+            serves = await self._tried(state, made, found, build, told)
             if serves is not None:
                 result = Result.GOOD
             return serves

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from dxd.engine.model import Image
+from dxd.engine.model import Image, ImageId
 from dxd.images.context import Recipe
 from dxd.images.shared import Shared
 from dxd.rebuild.policy import pause_s
@@ -65,6 +65,10 @@ class ToolState:
     bases: tuple[str, ...] = ()
     locked: Locked | None = None
     """What the lock said of it at the last look at its files."""
+    built_on: dict[str, ImageId] = field(default_factory=dict)
+    """What its bases were when its files were looked at last, by name."""
+    news: int = 0
+    """How many news of images there had been then."""
     told: set[int] = field(default_factory=set)
     """Terminals in which the failure was shown."""
 

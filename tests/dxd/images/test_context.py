@@ -60,7 +60,7 @@ async def test_another_dockerfile_is_sent_in_place_of_the_one_that_is_there(root
     (root / "run").write_text("x")
     file.write_text("FROM scratch\n")
     recipe = read(Build(root, file=file))
-    archive = Archive(recipe, b"FROM another\n")
+    archive = Archive(recipe, dockerfile=b"FROM another\n")
     try:
         sent = b"".join([block async for block in archive])
     finally:
