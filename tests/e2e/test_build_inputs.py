@@ -1,6 +1,7 @@
 """What a build is made of is what it is named by, and every change of it is found, also one that nobody tells of."""
 
 import mmap
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -104,6 +105,19 @@ def test_names_that_dx_gives_are_no_news(project: Project) -> None:
     builds = len(project.builds())
     project.rest()
     assert len(project.builds()) == builds
+
+
+def test_what_no_event_tells_of_is_found(project: Project) -> None:
+    """A file of the context that is another name of one outside, which is written there; a write through a mapping."""
+    outside = project.path.with_name("outside")
+    os.link(project.path / "word", outside)
+    project.rest()
+    outside.write_text("second\n")
+    project.becomes("second")
+    with outside.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        project.rest()
+        mapped[:6] = b"thirds"
+        project.becomes("thirds")
 
 
 def given_up(project: Project) -> bool:
