@@ -120,6 +120,36 @@ def test_what_no_event_tells_of_is_found(project: Project) -> None:
         project.becomes("thirds")
 
 
+@pytest.fixture
+def few_watches(house: House) -> Iterator[None]:
+    """Its daemon may watch no more than a handful of directories: the limit of a user namespace, which is its alone."""
+    house.stop()
+    limited = f"echo 4 > /proc/sys/user/max_inotify_watches && exec {house.bin / 'dxd'}"
+    with subprocess.Popen(
+        ["unshare", "--user", "--map-root-user", "sh", "-c", limited], **house.options({})
+    ) as process:
+        try:
+            until(lambda: house.daemon, "it listens")
+            yield
+        finally:
+            process.terminate()
+
+
+def test_what_cannot_be_watched_is_told_of_and_followed(project: Project, few_watches: None) -> None:
+    """By `dx status` and `dx doctor`, with what helps; a build that failed is told of by both."""
+    house = project.house
+    project.write("second", broken=True)
+    until(lambda: len(project.builds()) == 2, "it is found by looking", deadline_s=BUILD_S)
+    project.ended("failed")
+    shown, doctor = house.dx(["status"]).stdout.decode(), house.dx(["doctor"]).stdout.decode()
+    for each in (shown, doctor):
+        assert f"changes of {project.path} are found late" in each
+        assert f"{project.tool}: its new build failed" in each
+    assert "sysctl fs.inotify.max_user_watches=" in doctor
+    project.write("third")
+    project.becomes("third")
+
+
 def given_up(project: Project) -> bool:
     """Whether a build was, because its files had changed."""
     return any("changed before they were sent" in each["error"] for each in project.builds())

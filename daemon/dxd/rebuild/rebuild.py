@@ -48,10 +48,12 @@ from dxd.watch.watcher import Watcher
 
 LOOK_S = 2.0
 """How often dx.toml is looked at for tools that are new, and what could not be built is tried again."""
-RESTS_S = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Before a build whose files changed before they were sent is begun anew; after the last it is told as an error, and
-tried again like everything that may pass by itself.
+RESTS_S = (0.25, 1.0, 4.0)
+"""At least, before a build whose files changed before they were sent is begun anew; after the last it is an error,
+and tried again like everything that may pass by itself.
 """
+LONGEST_REST_S = 15.0
+"""Longer than the watcher's second word of a storm takes."""
 NEWS_S = 0.1
 """After news of images their names are looked at: a pull or a build is several."""
 SWEEP_S = 5.0
@@ -167,6 +169,7 @@ class Rebuilds:
         if (state := self._states.get(name)) is None:
             return
         state.stale = True
+        state.changes.set()
         if state.tool.on_change is not OnChange.MANUAL:
             self._begin_following(state)
 
@@ -295,7 +298,7 @@ class Rebuilds:
         return state
 
     async def _may_be_stale(self, state: ToolState) -> bool:
-        """`_is_stale`; one who waits does not believe either, after news of images, that its bases are what they were."""
+        """`_is_stale`; after news of images, one who waits has the bases looked at first."""
         if state.tool.on_change is OnChange.WAIT and state.news != self._news:
             with suppress(EngineTrouble):
                 await self._look_at_bases(state)
@@ -453,6 +456,10 @@ class Rebuilds:
             if rest_s is None:
                 raise
             await asyncio.sleep(rest_s)
+            if self._watch.dirty(state.tool.name):  # then the watcher tells when they are at rest
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LONGEST_REST_S):
+                        await state.changes.wait()
             return None
 
     async def _adopted(self, tool: Tool, image: Image, found: Identity, asked_by: str) -> Build:
@@ -480,6 +487,7 @@ class Rebuilds:
     async def _identify(self, state: ToolState, progress: Progress) -> Identity:
         """What the tool's files amount to now. From here on the watcher tells of changes to them."""
         state.stale = False
+        state.changes.clear()
         try:
             return await self._identified(state, progress)
         except BaseException:

@@ -39,6 +39,8 @@ class ToolState:
     """The tool is defined otherwise by now, or not at all: nothing of this is promoted any more."""
     stale: bool = True
     """Its files may be others than those that were looked at."""
+    changes: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it is told of changes since they were looked at."""
     recipe: Recipe | None = None
     """What is watched: that of the last look at its files."""
     failure: Failure | None = None
