@@ -25,10 +25,10 @@ import subprocess
 import tarfile
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -346,6 +346,12 @@ class Forwarder:
         caught = threading.Event()
         self._loop.call_soon_threadsafe(self._proxy.catch, request, caught.set, answered)
         return caught
+
+    def hold(self, request: str) -> tuple[threading.Event, Callable[[], object]]:
+        """Set when the next request with that text in its line has come, and what lets it go on."""
+        caught = threading.Event()
+        go = self._proxy.hold(request, caught.set)
+        return caught, partial(self._loop.call_soon_threadsafe, go)
 
     def close(self) -> None:
         """Take the socket away."""

@@ -82,6 +82,7 @@ class EngineWatch:
 
     def _event(self, event: EngineEvent) -> None:
         self._images.on_event(event)
+        self._rebuilds.on_event(event)
         self._services.on_event(event)
         self._networks.on_event(event)
         self._sharing.on_event(event)

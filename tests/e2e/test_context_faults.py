@@ -90,6 +90,46 @@ def test_what_cannot_be_read(project: Project, kind: str) -> None:
     tidy(project)
 
 
+@pytest.mark.parametrize("house", PEOPLE[-1:], indirect=True, ids=[PEOPLE[-1].name])
+@pytest.mark.parametrize("kind", ["closed", "closed above", "loop"])
+@waiting
+def test_a_context_that_cannot_be_entered(project: Project, kind: str) -> None:
+    """The old build serves and the context is named; when it can be entered, it is built by itself."""
+    project.write("second")
+    aside = project.path.with_name("aside")
+    if kind == "loop":
+        project.path.rename(aside)
+        project.path.symlink_to(project.path.name)
+    closed = project.path.parent if kind == "closed above" else project.path
+    if kind != "loop":
+        closed.chmod(0)
+    said = "symbolic links" if kind == "loop" else "Permission denied"
+    try:
+        project.still("first", f"cannot read {project.path}", said, "mend it")
+    finally:
+        if kind == "loop":
+            project.path.unlink()
+            aside.rename(project.path)
+        else:
+            closed.chmod(0o755)
+    until(lambda: len(project.builds()) == 2, "it is built", deadline_s=BUILD_S)
+    project.ended("good")
+    project.still("second")
+    tidy(project)
+
+
+@waiting
+def test_a_dockerfile_that_is_a_symlink(project: Project) -> None:
+    """Is told of by the name that the user knows."""
+    elsewhere = project.path.with_name("elsewhere")
+    (project.path / "Dockerfile").rename(elsewhere)
+    (project.path / "Dockerfile").symlink_to(elsewhere)
+    project.still("first")
+    elsewhere.write_text(f"FROM {project.image}\nRUM true\n")
+    project.still("first", f"{project.path}/Dockerfile:2: ")
+    assert ".Dockerfile" not in project.log(project.builds()[0])
+
+
 def test_a_file_saved_a_hundred_times(project: Project) -> None:
     """In five seconds: a handful of builds, as the edits come to rest for a moment, and the last content wins."""
     for number in range(100):

@@ -48,6 +48,7 @@ class Shop:
 
     def push(self, word: str) -> None:
         """Have both tags mean images that say the word, at the registry only."""
+        self.house.stop()  # so that nothing follows what they mean here meanwhile
         held = {name: self.image_id(name) for name in ("tool:1", "base:1")}
         for name, before in held.items():
             text = f'FROM {self.image}\nENV WORD={word}\nENTRYPOINT ["sh", "-c", "echo $WORD"]\n'
@@ -161,8 +162,13 @@ def test_what_is_locked_runs_wherever_its_tag_moves(shop: Shop) -> None:
     assert file.read_text() == text
     shop.push("second")
     shop.registry.forget(*shop.pushed)
-    docker("pull", "--quiet", shop.registry.ref("tool:1"))
     assert shop.run(shop.name) == "first"
+    for each in ("tool:1", "base:1"):
+        docker("pull", "--quiet", shop.registry.ref(each))
+    assert shop.house.dx(["stop", "--all"]).returncode == 0  # an answer after what the engine has told
+    assert [shop.run(each) for each in tools] == ["first"] * 3
+    assert all(each["result"] == "good" for each in shop.json("builds", shop.own)["builds"])
+    docker("image", "rm", "--force", shop.registry.ref("base:1"))
     upgraded = shop.house.dx(["upgrade", shop.name])
     assert b"is locked" in upgraded.stderr
     assert shop.run(shop.name) == "first"

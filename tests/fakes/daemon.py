@@ -96,6 +96,7 @@ class State:
     problem: str | None = None
     failed_builds: dict[str, str] = field(default_factory=dict)
     unkept: list[dict[str, str]] = field(default_factory=list)
+    unwatched: list[dict[str, str]] = field(default_factory=list)
     ready: bool = True
     version: str = "0.1.0"
     pid: int = field(default_factory=os.getpid)
@@ -316,8 +317,8 @@ def status(state: State) -> dict[str, Any]:
         "tools": len(state.tools),
         "problem": state.problem,
         "failed_builds": [{"tool": tool, "reason": reason} for tool, reason in state.failed_builds.items()],
-        "unwatched": [],
         "unkept": state.unkept,
+        "unwatched": state.unwatched,
         "containers": len(state.containers),
         "runs": len(state.runs),
     }

@@ -36,6 +36,8 @@ class _Trap:
     caught: Callable[[], object]
     answered: bool
     """It is the answer that is held."""
+    go: asyncio.Event | None = None
+    """Set when a request that is held may go on; None is never."""
 
 
 class Proxy:
@@ -110,6 +112,15 @@ class Proxy:
         """Hold the next request whose line has that text, or its answer, for good; `caught` is called then."""
         self._traps.append(_Trap(text, caught, answered))
 
+    def hold(self, text: str, caught: Callable[[], object]) -> Callable[[], None]:
+        """Hold the next request whose line has that text until what this returns is called; `caught` once it has come.
+
+        Of its body no more has been read than what came with its head.
+        """
+        go = asyncio.Event()
+        self._traps.append(_Trap(text, caught, answered=False, go=go))
+        return go.set
+
     async def seen(self, text: str, count: int = 1, deadline_s: float = 10.0) -> None:
         """Wait until so many request lines with that text have come by."""
         async with asyncio.timeout(deadline_s), self._news:
@@ -166,6 +177,9 @@ class Proxy:
                     self._traps.remove(trap)
                     if not trap.answered:
                         trap.caught()
+                        if trap.go is not None:
+                            await trap.go.wait()
+                            continue
                         await reader.read()  # until whoever asks has gone
                         return
                     held.append(trap)

@@ -73,6 +73,7 @@ def _lines(current: Status) -> list[tuple[str, str]]:
         lines.append(("problem", current["problem"]))
     lines += [("output", f"{unkept_line(each)}; {each['cure']}") for each in current["unkept"]]
     lines += [("build", failed["reason"]) for failed in current["failed_builds"]]
+    lines += [("watching", each["message"]) for each in current["unwatched"]]
     return lines
 
 

@@ -36,6 +36,8 @@ class BuildRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     classic: bool = False
     """With the classic builder, which alone takes an image's id after FROM."""
+    path: str | None = None
+    """Of the Dockerfile, as the user knows it, where its name in the context is another one."""
 
     def params(self, build_id: str, *, classic: bool) -> dict[str, str]:
         """The query of `POST /build`."""
@@ -54,7 +56,11 @@ class BuildRequest:
     @property
     def shown(self) -> str:
         """Its name for people."""
-        return self.tag or self.labels.get("dev.dx.tool") or self.dockerfile
+        return self.tag or self.labels.get("dev.dx.tool") or self.path or self.dockerfile
+
+    def log(self, progress: Progress) -> BuildLog:
+        """For what the engine says of it."""
+        return BuildLog(self.shown, self.dockerfile, progress, path=self.path)
 
 
 class Context:
@@ -95,14 +101,14 @@ async def build(
         if context.failure:
             raise context.failure from None
         if isinstance(error, Answer):  # in this way the classic builder refuses a Dockerfile that it cannot parse
-            raise BuildLog(request.shown, request.dockerfile, progress).failure(error.reason) from None
+            raise request.log(progress).failure(error.reason) from None
         raise
 
 
 async def _attempt(
     connection: Connection, context: Context, request: BuildRequest, progress: Progress, *, classic: bool
 ) -> ImageId:
-    log = BuildLog(request.shown, request.dockerfile, progress)
+    log = request.log(progress)
     build_id = uuid.uuid4().hex
     try:
         async with connection.stream(

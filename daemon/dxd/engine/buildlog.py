@@ -81,11 +81,19 @@ class BuildLog:
     """Takes the records of one build; `image` is set when it is done."""
 
     def __init__(
-        self, tag: str, dockerfile: str, progress: Progress, *, clock: Callable[[], float] = time.time
+        self,
+        tag: str,
+        dockerfile: str,
+        progress: Progress,
+        *,
+        path: str | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        """`dockerfile` is its name in the context, `path` what the user calls it where that is something else."""
         self.image: ImageId | None = None
         self._tag = tag
         self._dockerfile = dockerfile
+        self._path = path or dockerfile
         self._progress = progress
         self._clock = clock
         self._work = Step(f"building {tag}", Kind.WORK, f"building {tag}", f"building {tag}", started_s=clock())
@@ -117,12 +125,12 @@ class BuildLog:
 
     def failure(self, reason: str) -> BuildFailed | EngineFull:
         """The error for a build that ended with that reason; tells how the failing step ended before."""
-        reason = _WRAPPING.sub("", reason).strip()
+        reason = self._said(_WRAPPING.sub("", reason)).strip()
         failed = self._failed or self._open.get(self._classic)
         if code := _EXIT_CODE.search(reason):
             reason = f"exit code {code[1]}"
         if parsing := _PARSING.match(reason):
-            reason = f"{self._dockerfile}:{parsing[1]}: {reason[parsing.end() :]}"
+            reason = f"{self._path}:{parsing[1]}: {reason[parsing.end() :]}"
         reason = " ".join(reason.split())
         where = last = ""
         lines: list[str] = []
@@ -139,7 +147,11 @@ class BuildLog:
         self._open.clear()
         self._tell(replace(self._work, ended_s=self._clock(), error=reason))
         words = f"building {self._tag} failed{where}: {reason}{last}"
-        return buildfault.explained(words, self._dockerfile, lines)
+        return buildfault.explained(words, self._path, lines)
+
+    def _said(self, text: str) -> str:
+        """The engine's words, with the user's for the Dockerfile."""
+        return text if self._path == self._dockerfile else text.replace(self._dockerfile, self._path)
 
     def _take_trace(self, encoded: str) -> None:
         try:
@@ -174,7 +186,9 @@ class BuildLog:
         kind = Kind.STEP if vertex.name.startswith("[") and not vertex.name.startswith("[internal]") else Kind.DETAIL
         found = self._open.get(vertex.digest)
         if found is None:
-            found = self._open[vertex.digest] = _Open(Step(vertex.digest, kind, self._work.id, _shown(vertex.name)))
+            found = self._open[vertex.digest] = _Open(
+                Step(vertex.digest, kind, self._work.id, _shown(self._said(vertex.name)))
+            )
         found.step = replace(found.step, started_s=vertex.started_s, ended_s=vertex.completed_s, cached=vertex.cached)
         if vertex.error and "context canceled" not in vertex.error:
             # Told as failed once the engine says that the build has: only then is the reason known.

@@ -67,7 +67,7 @@ class Buildx:
         self, connection: Connection, chunks: AsyncIterator[bytes], request: BuildRequest, progress: Progress
     ) -> ImageId:
         """Carry the build out; raises `BuildFailed`, and what reading the context raised."""
-        context, log = Context(chunks), BuildLog(request.shown, request.dockerfile, progress)
+        context, log = Context(chunks), request.log(progress)
         with tempfile.TemporaryDirectory(prefix="dx-build-") as directory:
             file = Path(directory) / "image"
             process = await self._begin(request, file)

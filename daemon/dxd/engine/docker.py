@@ -149,15 +149,17 @@ class Engine:
         args: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
         classic: bool = False,
+        path: str | None = None,
     ) -> ImageId:
         """Build an image from a tar archive, and tag it where a tag is given; the caller closes `context`.
 
         Raises `BuildFailed`, after telling the failing step's last lines, and what `context` raises, as it is.
-        Cancelling it ends the build. `classic` is for a Dockerfile that begins with an image's id.
+        Cancelling it ends the build. `classic` is for a Dockerfile that begins with an image's id, `path` for one that
+        has another name in the archive than the user knows.
         """
         from dxd.engine.build import BuildRequest, build  # noqa: PLC0415 - brings aiodocker
 
-        request = BuildRequest(dockerfile, tag, target, args or {}, labels or {}, classic)
+        request = BuildRequest(dockerfile, tag, target, args or {}, labels or {}, classic, path)
         async with self._reach.deadline():
             connection = await self._reach.found()
         buildx = None if classic else await self._buildx(connection)

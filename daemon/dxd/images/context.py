@@ -7,6 +7,9 @@ Names are bytes to the engine, whatever they are here (PEP 383). Modes, times an
 with Docker's own command line. Sockets, pipes and devices are left out. A file that grows or shrinks while it is read
 is `BuildFailed`, because half of it would be worse; one that has gone by then is left out.
 
+What is sent is hashed on its way. Where it is not what was looked at before, the archive ends without its last block,
+so that no engine can make an image of it.
+
 BuildKit takes an archive as it is, without a look at .dockerignore. So a Dockerfile that is ignored, or lies outside of
 the context, is among what `COPY . .` copies.
 """
@@ -24,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dxd.errors import BuildFailed
+from dxd.images.entry import DOCKERFILE, entry, name_of, value_of
 from dxd.images.ignore import BadPattern, Ignore, Verdict
 from dxd.tools.model import Build
 
@@ -31,6 +35,11 @@ BLOCK_BYTES = 1 << 20
 """Of the archive, read in one go in a thread and sent in one go."""
 MAX_DOCKERFILE_BYTES = 8 << 20
 MEND_HINT = "mend it, or keep it out with a line in .dockerignore"
+AT_REST_HINT = "it is built when they are at rest; keep what never is out with a line in .dockerignore"
+
+
+class ContextMoved(BuildFailed):
+    """The files are not those that were looked at before: nothing is built of them, and nothing said of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,35 +49,59 @@ class Recipe:
     context: str
     dockerfile: str
     """Its name in the archive."""
+    shown: str
+    """What the user calls it."""
     content: bytes
     """The Dockerfile's, when it was looked at."""
     is_outside: bool
     """No file of the context is the Dockerfile: the archive has its content as a file besides."""
     ignore: Ignore
 
+    @property
+    def said(self) -> bytes:
+        """The Dockerfile, to be hashed as `DOCKERFILE`; one of the context is among its files, so only which it is."""
+        return b"+" + self.content if self.is_outside else b"/" + self.dockerfile.encode()
+
 
 def read(build: Build) -> Recipe:
     """Look at the Dockerfile and at .dockerignore; raises `BuildFailed`. Blocks for a few small files."""
-    context = build.context.resolve()
-    if not context.is_dir():
-        raise BuildFailed(f"the build context {build.context} is no directory", "create it, or change `context`")
+    try:
+        return _read(build)
+    except OSError as error:
+        where = error.filename or build.context
+        raise BuildFailed(f"cannot read {where}: {error.strerror}", "mend it") from None
+
+
+def _read(build: Build) -> Recipe:
+    # Not `Path.resolve`, which has errors of its own for loops.
+    context = Path(os.path.realpath(build.context))
+    try:
+        is_directory = stat.S_ISDIR(context.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_directory = False
+    if not is_directory:
+        raise no_directory(str(build.context))
     file = build.file or _default(build.context)
     ignore = _read_ignore(Path(f"{file}.dockerignore"), build.context / ".dockerignore")
-    where = file.parent.resolve() / file.name
+    where = Path(os.path.realpath(file.parent), file.name)
     inside = where.is_relative_to(context) and not where.is_symlink() and _is_text(str(where))
     try:
         with where.open("rb") as opened:
             content = opened.read(MAX_DOCKERFILE_BYTES + 1)
     except FileNotFoundError:
         raise BuildFailed(f"there is no Dockerfile {file}", "create it, or name another one as `file`") from None
-    except OSError as error:
-        raise BuildFailed(f"cannot read {file}: {error.strerror}", "mend it") from None
     if len(content) > MAX_DOCKERFILE_BYTES:
         raise BuildFailed(f"{file} is too large for a Dockerfile", "name another one as `file`")
     if inside:
-        return Recipe(str(context), str(where.relative_to(context)), content, is_outside=False, ignore=ignore)
+        name = str(where.relative_to(context))
+        return Recipe(str(context), name, name, content, is_outside=False, ignore=ignore)
     name = f".{hashlib.sha256(content).hexdigest()[:20]}.Dockerfile"
-    return Recipe(str(context), name, content, is_outside=True, ignore=ignore)
+    return Recipe(str(context), name, str(file), content, is_outside=True, ignore=ignore)
+
+
+def no_directory(context: str) -> BuildFailed:
+    """The error for a context that is none."""
+    return BuildFailed(f"the build context {context} is no directory", "create it, or change `context`")
 
 
 def _is_text(name: str) -> bool:
@@ -103,9 +136,12 @@ def _read_ignore(*files: Path) -> Ignore:
 class Archive:
     """The archive, in blocks. Read by one task; `close` it afterwards, also when reading was cancelled."""
 
-    def __init__(self, recipe: Recipe, dockerfile: bytes | None = None) -> None:
-        """With `dockerfile` that is sent in place of what the Dockerfile says."""
-        self._blocks = _joined(_archive(recipe, dockerfile))
+    def __init__(self, recipe: Recipe, sent: str | None = None, *, dockerfile: bytes | None = None) -> None:
+        """`sent` is what it has to be, as `Identity.sent`; reading it raises `ContextMoved` where it is not.
+
+        With `dockerfile` that is sent in place of what the Dockerfile says.
+        """
+        self._blocks = _joined(_archive(recipe, sent, dockerfile))
         self._step: asyncio.Future[bytes | None] | None = None
 
     def __aiter__(self) -> "Archive":
@@ -137,13 +173,21 @@ def _joined(pieces: Iterator[bytes]) -> Generator[bytes, None, None]:
     yield bytes(block)
 
 
-def _archive(recipe: Recipe, dockerfile: bytes | None) -> Iterator[bytes]:
+def _archive(recipe: Recipe, sent: str | None, dockerfile: bytes | None) -> Iterator[bytes]:
     content = recipe.content if dockerfile is None else dockerfile
-    for name, status in walk(recipe):
-        if name == recipe.dockerfile and dockerfile is not None and not recipe.is_outside:
-            yield _given(name, content, stat.S_IMODE(status.st_mode), int(status.st_mtime))
-        else:
-            yield from _entry(f"{recipe.context}/{name}", name, status)
+    whole = hashlib.sha256(entry(DOCKERFILE, recipe.said))
+    try:
+        for name, status in walk(recipe):
+            if name == recipe.dockerfile and dockerfile is not None and not recipe.is_outside:
+                yield _given(name, content, stat.S_IMODE(status.st_mode), int(status.st_mtime))
+                # What it is made from, as in its identity.
+                whole.update(entry(name_of(name), value_of(status, hashlib.sha256(recipe.content).digest())))
+            else:
+                yield from _entry(f"{recipe.context}/{name}", name, status, whole)
+    except BuildFailed as error:
+        raise ContextMoved(error.message, error.hint) from None
+    if sent is not None and whole.hexdigest() != sent:
+        raise ContextMoved(f"files of {recipe.context} changed before they were sent", AT_REST_HINT)
     if recipe.is_outside:
         yield _given(recipe.dockerfile, content, 0o644, 0)
     yield bytes(2 * tarfile.BLOCKSIZE)
@@ -169,8 +213,12 @@ def walk(recipe: Recipe) -> Iterator[tuple[str, os.stat_result]]:
     """
     ignore = recipe.ignore
     wanted = "" if recipe.is_outside else recipe.dockerfile
-    root = _Directory("", os.lstat(recipe.context), ignore.root, told=True)
-    root.names = _list(recipe.context)
+    try:
+        root = _Directory("", os.lstat(recipe.context), ignore.root, told=True)
+        root.names = sorted(os.listdir(recipe.context), reverse=True)
+    except OSError as error:
+        let_go(recipe.context, error)
+        raise no_directory(recipe.context) from None
     way = [root]
     while way:
         here = way[-1]
@@ -219,29 +267,37 @@ def open_file(path: str) -> int:
 
 def changed(path: str) -> BuildFailed:
     """The error for a file that does not hold still."""
-    return BuildFailed(f"{path} changed while the build context was read", "try again when it is at rest")
+    return BuildFailed(f"{path} changed while the build context was read", AT_REST_HINT)
 
 
-def _entry(path: str, name: str, status: os.stat_result) -> Iterator[bytes]:
+def _entry(path: str, name: str, status: os.stat_result, whole: "hashlib._Hash") -> Iterator[bytes]:
+    """A file of the archive, which is hashed into `whole`."""
     info = tarfile.TarInfo(name)
     info.mode, info.mtime = stat.S_IMODE(status.st_mode), int(status.st_mtime)
+    told = b""
     try:
         if stat.S_ISDIR(status.st_mode):
             info.type = tarfile.DIRTYPE
             yield _header(info)
         elif stat.S_ISLNK(status.st_mode):
             info.type, info.linkname = tarfile.SYMTYPE, os.readlink(path)  # noqa: PTH115 - Path changes it
+            told = os.fsencode(info.linkname)
             yield _header(info)
         else:
             fd = open_file(path)
             with os.fdopen(fd, "rb", 0) as file:
-                status = os.fstat(fd)
-                if stat.S_ISREG(status.st_mode):
-                    info.size = status.st_size
-                    yield _header(info)
-                    yield from _content(file, path, info.size)
+                now = os.fstat(fd)
+                if not stat.S_ISREG(now.st_mode):
+                    return
+                info.size = now.st_size
+                yield _header(info)
+                content = hashlib.sha256()
+                yield from _content(file, path, info.size, content)
+                told = content.digest()
     except OSError as error:
         let_go(path, error)
+        return
+    whole.update(entry(name_of(name), value_of(status, told)))
 
 
 def _given(name: str, content: bytes, mode: int, mtime: int) -> bytes:
@@ -251,12 +307,13 @@ def _given(name: str, content: bytes, mode: int, mtime: int) -> bytes:
     return _header(info) + content + _padding(info.size)
 
 
-def _content(file: io.FileIO, path: str, size: int) -> Iterator[bytes]:
+def _content(file: io.FileIO, path: str, size: int, digest: "hashlib._Hash") -> Iterator[bytes]:
     left = size
     while data := file.read(min(left, BLOCK_BYTES) or 1):
         left -= len(data)
         if left < 0:
             break
+        digest.update(data)
         yield data
     if left:
         raise changed(path)

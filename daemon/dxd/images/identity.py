@@ -19,6 +19,7 @@ from itertools import chain
 
 from dxd.images import context
 from dxd.images.context import Recipe
+from dxd.images.entry import DOCKERFILE, entry, name_of, value_of
 from dxd.tools.model import Build
 
 RACY_NS = 20_000_000
@@ -140,6 +141,8 @@ class Identity:
 
     digest: str
     """SHA-256 in hexadecimal digits; equal if and only if the same would be built."""
+    sent: str = field(repr=False, compare=False)
+    """The same of the Dockerfile and the context alone: of that which an archive of them says of itself."""
     parts: Parts = field(repr=False)
     size_bytes: int = field(default=0, compare=False)
     """Of the files of the context together."""
@@ -210,17 +213,18 @@ def identify(
     facts |= {b"arg " + os.fsencode(name).replace(b"\0", b"\\0"): os.fsencode(value) for name, value in build.args}
     if build.target is not None:
         facts[b"target"] = build.target.encode()
-    # One of the context is among its files, so that only its name is said here.
-    facts[b"Dockerfile"] = b"+" + recipe.content if recipe.is_outside else b"/" + recipe.dockerfile.encode()
+    facts[DOCKERFILE] = recipe.said
 
-    whole, names, prints = hashlib.sha256(_FORMAT), bytearray(), bytearray()
+    whole, sent, names, prints = hashlib.sha256(_FORMAT), hashlib.sha256(), bytearray(), bytearray()
     files = _Files(recipe, memory, (recipe.context, str(build.file or "")), reading or Reading())
     for name, value in chain(sorted(facts.items()), files):
-        entry = b"%d:%b%d:%b" % (len(name), name, len(value), value)
-        whole.update(entry)
+        said = entry(name, value)
+        whole.update(said)
+        if name == DOCKERFILE or name.startswith(b"/"):
+            sent.update(said)
         names += name + b"\0"
-        prints += hashlib.blake2b(entry, digest_size=PRINT_BYTES).digest()
-    return Identity(whole.hexdigest(), Parts(bytes(names), bytes(prints)), files.size_bytes)
+        prints += hashlib.blake2b(said, digest_size=PRINT_BYTES).digest()
+    return Identity(whole.hexdigest(), sent.hexdigest(), Parts(bytes(names), bytes(prints)), files.size_bytes)
 
 
 class _Files:
@@ -240,13 +244,13 @@ class _Files:
                 self._reading.went_on(0)
                 value = self._value(f"{self._recipe.context}/{name}", status, recollection, records)
                 if value is not None:
-                    yield b"/" + os.fsencode(name), value
+                    yield name_of(name), value
         finally:  # of a tree that cannot be read to its end, too, which is tried again
             self._memory.keep(self._tree, bytes(records))
 
     def _value(self, path: str, status: os.stat_result, known: "_Recollection", records: bytearray) -> bytes | None:
         """All but the name; None where it has gone by now."""
-        kind, mode = stat.S_IFMT(status.st_mode), stat.S_IMODE(status.st_mode)
+        kind = stat.S_IFMT(status.st_mode)
         content = b""
         try:
             if kind == stat.S_IFLNK:
@@ -262,7 +266,7 @@ class _Files:
         except OSError as error:
             context.let_go(path, error)
             return None
-        return b"%o %o " % (kind, mode) + content
+        return value_of(status, content)
 
 
 def _key(status: os.stat_result) -> bytes:

@@ -9,7 +9,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-_WILDCARDS = re.compile(r"[*?\[\\]")
+from dxd.images.goregexp import expression
+
+_WILDCARDS = re.compile(r"[*?\[\]\\]")
 
 
 class BadPattern(ValueError):
@@ -22,7 +24,7 @@ class BadPattern(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
-    matches: Callable[[str], bool]
+    matches: Callable[[str], object]
     includes: bool
     """It starts with `!`."""
     parts: tuple[str, ...]
@@ -86,69 +88,77 @@ def _read(lines: Iterable[str]) -> Iterator[_Pattern]:
             pattern = pattern.removeprefix("/")
         try:
             yield _Pattern(_compile(pattern), includes, tuple(pattern.split("/")))
-        except (IndexError, ValueError):
+        except (IndexError, ValueError, re.error):
             raise BadPattern(number, line.strip()) from None
 
 
-def _compile(pattern: str) -> Callable[[str], bool]:
+def _compile(pattern: str) -> Callable[[str], object]:
     """What tells whether a whole path matches; `IndexError` or `ValueError` is for a bad one."""
     if not _WILDCARDS.search(pattern):
         return pattern.__eq__
+    _check(pattern)
     if pattern.startswith("**") and not _WILDCARDS.search(pattern, 2):
         # Docker takes any ending here, so that `**.log` matches `a.log`, and `**` everything.
         end = pattern[2:]
         bare = end.removeprefix("/")
         return lambda path: path.endswith(end) or path == bare
-    regex = re.compile(_regex(pattern), re.DOTALL)
-    return lambda path: regex.fullmatch(path) is not None
+    if pattern.endswith("**") and not _WILDCARDS.search(pattern, 0, len(pattern) - 2):
+        return lambda path: path.startswith(pattern[:-2])
+    return expression(_regex(pattern)).search
+
+
+def _check(pattern: str) -> None:
+    """Raise for what Go's path/filepath.Match does not take, which Docker asks before it makes an expression of it."""
+    at = 0
+    while at < len(pattern):
+        char = pattern[at]
+        at += 1
+        if char == "[":
+            at = _class_end(pattern, at)
+        elif char == "\\":
+            pattern[at]  # raises where there is none
+            at += 1
+
+
+def _class_end(pattern: str, at: int) -> int:
+    """The place after a character class that begins there, behind its `[`."""
+    at += pattern[at] == "^"
+    first = True
+    while first or pattern[at] != "]":
+        first = False
+        at = _class_char_end(pattern, at)
+        if pattern[at] == "-":
+            at = _class_char_end(pattern, at + 1)
+    return at + 1
+
+
+def _class_char_end(pattern: str, at: int) -> int:
+    if pattern[at] in "-]":
+        raise ValueError(pattern)
+    at += pattern[at] == "\\"
+    pattern[at]  # raises where there is none
+    return at + 1
 
 
 def _regex(pattern: str) -> str:
-    regex, at = "", 0
+    """The expression that Docker makes of it, character by character, inside of brackets too."""
+    regex, at = "^", 0
     while at < len(pattern):
         char = pattern[at]
         at += 1
         if pattern.startswith("**", at - 1):
             at += 1
             at += pattern.startswith("/", at)
-            regex += ".*" if at == len(pattern) else "(?:.*/)?"
+            regex += ".*" if at == len(pattern) else "(.*/)?"
         elif char == "*":
             regex += "[^/]*"
         elif char == "?":
             regex += "[^/]"
-        elif char == "[":
-            text, at = _class(pattern, at)
-            regex += text
+        elif char in ".+()$":
+            regex += f"\\{char}"
         elif char == "\\":
-            regex += re.escape(pattern[at])
+            regex += char + pattern[at]
             at += 1
         else:
-            regex += re.escape(char)
-    return regex
-
-
-def _class(pattern: str, at: int) -> tuple[str, int]:
-    """The character class after a `[`, and the place after its end."""
-    regex = "["
-    if pattern[at] == "^":
-        regex += "^"
-        at += 1
-    first = True
-    while first or pattern[at] != "]":
-        first = False
-        low, at = _class_char(pattern, at)
-        high = low
-        if pattern[at] == "-":
-            high, at = _class_char(pattern, at + 1)
-        if low > high:
-            raise ValueError(pattern)
-        regex += f"{re.escape(low)}-{re.escape(high)}"
-    return f"{regex}]", at + 1
-
-
-def _class_char(pattern: str, at: int) -> tuple[str, int]:
-    if pattern[at] in "-]":
-        raise ValueError(pattern)
-    if pattern[at] == "\\":
-        at += 1
-    return pattern[at], at + 1
+            regex += char
+    return f"{regex}$"

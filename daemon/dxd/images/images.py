@@ -15,8 +15,10 @@ from pathlib import Path
 
 from dxd.engine.docker import Engine
 from dxd.engine.model import EngineEvent, Image, ImageId
-from dxd.errors import EngineError, EngineTimeout, EngineTrouble, ImageMissing
+from dxd.errors import BuildFailed, EngineError, EngineTimeout, EngineTrouble, ImageMissing
 from dxd.images import context, platform
+from dxd.images.context import ContextMoved
+from dxd.images.identity import Identity
 from dxd.images.pinned import pinned
 from dxd.images.shared import Shared
 from dxd.kit.progress import Progress, Silent
@@ -116,24 +118,30 @@ class Images:
         self._remember(ref, None, self._generation)
 
     async def build(
-        self, name: str, build: Build, digest: str, progress: Progress, *, builder: str, attempt: str,
+        self, name: str, build: Build, found: Identity, progress: Progress, *, builder: str, attempt: str,
         pins: Mapping[str, str] | None = None,
     ) -> ImageId:  # fmt: skip
         """Build a tool's image, which gets no name; raises `BuildFailed`, and ends when it is cancelled.
 
-        `pins` are names to be taken in place of others that the Dockerfile has for images.
+        `ContextMoved` is for files that are not those that were `found`; then there is no image. `pins` are names to be
+        taken in place of others that the Dockerfile has for images.
         """
         progress.progress(f"building {name}")
-        recipe = await asyncio.to_thread(context.read, build)
-        archive = context.Archive(recipe, pinned(recipe, build, pins, await self.platform()) if pins else None)
+        try:
+            recipe = await asyncio.to_thread(context.read, build)
+        except BuildFailed as error:  # though it could be read just now
+            raise ContextMoved(error.message, error.hint) from None
+        dockerfile = pinned(recipe, build, pins, await self.platform()) if pins else None
+        archive = context.Archive(recipe, found.sent, dockerfile=dockerfile)
         try:
             return await self._engine.build(
                 archive,
                 dockerfile=recipe.dockerfile,
+                path=recipe.shown,
                 target=build.target,
                 args=dict(build.args),
                 tag=None,
-                labels={TOOL_LABEL: name, BUILD_LABEL: digest, BUILDER_LABEL: builder, ATTEMPT_LABEL: attempt},
+                labels={TOOL_LABEL: name, BUILD_LABEL: found.digest, BUILDER_LABEL: builder, ATTEMPT_LABEL: attempt},
                 progress=progress,
             )
         finally:

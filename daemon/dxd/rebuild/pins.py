@@ -49,6 +49,10 @@ class Pins:
             raise Conflict(f"{tool.name} is not locked for {platform}", "run: dx lock")
         return name.at(locked.digests[platform])
 
+    async def held(self, tool: Tool, ref: str) -> Image | None:
+        """The image that a tool would be built on, as far as it is here; raises `WrongArchitecture`."""
+        return await self._images.find((await self.names(tool)).get(ref, ref))
+
     async def base(self, tool: Tool, ref: str, progress: Progress) -> Image:
         """An image that a tool is built on; raises `BuildFailed` where others of the tool are locked, and it is not."""
         locked = self._locks.get(tool)

@@ -7,15 +7,16 @@ another one holds it there. A build has no tag before its trial has gone well.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from dxd.engine.docker import Engine
-from dxd.engine.model import Image, ImageId
+from dxd.engine.model import EngineEvent, Image, ImageId
 from dxd.errors import BuildFailed, Conflict, DxError, EngineTrouble, ImageTrouble, NotFound, UnknownTool
 from dxd.images import context
+from dxd.images.context import ContextMoved
 from dxd.images.dockerfile import Base
 from dxd.images.identity import Identity, Memory, Parts, cause
 from dxd.images.images import BUILD_LABEL, TOOL_LABEL, Images
@@ -27,6 +28,7 @@ from dxd.kit.tasks import Tasks, unless
 from dxd.rebuild import notice
 from dxd.rebuild.bases import Bases
 from dxd.rebuild.leftovers import Leftovers
+from dxd.rebuild.moved import Moved, may_move
 from dxd.rebuild.ownership import attempt_of
 from dxd.rebuild.pins import Pins
 from dxd.rebuild.policy import Do, Picture, decide
@@ -46,6 +48,14 @@ from dxd.watch.watcher import Watcher
 
 LOOK_S = 2.0
 """How often dx.toml is looked at for tools that are new, and what could not be built is tried again."""
+RESTS_S = (0.25, 1.0, 4.0)
+"""At least, before a build whose files changed before they were sent is begun anew; after the last it is an error,
+and tried again like everything that may pass by itself.
+"""
+LONGEST_REST_S = 15.0
+"""Longer than the watcher's second word of a storm takes."""
+NEWS_S = 0.1
+"""After news of images their names are looked at: a pull or a build is several."""
 SWEEP_S = 5.0
 """What was left over may stay, where the engine takes longer."""
 
@@ -83,6 +93,10 @@ class Rebuilds:
         self._bases = bases
         self._pins = pins
         self._pulls = pulls
+        self._moved = Moved(bases=bases, pins=pins)
+        self._news = 0
+        """How many news of images there were."""
+        self._reading_news = False
         self._memory = Memory()
         self._limit_s = limit_s
         self._states: dict[str, ToolState] = {}
@@ -112,7 +126,7 @@ class Rebuilds:
         if current is None:
             return await self._bring(source, "run", progress)
         state = self._state(source)
-        if self._is_stale(state):
+        if await self._may_be_stale(state):
             if source.on_change is OnChange.WAIT:
                 before = state.failure
                 try:
@@ -141,7 +155,7 @@ class Rebuilds:
         """The digest of all that a tool is built from now. This is no look at it: what has changed is still built."""
         assert tool.build is not None
         recipe = await asyncio.to_thread(context.read, tool.build)
-        return (await self._identity(tool, await self._bases.of(tool.build, recipe), progress)).digest
+        return (await self._identity(tool, await self._bases.of(tool.build, recipe), {}, progress)).digest
 
     async def removed(self, name: str) -> None:
         """The tool is defined no more: what goes on for it is given up, and its pin ends. Its builds stay."""
@@ -155,8 +169,39 @@ class Rebuilds:
         if (state := self._states.get(name)) is None:
             return
         state.stale = True
+        state.changes.set()
         if state.tool.on_change is not OnChange.MANUAL:
             self._begin_following(state)
+
+    def on_event(self, event: EngineEvent) -> None:
+        """Take note of what happened in the engine, after `Images` has."""
+        if may_move(event):
+            self._take_news()
+
+    def _take_news(self) -> None:
+        self._news += 1
+        if not self._reading_news:
+            self._reading_news = True
+            self._tasks.spawn(self._read_news(), name="look at bases")
+
+    async def _read_news(self) -> None:
+        """Have the tools follow whose bases are other images by now."""
+        try:
+            await asyncio.sleep(NEWS_S)
+        finally:
+            self._reading_news = False
+        for state in list(self._states.values()):
+            try:
+                await self._look_at_bases(state)
+            except DxError as error:
+                self._log_once(state, error)
+
+    async def _look_at_bases(self, state: ToolState) -> None:
+        """Whether they are what they were; raises `DxError`."""
+        news = self._news
+        if state.news != news and await self._moved.since(state.tool, state.built_on):
+            self.changed(state.tool.name)
+        state.news = max(news, state.news)
 
     async def keep(self) -> None:
         """Look after the tools that are defined, also those that nobody runs; an eternal job."""
@@ -217,6 +262,7 @@ class Rebuilds:
     def engine_is_back(self) -> None:
         """It was away, or another one answers: what failed for that is tried again, and what was left over removed."""
         self._leftovers.expect()
+        self._take_news()
         for state in self._states.values():
             state.hurry()
 
@@ -250,6 +296,13 @@ class Rebuilds:
             state = self._states[tool.name] = ToolState(tool)
         state.tool = tool
         return state
+
+    async def _may_be_stale(self, state: ToolState) -> bool:
+        """`_is_stale`; after news of images, one who waits has the bases looked at first."""
+        if state.tool.on_change is OnChange.WAIT and state.news != self._news:
+            with suppress(EngineTrouble):
+                await self._look_at_bases(state)
+        return self._is_stale(state)
 
     def _is_stale(self, state: ToolState) -> bool:
         """Whether the files may be others than they were; one who waits believes no tree that is polled."""
@@ -352,6 +405,7 @@ class Rebuilds:
         tool = state.tool
         await self._remember_failure(state)
         await self._end_pins()
+        rests = iter(RESTS_S)
         while True:
             _check(state)
             found = await self._identify(state, progress)
@@ -386,10 +440,27 @@ class Rebuilds:
                 if serves is there:
                     await self._builds.serves((await self._adopted(tool, there, found, asked_by)).id)
             else:
-                serves = await self._build(state, found, asked_by, progress)
+                serves = await self._build_unless_moved(state, found, asked_by, progress, rests)
             if serves is not None and not state.over:
                 return serves
             progress.note(f"what {tool.name} is built from has changed; building it again")
+
+    async def _build_unless_moved(
+        self, state: ToolState, found: Identity, asked_by: str, progress: Progress, rests: Iterator[float]
+    ) -> Image | None:
+        """`_build`; None also where its files changed before they were sent, after the next of these rests."""
+        try:
+            return await self._build(state, found, asked_by, progress)
+        except ContextMoved:
+            rest_s = next(rests, None)
+            if rest_s is None:
+                raise
+            await asyncio.sleep(rest_s)
+            if self._watch.dirty(state.tool.name):  # then the watcher tells when they are at rest
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LONGEST_REST_S):
+                        await state.changes.wait()
+            return None
 
     async def _adopted(self, tool: Tool, image: Image, found: Identity, asked_by: str) -> Build:
         """The row of a build that was not made just now; another dx may have made it."""
@@ -416,6 +487,7 @@ class Rebuilds:
     async def _identify(self, state: ToolState, progress: Progress) -> Identity:
         """What the tool's files amount to now. From here on the watcher tells of changes to them."""
         state.stale = False
+        state.changes.clear()
         try:
             return await self._identified(state, progress)
         except BaseException:
@@ -433,37 +505,48 @@ class Rebuilds:
             self._watch.settled(tool.name)
         state.recipe = recipe
         state.locked = self._pins.of(tool)
-        needed = await self._bases.of(tool.build, recipe)
+        needed, news = await self._bases.of(tool.build, recipe), self._news
         state.bases = tuple(each.name for each in needed)
-        return await self._identity(tool, needed, progress)
+        built_on: dict[str, ImageId] = {}
+        found = await self._identity(tool, needed, built_on, progress)
+        state.built_on, state.news = built_on, news
+        return found
 
-    async def _identity(self, tool: Tool, needed: Sequence[Base], progress: Progress) -> Identity:
+    async def _identity(
+        self, tool: Tool, needed: Sequence[Base], built_on: dict[str, ImageId], progress: Progress
+    ) -> Identity:
+        """`built_on` is what the names of its bases mean, to be filled."""
         assert tool.build is not None
-        bases = {each.key: await self._base(each.name, tool, progress) for each in needed}
+        bases: dict[str, str] = {}
+        for each in needed:
+            built_on[each.name], bases[each.key] = await self._base(each.name, tool, progress)
         platform = await self._images.platform()
         return await identified(
             tool.name, tool.build, platform=platform, bases=bases, memory=self._memory, progress=progress
         )
 
-    async def _base(self, ref: str, above: Tool, progress: Progress) -> str:
-        """What an image counts as that the tool's is built on: its id, but that of another tool, which is brought up to
-        date first, the digest of its build, so that it is the same on every machine, and when it had to be built again.
+    async def _base(self, ref: str, above: Tool, progress: Progress) -> tuple[ImageId, str]:
+        """An image that the tool's is built on, and what it counts as: its id, but that of another tool, which is
+        brought up to date first, the digest of its build, so that it is the same on every machine, and when it had to
+        be built again.
         """
         tool = self._bases.tool_of(ref, above)
         if tool is None or tool.name == above.name:
-            return (await self._pins.base(above, ref, progress)).id
+            image = await self._pins.base(above, ref, progress)
+            return image.id, image.id
         if await self._bases.leads_to(tool, above.name):
             both = f"{above.name} and {tool.name}"
             raise BuildFailed(f"{both} are built on each other", "build one of them without the other")
         image = await self._bring(tool, f"build of {above.name}", progress)
         await self._serving.lend(tool.name, image)
-        return image.labels[BUILD_LABEL]
+        return image.id, image.labels[BUILD_LABEL]
 
     async def _build(self, state: ToolState, found: Identity, asked_by: str, progress: Progress) -> Image | None:
         """Build, try and promote; the image that serves then, None where it was given up because the files are others
         by now.
         """
         tool = state.tool
+        built_on = state.built_on
         build = await self._recorded(tool, found, asked_by)
         told = Told(progress, partial(self._builds.tell, build))
         state.building = found.digest
@@ -478,7 +561,10 @@ class Rebuilds:
                 told.note((await asyncio.to_thread(biggest, state.recipe)).line())
             async with asyncio.timeout(self._limit_s):
                 made = await unless(state.replaced, self._made(tool, found, build, told))
-            serves = await self._tried(state, made, found, build, told) if made is not None else None
+            # What a name means by now may be in it, where the digest has what it meant before.
+            if made is None or await self._moved.since(tool, built_on, of_tools=True):
+                return None
+            serves = await self._tried(state, made, found, build, told)
             if serves is not None:
                 result = Result.GOOD
             return serves
@@ -487,6 +573,10 @@ class Rebuilds:
             self._builds.tell(build, error)
             hint = f"see: dx builds log {build}; build_limit_s in [daemon] of dx.toml is the limit"
             raise BuildFailed(error, hint) from None
+        except ContextMoved as moved:
+            error = moved.message
+            self._builds.tell(build, error)
+            raise
         except ImageTrouble as trouble:
             result, error = Result.FAILED, trouble.message
             raise
@@ -521,7 +611,7 @@ class Rebuilds:
         made = await self._images.build(
             tool.word,
             tool.build,
-            found.digest,
+            found,
             progress,
             builder=self._serving.names.instance,
             attempt=attempt_of(await self._builds.get(build)),

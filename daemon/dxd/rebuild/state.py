@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from dxd.engine.model import Image
+from dxd.engine.model import Image, ImageId
 from dxd.images.context import Recipe
 from dxd.images.shared import Shared
 from dxd.rebuild.policy import pause_s
@@ -39,6 +39,8 @@ class ToolState:
     """The tool is defined otherwise by now, or not at all: nothing of this is promoted any more."""
     stale: bool = True
     """Its files may be others than those that were looked at."""
+    changes: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it is told of changes since they were looked at."""
     recipe: Recipe | None = None
     """What is watched: that of the last look at its files."""
     failure: Failure | None = None
@@ -65,6 +67,10 @@ class ToolState:
     bases: tuple[str, ...] = ()
     locked: Locked | None = None
     """What the lock said of it at the last look at its files."""
+    built_on: dict[str, ImageId] = field(default_factory=dict)
+    """What its bases were when its files were looked at last, by name."""
+    news: int = 0
+    """How many news of images there had been then."""
     told: set[int] = field(default_factory=set)
     """Terminals in which the failure was shown."""
 

@@ -20,7 +20,7 @@ _ANOTHER = inotify.CREATE | inotify.DELETE | inotify.MOVED_FROM | inotify.MOVED_
 class Node:
     """A directory of a tree that is watched, and its watched directories by name."""
 
-    __slots__ = ("children", "name", "parent", "root", "watch")
+    __slots__ = ("children", "counted", "name", "parent", "place", "root", "seen", "watch")
 
     def __init__(self, root: "Root", parent: "Node | None", name: str, watch: int) -> None:
         self.root = root
@@ -28,6 +28,10 @@ class Node:
         self.name = name
         self.watch = watch
         self.children: dict[str, Node] | None = None
+        # See `rounds`.
+        self.seen: int | None = None
+        self.counted: int | None = None
+        self.place: int | None = None
 
     def relative(self, name: str = "") -> str:
         """Its name, or that of something in it, relative to the tree's root."""
@@ -81,6 +85,9 @@ class Root:
     """It has to be looked for from the beginning."""
     scans: dict[tuple[Node, str], None] = field(default_factory=dict)
     """Directories that are new and have to be looked into: where, and by what name."""
+    seen: int | None = None
+    counted: int | None = None
+    """A single file's, see `rounds`."""
     polled: Cause | None = None
     detail: str = ""
     digest: bytes | None = None

@@ -8,7 +8,7 @@ scans, because a scan may just have been given the same one.
 import asyncio
 import errno
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +21,7 @@ from dxd.watch import inotify, poll, scan
 from dxd.watch.filesystem import remote as is_remote
 from dxd.watch.inotify import Event, Inotify
 from dxd.watch.model import Cause, Problem, Spec
+from dxd.watch.rounds import ROUND_S, Rounds
 from dxd.watch.tree import GONE, Meaning, Node, Root, Use, meaning
 from dxd.watch.walks import Walks
 
@@ -70,6 +71,7 @@ class Watcher:
         cap_s: float = CAP_S,
         poll_s: float = POLL_S,
         look_s: float = LOOK_S,
+        round_s: float = ROUND_S,
         remote: scan.Remote = is_remote,
     ) -> None:
         self._on_change = on_change
@@ -97,6 +99,14 @@ class Watcher:
             changed=lambda root: self._changed(root.key),
             known=self._certain,
         )
+        self._rounds = Rounds(
+            self._threads,
+            roots=self._watched,
+            changed=lambda root: self._changed(root.key),
+            anew=self._again,
+            round_s=round_s,
+            stopped=self._stopped,
+        )
         self._step: asyncio.Future[Any] | None = None
         """What a thread does with the inotify instance."""
         self._kernel: Inotify | None = None
@@ -105,6 +115,7 @@ class Watcher:
         self._tasks.spawn(self._scan_all(), name="watch: scans")
         self._tasks.spawn(self._walks.run(), name="watch: polled trees")
         self._tasks.spawn(self._look_all(), name="watch: roots")
+        self._tasks.spawn(self._rounds.run(), name="watch: rounds")
 
     async def close(self) -> None:
         """Watch nothing any more; waits for a scan that goes on, which ends soon."""
@@ -319,10 +330,11 @@ class Watcher:
                 root = next(iter(self._waiting))
                 del self._waiting[root]
                 await self._scan(root)
-            idle = [watch for watch in self._idle if watch not in self._uses]
-            self._idle.clear()
+            self._idle = {watch for watch in self._idle if watch not in self._uses}
+            idle = list(self._idle)
             if idle and self._kernel is not None:
                 await self._thread(partial(_remove, self._kernel, idle))
+            self._idle.difference_update(idle)
 
     async def _scan(self, root: Root) -> None:
         """Look at what is waiting of a root, and take it over."""
@@ -389,6 +401,9 @@ class Watcher:
         self._limits = poll.limit("max_user_watches"), self.watches
         self._walks.add(root, cause, detail)
 
+    def _watched(self) -> Iterator[Root]:
+        return (root for state in self._keys.values() for root in state.roots if root.polled is None)
+
     async def _look_all(self) -> None:
         """Now and then see whether roots are still what is watched, and whether what is polled can be watched again."""
         while True:
@@ -406,7 +421,7 @@ class Watcher:
             for root in roots:
                 if root.polled is not None and retry[root.polled]:
                     self._again(root)
-            watched = [root for root in roots if root.polled is None]
+            watched = list(self._watched())
             moved = await self._loop.run_in_executor(self._threads, _moved, watched)
             for root in moved:
                 if not root.dead and root not in self._waiting:

@@ -67,6 +67,22 @@ def test_every_finding_has_its_cure(dx: Dx, daemon: State) -> None:
     assert "cure: join group docker" in done.out
 
 
+def test_builds_that_fail_and_trees_that_are_polled(dx: Dx, daemon: State) -> None:
+    """`dx status` says so too, and neither is a failure of dx."""
+    daemon.failed_builds = {"lint": "lint: its new build failed"}
+    daemon.unwatched = [{"message": "changes of /c are found late", "cure": "raise the limit"}]
+    found = findings(dx)
+    assert found["watching"] == ("warn", "changes of /c are found late", "raise the limit")
+    assert found["build"][:2] == ("warn", "lint: its new build failed")
+    done = dx("doctor")
+    assert "cure: raise the limit" in done.out
+    shown = dx("status")
+    assert (shown.status, shown.err) == (0, "")
+    assert {"lint: its new build failed", "changes of /c are found late"} <= {
+        line.partition(" ")[2].strip() for line in shown.out.splitlines()
+    }
+
+
 def test_a_runtime_directory_that_others_can_enter(dx: Dx, daemon: State) -> None:
     """chmod is the cure."""
     (dx.root / "run").chmod(0o755)

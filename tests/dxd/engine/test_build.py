@@ -214,3 +214,15 @@ async def test_a_large_context_is_streamed(workshop: Workshop, builder: Engine) 
                 yield whole[at : at + (1 << 20)]
 
     assert await builder.build(context(), dockerfile="Dockerfile", tag=workshop.name(), progress=Listener())
+
+
+@pytest.mark.parametrize("text", ["FROM", "FRM x", "FROM scratch\nRUN", "FROM scratch\nCOPY missing /", ""])
+async def test_a_dockerfile_has_the_name_that_the_user_knows(builder: Engine, text: str) -> None:
+    listener = Listener()
+    name = f".{'0' * 20}.Dockerfile"
+    with pytest.raises(BuildFailed) as raised:
+        await builder.build(
+            archive({name: text.encode()}), dockerfile=name, path="/there/D", tag=None, progress=listener
+        )
+    assert name not in raised.value.line() + "".join(listener.lines + listener.notes)
+    assert raised.value.hint == "mend /there/D, then try again"

@@ -1,16 +1,20 @@
 import asyncio
 import io
 import os
+import shutil
 import socket
 import subprocess
 import tarfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dxd.errors import BuildFailed
-from dxd.images.context import BLOCK_BYTES, Archive, read
+from dxd.images.context import BLOCK_BYTES, Archive, ContextMoved, read, walk
 from dxd.tools.model import Build
+from tests.privilege import as_files_say
 
 
 @pytest.fixture
@@ -56,7 +60,7 @@ async def test_another_dockerfile_is_sent_in_place_of_the_one_that_is_there(root
     (root / "run").write_text("x")
     file.write_text("FROM scratch\n")
     recipe = read(Build(root, file=file))
-    archive = Archive(recipe, b"FROM another\n")
+    archive = Archive(recipe, dockerfile=b"FROM another\n")
     try:
         sent = b"".join([block async for block in archive])
     finally:
@@ -172,6 +176,39 @@ async def test_a_context_behind_a_symlink_is_followed(root: Path, tmp_path: Path
     assert read(Build(tmp_path / "link", file=root / "Dockerfile")).dockerfile == "Dockerfile"
 
 
+@pytest.mark.parametrize("closed", ["", "context", "context/sub"])
+def test_what_may_not_be_entered_is_named(root: Path, tmp_path: Path, closed: str) -> None:
+    (root / "sub").mkdir()
+    directory = tmp_path / closed
+    directory.chmod(0)
+    try:
+        with (
+            as_files_say(),
+            pytest.raises(BuildFailed, match=f"cannot read {directory}.*: Permission denied") as raised,
+        ):
+            list(walk(read(Build(root))))
+        assert raised.value.hint
+    finally:
+        directory.chmod(0o755)
+
+
+@pytest.mark.parametrize("gone", [shutil.rmtree, lambda root: root.rename(root.parent / "other")])
+async def test_a_context_that_goes_after_it_was_looked_at_is_an_error(
+    root: Path, gone: Callable[[Path], object]
+) -> None:
+    build = Build(root)
+    recipe = read(build)
+    gone(root)
+    root.with_name("file").touch()
+    for each in (recipe, replace(recipe, context=str(root.with_name("file")))):
+        with pytest.raises(BuildFailed, match="is no directory"):
+            list(walk(each))
+    archive = Archive(recipe)
+    with pytest.raises(ContextMoved, match="is no directory"):
+        await anext(archive)
+    await archive.close()
+
+
 def test_what_is_missing_or_wrong_is_named(root: Path, tmp_path: Path) -> None:
     with pytest.raises(BuildFailed, match="no Dockerfile .*missing"):
         read(Build(root, file=root / "missing"))
@@ -179,6 +216,12 @@ def test_what_is_missing_or_wrong_is_named(root: Path, tmp_path: Path) -> None:
         read(Build(tmp_path / "nowhere"))
     with pytest.raises(BuildFailed, match="Is a directory"):
         read(Build(root, file=root))
+    (tmp_path / "loop").symlink_to("loop")
+    for build in (Build(tmp_path / "loop"), Build(tmp_path / "loop/inner"), Build(root, file=tmp_path / "loop/D")):
+        with pytest.raises(BuildFailed, match="symbolic links") as raised:
+            read(build)
+        assert f"{tmp_path}/loop" in raised.value.message
+        assert raised.value.hint
     (root / ".dockerignore").write_text("ok\n[\n")
     with pytest.raises(BuildFailed, match=r"\.dockerignore: line 2"):
         read(Build(root))

@@ -67,6 +67,19 @@ def test_two_clones_are_one_build(root: Path, tmp_path: Path) -> None:
     assert _identify(Build(root, file=outside)) != _identify(root)
 
 
+async def _sends(build: Build, sent: str) -> bool:
+    """Whether an archive that is made now is that which was named."""
+    archive = context.Archive(context.read(build), sent)
+    try:
+        blocks = [block async for block in archive]
+    except context.ContextMoved:
+        return False
+    finally:
+        await archive.close()
+    with tarfile.open(fileobj=io.BytesIO(b"".join(blocks))) as tar:
+        return bool(tar.getnames())
+
+
 def _rename(root: Path) -> None:
     (root / "src").rename(root / "lib")
 
@@ -115,7 +128,9 @@ EDITS: list[tuple[Callable[[Path], object], dict[str, Change]]] = [
 
 
 @pytest.mark.parametrize(("edit", "expected"), EDITS)
-def test_an_edit_is_seen_and_named(root: Path, edit: Callable[[Path], object], expected: dict[str, Change]) -> None:
+async def test_an_edit_is_seen_and_named(
+    root: Path, edit: Callable[[Path], object], expected: dict[str, Change]
+) -> None:
     memory = Memory()
     before = _identify(root, memory)
     edit(root)
@@ -123,6 +138,8 @@ def test_an_edit_is_seen_and_named(root: Path, edit: Callable[[Path], object], e
     assert after == _identify(root), "what is remembered makes no difference"
     assert list(changes(before.parts, after.parts).items()) == list(expected.items())
     assert (before.digest == after.digest) == (not expected)
+    assert await _sends(Build(root), after.sent)
+    assert await _sends(Build(root), before.sent) == (not expected)
 
 
 def test_what_is_no_file_counts_too(root: Path) -> None:
@@ -144,12 +161,14 @@ def test_what_is_no_file_counts_too(root: Path) -> None:
     assert b"hunter2" not in before.parts.names + before.parts.prints
 
 
-def test_an_edit_of_a_dockerfile_outside_is_one_change(root: Path, tmp_path: Path) -> None:
+async def test_an_edit_of_a_dockerfile_outside_is_one_change(root: Path, tmp_path: Path) -> None:
     build = Build(root, file=tmp_path / "outside")
     (tmp_path / "outside").write_text("FROM a\n")
     before = _identify(build)
     (tmp_path / "outside").write_text("FROM b\n")
-    assert changes(before.parts, _identify(build).parts) == {"Dockerfile": "changed"}
+    after = _identify(build)
+    assert changes(before.parts, after.parts) == {"Dockerfile": "changed"}
+    assert (await _sends(build, after.sent), await _sends(build, before.sent)) == (True, False)
 
 
 def test_files_are_not_taken_for_what_is_no_file(root: Path) -> None:

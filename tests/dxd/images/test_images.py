@@ -10,6 +10,8 @@ from dxd.engine import events
 from dxd.engine.docker import Engine
 from dxd.engine.model import EngineEvent, ImageId
 from dxd.errors import BuildFailed, EngineDown, EngineTimeout, ImageMissing, WrongArchitecture
+from dxd.images.context import ContextMoved
+from dxd.images.identity import Identity, Memory, identify
 from dxd.images.images import Images, tag_of
 from dxd.tools.model import Build, Tool, ToolName
 from tests.fakes.proxy import Proxy
@@ -53,9 +55,12 @@ def _change(tool: Tool, workshop: Workshop, line: str) -> None:
     file.write_text(f"{file.read_text()}{line}\n")
 
 
-async def _built(tool: Tool, images: Images, workshop: Workshop, listener: Listener | None = None) -> ImageId:
+async def _built(
+    tool: Tool, images: Images, workshop: Workshop, listener: Listener | None = None, found: Identity | None = None
+) -> ImageId:
     assert tool.build
-    image = await images.build(tool.name, tool.build, "d" * 64, listener or Listener(), builder="b" * 16, attempt="1")
+    found = found or identify(tool.build, platform="linux/amd64", bases={}, memory=Memory())
+    image = await images.build(tool.name, tool.build, found, listener or Listener(), builder="b" * 16, attempt="1")
     workshop.forget(image)
     return image
 
@@ -228,10 +233,12 @@ async def test_an_image_for_another_machine_is_refused(workshop: Workshop, engin
 
 
 async def test_a_build_has_labels_and_no_name(tool: Tool, images: Images, workshop: Workshop) -> None:
-    built = await images.inspect(await _built(tool, images, workshop))
+    assert tool.build
+    found = identify(tool.build, platform="linux/amd64", bases={}, memory=Memory())
+    built = await images.inspect(await _built(tool, images, workshop, found=found))
     assert built.labels == {
         "dev.dx.tool": tool.name,
-        "dev.dx.build": "d" * 64,
+        "dev.dx.build": found.digest,
         "dev.dx.builder": "b" * 16,
         "dev.dx.attempt": "1",
     }
@@ -275,11 +282,18 @@ async def test_a_failed_build_tells_why(tool: Tool, images: Images, workshop: Wo
     assert "  42 reasons" in listener.notes
 
 
-async def test_a_build_without_a_dockerfile_is_a_failed_build(tool: Tool, images: Images, workshop: Workshop) -> None:
+async def test_what_is_no_longer_what_was_looked_at_is_not_built(
+    tool: Tool, images: Images, workshop: Workshop
+) -> None:
     assert tool.build
+    found = identify(tool.build, platform="linux/amd64", bases={}, memory=Memory())
+    _change(tool, workshop, "ENV LATER=1")
+    with pytest.raises(ContextMoved, match="changed before they were sent"):
+        await _built(tool, images, workshop, found=found)
     (tool.build.context / "Dockerfile").unlink()
-    with pytest.raises(BuildFailed, match="there is no Dockerfile"):
-        await _built(tool, images, workshop)
+    with pytest.raises(ContextMoved, match="there is no Dockerfile"):
+        await _built(tool, images, workshop, found=found)
+    assert not await images._engine.images({"dev.dx.tool": tool.name})
 
 
 async def test_a_dockerfile_outside_of_the_context_is_built(
