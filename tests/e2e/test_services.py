@@ -405,3 +405,35 @@ def test_whoever_waits_for_a_project_that_is_forgotten_is_told(house: House) -> 
             waiting.wait()
         assert waiting.returncode == 125
         assert b"not looked after any more" in err or b"there is no project" in err
+
+
+def test_whoever_wants_a_service_that_is_gone_once_it_is_their_turn_is_told_so(house: House) -> None:
+    """Whether it is to be started or stopped: the files were read again while they waited for another verb."""
+    stubborn = {**shell("trap '' TERM; while true; do sleep 0.1; done"), "init": False, "stop_grace_period": "10s"}
+    with Shop(house, slow=stubborn, web={}) as shop:
+
+        def begin(*arguments: str) -> "subprocess.Popen[bytes]":
+            return house.popen((*arguments, "--json"), cwd=shop.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+        def waits(process: "subprocess.Popen[bytes]") -> bool:
+            assert process.stdout is not None
+            return any(b"waits for dx stop" in line for line in process.stdout)
+
+        shop.dx("up", "--wait")
+        with begin("stop", "slow") as stopping:
+            shop.reach(slow="stopping")
+            shop.write(slow=stubborn, site={})
+            with begin("up", "site") as up:
+                assert waits(up)
+                with begin("start", "web") as start, begin("stop", "web") as stop:
+                    assert waits(start)
+                    assert waits(stop)
+                    for each in (start, stop):
+                        said = each.communicate()[0].decode()
+                        assert f"web is gone from the files of the project {shop.name}" in said
+                    up.communicate()
+                    stopping.communicate()
+        assert (stopping.returncode, up.returncode) == (0, 0)
+        assert (start.returncode, stop.returncode) == (125, 125)
+        shop.reach(site="ready", slow="stopped")
+        assert '"event": "task failed"' not in house.log

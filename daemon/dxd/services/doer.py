@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from dxd.compose.compose import Compose
-from dxd.compose.model import Source
+from dxd.compose.model import Service, Source
 from dxd.engine.supervised import Supervised
 from dxd.errors import DxError, EngineDown, EngineTimeout, EngineTrouble, NotFound, PortTaken
 from dxd.services.ledger import Ledger
@@ -51,9 +51,13 @@ class Doer:
         self._clock = clock
 
     async def act(self, action: Action) -> None:
-        """Do it, and see what has come of it."""
+        """Do it, and see what has come of it; nothing to a service that is gone from the files by now."""
+        service = self._ledger.project.services.get(action.service)
+        if service is not None:
+            await self._act(action, service)
+
+    async def _act(self, action: Action, service: Service) -> None:
         name, container = action.service, action.container
-        service = self._ledger.project.services[name]
         verb = "start" if action.do is Do.START else "stop"
         log.info("service", do=action.do, project=self._ledger.project.name, service=name, reason=action.reason)
         self._attribution.announce(container, verb)

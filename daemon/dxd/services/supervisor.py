@@ -252,6 +252,7 @@ class Supervisor:
         if self.swaps.under_way in chosen and policy.comes_up(self.ledger.wanted, self.ledger.seen, chosen, self.now()):
             return chosen
         async with self._turn.of("dx start", progress):
+            self._loop.waiters.refuse_if_gone(names)  # while others had their turn
             chosen = self._own(with_dependencies(self.ledger.project.services, tuple(names)))
             await self._loop.look()
             for name in sorted(chosen):
@@ -272,6 +273,7 @@ class Supervisor:
         if self.ledger.wanted.will(name) is Will.STOPPING:
             async with self._turn:  # it may only rest, while its data is copied
                 pass
+        self._loop.waiters.refuse_if_gone([name])
         will, phase = self.ledger.wanted.will(name), self.ledger.phase(name, self.now())[0]
         if will not in (Will.UP, Will.ASLEEP):
             raise ServiceFailed(f"{name} was stopped", f"start it: dx start {name}")
@@ -287,6 +289,7 @@ class Supervisor:
     async def stop(self, names: Sequence[ServiceName], progress: Progress) -> None:
         """Stop services, or all; returns when they do not run any more."""
         async with self._turn.of("dx stop", progress):
+            self._loop.waiters.refuse_if_gone(names)  # while others had their turn
             await self._stop(frozenset(names) or frozenset(self.ledger.project.services))
 
     @asynccontextmanager
@@ -346,10 +349,11 @@ class Supervisor:
             raise error
 
     async def again(self, names: Sequence[ServiceName]) -> None:
-        """Stop services and start them, as their containers are."""
+        """Stop services and start them, as their containers are; those that the files still have."""
         async with self._turn:
-            async with self._at_rest(names):
-                self.ledger.ask_up(names)
+            chosen = [name for name in names if name in self.ledger.project.services]
+            async with self._at_rest(chosen):
+                self.ledger.ask_up(chosen)
             await self._loop.step()
 
     def acting(self) -> bool:

@@ -97,9 +97,12 @@ class Swaps:
         With `remount` new ones may have other mounts than the old ones.
         """
         async with self._turn:
+            service = self._ledger.project.services.get(name)
+            if service is None:
+                raise Interrupted  # the files are others by now
             self.under_way = name
             try:
-                await self._swap(self._ledger.project.services[name], way, wanted, config, remount=remount)
+                await self._swap(service, way, wanted, config, remount=remount)
             finally:
                 self.under_way = None
 

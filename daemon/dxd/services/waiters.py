@@ -62,7 +62,7 @@ class Waiters:
             self._refuse_if_closed()
             turned, now = self._turned, self._clock()
             wanted, seen = self._ledger.wanted, self._ledger.seen
-            self._refuse_if_gone(chosen)
+            self.refuse_if_gone(chosen)
             for each, reason in policy.fallen(wanted, seen, chosen, since):
                 await self._tell_last_lines(each, progress)
                 raise ServiceFailed(f"{each.service}: {reason}", f"see: dx logs {each.service}")
@@ -98,6 +98,15 @@ class Waiters:
             self._refuse_if_closed()
             await self._turned.wait()
 
+    def refuse_if_gone(self, names: Iterable[ServiceName]) -> None:
+        """Raise `UnknownService` where the files do not have one of these any more."""
+        project = self._ledger.project
+        for name in names:
+            if name not in project.services:
+                raise UnknownService(
+                    f"{name} is gone from the files of the project {project.name}", "see what it has: dx services"
+                )
+
     def _refuse_if_closed(self) -> None:
         if self._closed:
             name = self._ledger.project.name
@@ -106,14 +115,6 @@ class Waiters:
     def _how(self, name: ServiceName, now: float) -> str:
         phase, reason = self._ledger.phase(name, now)
         return f"{name} is {phase}: {reason}" if phase is Phase.STARTING and reason else f"{name} is {phase}"
-
-    def _refuse_if_gone(self, names: Iterable[ServiceName]) -> None:
-        project = self._ledger.project
-        for name in names:
-            if name not in project.services:
-                raise UnknownService(
-                    f"{name} is gone from the files of the project {project.name}", "see what it has: dx services"
-                )
 
     async def _tell_last_lines(self, each: Instance, progress: Progress) -> None:
         try:
