@@ -331,6 +331,7 @@ class Ledger:
         return [each for each in self._instances.values() if each.status is ContainerStatus.RUNNING and each.check_s]
 
     def _merged(self, each: Instance, known: Instance | None, now: float) -> Instance:
+        each = replace(each, since=known.since if known is not None and known.status is each.status else now)
         if known is None or known.run != each.run:
             self._forget_runs(each.id, but=each.run)
             # One that ran before anybody looked has shown that it can.

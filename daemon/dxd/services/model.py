@@ -133,6 +133,8 @@ class Instance:
     """How often in a row there was no new test for far too long, and since when that is counted anew."""
     busy: bool = False
     """Something is being done with it."""
+    since: float = 0.0
+    """Since when it is known to have its status."""
 
     @property
     def run(self) -> str:

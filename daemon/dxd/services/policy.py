@@ -14,7 +14,8 @@ from dxd.services.model import Action, Do, End, EndKind, Hold, Instance, Phase, 
 
 ALIVE_S = 0.2
 """A service without any check is ready once it has lived for so long: one that cannot start ends before that."""
-
+REMOVED_S = 60.0
+"""What the engine has been removing for so long it will not have removed soon."""
 
 Decision = Action | Hold
 
@@ -68,9 +69,17 @@ def _phase(wanted: Wanted, seen: Seen, service: Service, each: Instance, now: fl
         return Phase.FAILED
     if will is not Will.UP:
         return Phase.SLEEPS if will is Will.ASLEEP else Phase.STOPPED
+    if _is_stuck(each, now):
+        return Phase.FAILED
     if end is not None and end.kind is EndKind.CRASHED:
         return Phase.BACKOFF
     return Phase.WAITING
+
+
+def _is_stuck(each: Instance, now: float) -> bool:
+    """Whether the engine has failed to remove it, as far as can be told: it will never start it again."""
+    removing = each.status is ContainerStatus.REMOVING and now >= each.since + REMOVED_S
+    return removing or each.status is ContainerStatus.DEAD
 
 
 def _is_ready(wanted: Wanted, service: Service, each: Instance, now: float) -> bool:
@@ -112,7 +121,11 @@ def _decide(
         return hold("something is being done with it")
     if not seen.settled:
         return hold("what happened while the engine was out of sight may still be told")
-    if each.status in (ContainerStatus.REMOVING, ContainerStatus.DEAD, ContainerStatus.RESTARTING):
+    if _is_stuck(each, now):
+        return hold(f"the engine has it {each.status}; to have another one: {_anew(service.name)}")
+    if each.status is ContainerStatus.REMOVING:
+        return hold(f"the engine has it {each.status}", each.since + REMOVED_S)
+    if each.status is ContainerStatus.RESTARTING:
         return hold(f"the engine has it {each.status}")
     if will in _TO_STOP and each.runs:
         return _stop(wanted, seen, service, each, now, hold)
@@ -125,6 +138,10 @@ def _decide(
     if will is not Will.UP:
         return hold(_reason(seen, each))
     return _revive(wanted, seen, service, each, phases, now, hold)
+
+
+def _anew(name: ServiceName) -> str:
+    return f"dx up --recreate {name}"
 
 
 def _stop(
@@ -290,15 +307,24 @@ class Stuck:
 def stuck(wanted: Wanted, seen: Seen, names: Iterable[ServiceName], now: float) -> list[Stuck]:
     """Of these services, those that will not become ready by themselves."""
     phases = {name: phase(wanted, seen, name, now) for name in wanted.services}
-    found = (_stuck(wanted, seen, name, phases, frozenset()) for name in names)
+    found = (_stuck(wanted, seen, name, phases, frozenset(), now) for name in names)
     return [each for each in found if each is not None]
 
 
 def _stuck(
-    wanted: Wanted, seen: Seen, name: ServiceName, phases: dict[ServiceName, Phase], above: frozenset[ServiceName]
+    wanted: Wanted,
+    seen: Seen,
+    name: ServiceName,
+    phases: dict[ServiceName, Phase],
+    above: frozenset[ServiceName],
+    now: float,
 ) -> Stuck | None:
     """By itself, or because of one that it waits for; `above` are those that wait for it."""
     match phases[name]:
+        case Phase.FAILED:
+            for each in seen.of(name):
+                if _is_stuck(each, now):
+                    return Stuck(name, f"the engine has its container {each.status}", f"make another: {_anew(name)}")
         case Phase.ABSENT:
             return Stuck(name, "it has no container", f"make one: dx up {name}")
         case Phase.STOPPED:
@@ -308,18 +334,26 @@ def _stuck(
         case Phase.WAITING:
             for dependency in wanted.services[name].depends_on:
                 other, waits = dependency.service, _waits_for(wanted, dependency, phases)
-                if waits and other not in above and (end := _end_of_hope(wanted, seen, other, phases, above | {name})):
+                if not waits or other in above:
+                    continue
+                if end := _end_of_hope(wanted, seen, other, phases, above | {name}, now):
                     return Stuck(name, waits, end)
     return None
 
 
 def _end_of_hope(
-    wanted: Wanted, seen: Seen, name: ServiceName, phases: dict[ServiceName, Phase], above: frozenset[ServiceName]
+    wanted: Wanted,
+    seen: Seen,
+    name: ServiceName,
+    phases: dict[ServiceName, Phase],
+    above: frozenset[ServiceName],
+    now: float,
 ) -> str:
     """What to do about a service that others wait for in vain; empty where it may yet become what it has to be."""
+    if stuck_itself := _stuck(wanted, seen, name, phases, above, now):
+        return stuck_itself.hint
     if phases[name] in (Phase.DONE, Phase.FAILED):
         return f"start it: dx up {name}"
     if phases[name] is Phase.UNHEALTHY and any(_stays_ill(wanted.services[name], each) for each in seen.of(name)):
         return f"see: dx logs {name}"
-    stuck_itself = _stuck(wanted, seen, name, phases, above)
-    return stuck_itself.hint if stuck_itself is not None else ""
+    return ""

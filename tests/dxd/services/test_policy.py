@@ -428,6 +428,32 @@ def test_whoever_waits_for_what_is_paused_is_told_so_and_so_is_who_waits_for_its
     assert stuck(book, WEB) == []
 
 
+@pytest.mark.parametrize(
+    ("status", "for_s", "lost"), [("dead", 0, True), ("removing", 50, False), ("removing", 70, True)]
+)
+def test_whoever_waits_for_what_the_engine_cannot_remove_is_told_so(status: str, for_s: float, lost: bool) -> None:
+    """Or has been removing for long; and so is who waits for its dependant."""
+    book = ledger(service("db"), service("web", {"db": "started"}))
+    book.look([instance("db"), instance("web", "created", start=0)], 0)
+    book.see(instance("db", status, exit_code=137), 100 - for_s)
+    book.see(instance("db", status, exit_code=137), 100)
+    assert acts(book) == []
+    if lost:
+        assert reason(book, "db") == f"the engine has it {status}; to have another one: dx up --recreate db"
+        again = "dx up --recreate db"
+        assert stuck(book, DB) == [(f"the engine has its container {status}", f"make another: {again}")]
+        assert stuck(book, WEB) == [("waits for db, which is failed", f"make another: {again}")]
+    else:
+        assert (stuck(book, DB), stuck(book, WEB)) == ([], [])
+        assert book.wake_at(100) == 110
+
+
+def test_what_the_engine_cannot_remove_and_nobody_wants_is_stopped() -> None:
+    book = ledger(service("db"), will=Will.DOWN)
+    book.look([instance("db", "dead")], 0)
+    assert book.phase(DB, 100)[0] is Phase.STOPPED
+
+
 def test_a_service_that_was_given_up_and_was_well_for_long_is_new_again() -> None:
     """Not one that was well for a moment now and then."""
     book, now = ledger(service("db")), 0.0
