@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.shop import Shop, after
-from tests.e2e.storm import Storm, draw
+from tests.e2e.storm import PATIENCE_S, Storm, draw
 from tests.fakes.private_engine import PrivateEngine
 from tests.house import House
 from tests.waiting import until
@@ -65,7 +65,9 @@ def test_after_many_faults_every_service_is_well_and_nothing_is_lost(
             services = {name: {**RUNS, **each, "volumes": [f"{name}:/data"]} for name, each in TEN.items()}
             top = {"volumes": {name: {} for name in TEN}, "networks": {"default": {"internal": True}}}
             shop.write(top, **services)
-            shop.dx("up", "--wait")
+            shop.dx("up")
+            # Whose checks give them two seconds only, and who are restarted where all start too slowly for that.
+            until(lambda: shop.dx("wait", ok=False).returncode == 0, "all are well", deadline_s=PATIENCE_S)
             sums = {
                 name: shop.docker("exec", shop.container(name), "sh", "-c", f"{FILL}; {TOUCHED}") for name in CHECKED
             }
