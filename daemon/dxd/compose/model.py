@@ -202,6 +202,26 @@ class Project:
         mine = [each for name in names for each in self.services[name].volumes]
         return [self.volumes[each] for each in dict.fromkeys(mine) if each in self.volumes]
 
+    def users_of(self, volumes: Iterable[str]) -> list[ServiceName]:
+        """The services that have one of these volumes, as the engine calls them: also by `volumes_from` of another."""
+        wanted = set(volumes)
+        return [name for name in self.services if not wanted.isdisjoint(self.volumes_of(_lenders(self.services, name)))]
+
+
+def _lenders(services: Mapping[ServiceName, Service], name: ServiceName) -> list[ServiceName]:
+    """A service, and those whose volumes it has by `volumes_from`, of one or by way of several."""
+    found: dict[ServiceName, None] = {}
+    pending = [name]
+    while pending:
+        each = pending.pop()
+        if each in services and each not in found:
+            found[each] = None
+            listed = services[each].raw.get("volumes_from")
+            pending += [
+                ServiceName(str(other).partition(":")[0]) for other in (listed if isinstance(listed, list) else ())
+            ]
+    return [*found]
+
 
 def order(services: Mapping[ServiceName, Service]) -> list[ServiceName]:
     """The services so that each comes after those it depends on; Compose has refused cycles before."""

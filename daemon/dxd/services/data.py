@@ -86,11 +86,7 @@ class Data:
 async def _resting(supervisor: Supervisor, volumes: Sequence[str], progress: Progress) -> AsyncIterator[None]:
     """Whoever uses the volumes does not run until the block ends; then those that were ready are waited for."""
     project, now = supervisor.ledger.project, supervisor.now()
-    phases = {
-        name: supervisor.ledger.phase(name, now)[0]
-        for name in project.services
-        if not set(volumes).isdisjoint(project.volumes_of([name]))
-    }
+    phases = {name: supervisor.ledger.phase(name, now)[0] for name in project.users_of(volumes)}
     resting = sorted(name for name, phase in phases.items() if phase is not Phase.PAUSED)
     ready = [name for name in resting if phases[name] is Phase.READY]
     if ready:
