@@ -343,6 +343,7 @@ def test_a_rule_of_files_that_are_mounted_restarts_the_service(site: Site) -> No
     site.reach(web="ready")
     assert site.inspect("web")["Id"] == first
     assert site.started("web") > started
+    assert site.services()["web"]["restarts"] == 0, "what a rule asks for is no fall"
 
 
 def test_what_a_killed_daemon_left_of_an_exchange_is_put_right(site: Site) -> None:

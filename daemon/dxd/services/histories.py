@@ -66,7 +66,7 @@ def restarted_for_health(history: History, each: Instance, now: float) -> Histor
         why = f"unhealthy {MOST} times within {WINDOW_S / 60:.0f} minutes{words}"
         # Whether it gets well by itself, and for how long, is counted from here on.
         return replace(history, gave_up=End(each.run, EndKind.FAILED, why, now), ready_at=None)
-    return _another(history, now)
+    return replace(_another(history, now), restarts=history.restarts + 1)
 
 
 def fell_ill(history: History, each: Instance, now: float) -> History:
@@ -85,8 +85,8 @@ def why_ill(each: Instance) -> str:
 
 
 def started(history: History) -> History:
-    """It was started by dx, because it had ended or was unhealthy."""
-    restarts = history.restarts + (history.end is not None)
+    """It was started by dx; what was stopped for somebody, or by the engine, has not fallen."""
+    restarts = history.restarts + (history.end is not None and history.end.kind is EndKind.CRASHED)
     return replace(history, ready_at=None, gave_up=None, restarts=restarts)
 
 

@@ -85,7 +85,7 @@ class History:
     ill: End | None = None
     """When a run was last found to be unhealthy, and why; that it was restarted for that does not change it."""
     restarts: int = 0
-    """By dx, since it last began to look after it."""
+    """By dx, because it had fallen or was unhealthy, since somebody last asked for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,38 @@ def test_one_that_rests_is_stopped_and_starts_again_though_nothing_else_was_want
     assert acts(book, 103.0) == [(Do.START, "db")]
 
 
+def test_only_starts_after_a_fall_or_for_bad_health_are_counted_as_restarts() -> None:
+    """Not those after a rest, a restart that somebody or a rule has asked for, or an end of the engine's doing."""
+    book = rested()
+    book.rest(())
+
+    def restarts(now: float) -> int:
+        """After it has been started once more."""
+        assert acts(book, now) == [(Do.START, "db")]
+        book.see(instance("db", start=int(now)), now)
+        book.finish(instance("db").id)
+        return book.history(instance("db", start=int(now))).restarts
+
+    assert restarts(103) == 0
+    book.rest([DB])
+    assert acts(book, 110) == [(Do.STOP, "db")]
+    book.ask_up([DB])
+    book.see(instance("db", "exited", start=103), 111)
+    book.finish(instance("db").id)
+    book.rest(())
+    assert restarts(112) == 0
+    book.excuse_all("the engine was restarted")
+    book.see(instance("db", "exited", start=112, exit_code=137), 120)
+    assert restarts(121) == 0
+    book.see(instance("db", "exited", start=121, exit_code=137), 130)
+    assert restarts(140) == 1
+    book.see(instance("db", health="unhealthy", start=140), 150)
+    assert acts(book, 200) == [(Do.RESTART, "db")]
+    book.see(instance("db", "exited", start=140, exit_code=143), 201)
+    book.finish(instance("db").id)
+    assert restarts(202) == 2
+
+
 def test_the_next_daemon_starts_it_whether_or_not_this_one_saw_its_end() -> None:
     running = ledger(service("db"))
     running.look([instance("db")], 0.0)
