@@ -15,6 +15,7 @@ from dx.places import Places
 from dxd import settings as settings_file
 from dxd.api.front import HttpFront, create_app
 from dxd.compose.compose import Compose
+from dxd.compose.model import Project
 from dxd.develop.develop import Develop
 from dxd.engine.address import find_address
 from dxd.engine.docker import Engine
@@ -194,6 +195,9 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
     async def part(project: str) -> None:
         await sharing.end(project)  # which is made of services
 
+    async def make(project: Project) -> None:
+        await develop.note(project)  # which follows services
+
     logs = Logs(engine=engine, directory=places.state_dir / "logs", max_bytes=settings.log_bytes)
     snapshots = Snapshots(
         engine=engine,
@@ -220,6 +224,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
             listening=doors.of,
         ),
         parting=part,
+        making=make,
         logs=logs,
         before=snapshots.sweep,
         seeds=seeds,

@@ -346,6 +346,30 @@ def test_a_rule_of_files_that_are_mounted_restarts_the_service(site: Site) -> No
     assert site.services()["web"]["restarts"] == 0, "what a rule asks for is no fall"
 
 
+def test_what_changes_between_dx_up_and_the_first_look_is_found_at_that(site: Site) -> None:
+    """Of a service that is not built, whose image says nothing of the files: others are copied, or it is restarted."""
+    conf, app = site.root / "conf", site.root / "app"
+    for file, text in ((conf / "c", "c1"), (app / "a", "a1"), (app / "b", "b1"), (app / "same", "same")):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+    begins = "test -e /app || { mkdir /app; echo a1 > /app/a; echo b1 > /app/b; }; cat /conf/c > /shown"
+    rules = [
+        {"path": "conf", "action": "restart"},
+        {"path": "app", "action": "sync", "target": "/app"},
+    ]
+    web = {"command": ["sh", "-c", f"{begins}; exec sleep 1000"], "volumes": ["./conf:/conf:ro"]}
+    site.write(web={**web, "develop": {"watch": rules}})
+    site.dx("up", "--wait")
+    (conf / "c").write_text("c2")
+    (app / "a").write_text("a2")
+    (app / "b").unlink()
+
+    def shown() -> str:
+        return site.inside("sh", "-c", "cat /shown /app/a; ls /app")
+
+    until(lambda: shown().split() == ["c2a2a"], f"it is as the files are, not {shown()}", deadline_s=FOLLOWED_S)
+
+
 def test_what_a_killed_daemon_left_of_an_exchange_is_put_right(site: Site) -> None:
     site.write(
         {"volumes": {"data": {}}},

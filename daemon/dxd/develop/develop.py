@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 
 from dxd.compose.compose import Compose
+from dxd.compose.model import Project
 from dxd.develop.follower import Follower
 from dxd.engine.supervised import Supervised
 from dxd.errors import EngineTrouble
@@ -47,11 +48,18 @@ class Develop:
         self._followers: dict[str, Follower] = {}
         self._wakes: dict[str, asyncio.Event] = {}
         self._jobs: dict[str, asyncio.Task[None]] = {}
+        self._taking_up = asyncio.Lock()
 
     def wake(self, name: str) -> None:
         """Something of that project may be another than it was."""
         if name in self._wakes:
             self._wakes[name].set()
+
+    async def note(self, project: Project) -> None:
+        """Containers of it are about to be made; what its files are now is what those begin with."""
+        await self._take_up()
+        if (follower := self._followers.get(project.name)) is not None:
+            await follower.note(project)
 
     def unwatched(self) -> list[Unwatched]:
         """What is looked at again and again, because nobody tells of changes."""
@@ -74,6 +82,10 @@ class Develop:
         await self._watcher.close()
 
     async def _take_up(self) -> None:
+        async with self._taking_up:
+            await self._take_up_all()
+
+    async def _take_up_all(self) -> None:
         there = self._services.followed()
         for name, follower in list(self._followers.items()):
             if there.get(name) is not follower.supervisor:

@@ -8,18 +8,19 @@ service, and tried again when its files change. Fails with what the engine raise
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dxd.compose import doors, sources
 from dxd.compose.compose import Compose
-from dxd.compose.model import OnChange, Service, ServiceName, Source, order
+from dxd.compose.model import OnChange, Project, Service, ServiceName, Source, Watch, order
 from dxd.develop import inputs, policy, reach, rules, sync
 from dxd.develop.inputs import Watched
 from dxd.develop.rules import Listing, Prints
 from dxd.engine.model import ContainerId, ContainerStatus, ImageId, Inspected
 from dxd.engine.supervised import Supervised
-from dxd.errors import DxError, EngineDown, EngineTrouble, ImageTrouble
+from dxd.errors import BuildFailed, DxError, EngineDown, EngineTrouble, ImageTrouble
 from dxd.images.identity import Memory
 from dxd.kit.hub import Hub
 from dxd.kit.progress import Silent
@@ -93,8 +94,22 @@ class Follower:
         self._hashes: dict[ServiceName, str] = {}
         """What Compose would label containers with now."""
         self._mended = False
+        self._noted: dict[ServiceName, tuple[Sequence[Watch], tuple[Listing, ...]]] = {}
+        """Of services whose containers were made before they were looked at, the rules, and what was there then."""
         self._kept: dict[str, ServiceImage] | None = None
         """What images were built from, as known from before this daemon; each is asked for once."""
+
+    async def note(self, project: Project) -> None:
+        """Containers are about to be made: what is there now is what those have whose services are not built. Of one
+        that is followed already that is known, and of one that is built it is known from its build.
+        """
+        for name, service in project.services.items():
+            state = self._followed.get(name)
+            noted, _ = self._noted.get(name, ((), ()))
+            if service.build is None and noted != service.watch and (state is None or state.base is None):
+                with suppress(BuildFailed):  # which is told when it is followed
+                    found = await asyncio.to_thread(rules.look, service, self._prints)
+                    self._noted[name] = service.watch, found
 
     async def look(self) -> None:
         """Bring everything up to date with the files; the watcher has waited until they came to rest."""
@@ -333,16 +348,20 @@ class Follower:
         """Have its containers have the files that its rules say."""
         name, state = service.name, self._followed[service.name]
         wanted = await asyncio.to_thread(rules.look, service, self._prints)
-        if state.base is None or len(state.base) != len(wanted):
-            state.base, state.has = rules.base(service.watch, wanted), {}
         containers = await self.supervisor.swaps.of(name)
+        first = wanted
+        if state.base is None or len(state.base) != len(wanted):
+            noted, listings = self._noted.pop(name, ((), ()))
+            first = listings if noted == service.watch else wanted
+            state.base, state.has = rules.base(service.watch, first), {}
         state.has = {each.id: state.has[each.id] for each in containers if each.id in state.has}
         restart = False
         for each in containers:
             if each.status is not ContainerStatus.RUNNING:
                 continue
-            has, new = state.has.get(each.id, state.base), each.id not in state.has
-            batch = rules.plan(service.watch, has, wanted, new=new)
+            known = state.has.get(each.id)
+            has, began = (state.base, first) if known is None else (known, known)
+            batch = rules.plan(service.watch, has, wanted, began=began)
             if batch:
                 log.info("sync", service=name, copies=len(batch.copies), removals=len(batch.removals))
                 # Known before it is tried: a command that fails is told of once, not tried for ever.

@@ -81,8 +81,11 @@ class Batch:
         return bool(self.copies or self.removals or self.commands or self.restart)
 
 
-def plan(watch: Sequence[Watch], has: Sequence[Listing], wanted: Sequence[Listing], *, new: bool = False) -> Batch:
-    """What makes a container that has these files one that has those; one that is `new` only gets files.
+def plan(
+    watch: Sequence[Watch], has: Sequence[Listing], wanted: Sequence[Listing], *, began: Sequence[Listing] | None = None
+) -> Batch:
+    """What makes a container that has these files one that has those. `began` is what there was when one was made that
+    is new, whose files are its image's: only for what has changed since then is it restarted, or is anything run in it.
 
     Of several rules for one path in the container the last counts. What is built anew is decided elsewhere.
     """
@@ -90,11 +93,9 @@ def plan(watch: Sequence[Watch], has: Sequence[Listing], wanted: Sequence[Listin
     removals: dict[str, None] = {}
     commands: dict[Command, None] = {}
     restart = False
-    for rule, before, after in zip(watch, has, wanted, strict=True):
+    for rule, before, after, first in zip(watch, has, wanted, has if began is None else began, strict=True):
         changed = [name for name, print_ in after.items() if before.get(name) != print_]
         gone = [name for name in before if name not in after]
-        if not changed and not gone:
-            continue
         if rule.action in SYNCS and rule.target:
             for name in sorted(gone):
                 removals[_join(rule.target, name)] = None
@@ -102,7 +103,7 @@ def plan(watch: Sequence[Watch], has: Sequence[Listing], wanted: Sequence[Listin
             for name in sorted(changed):
                 copies[_join(rule.target, name)] = _join(rule.path, name)
                 removals.pop(_join(rule.target, name), None)
-        if new:
+        if first == after:
             continue
         restart = restart or rule.action in ("restart", "sync+restart")
         if rule.action == "sync+exec" and rule.command:

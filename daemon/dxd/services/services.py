@@ -56,13 +56,15 @@ class Services:
         naming: Naming,
         publishing: Publishing,
         parting: Callable[[str], Awaitable[None]],
+        making: Callable[[Project], Awaitable[None]],
         logs: Logs,
         before: Callable[[], Awaitable[None]],
         seeds: Seeds,
         doors: Doors,
         uses: Uses,
     ) -> None:
-        """`parting` ends what a project uses of others, before it is removed.
+        """`parting` ends what a project uses of others, before it is removed; `making` is told of one whose containers
+        are about to be made.
 
         `before` comes before anything is done with any service.
         """
@@ -88,6 +90,7 @@ class Services:
         self._naming = naming
         self._publishing = publishing
         self._parting = parting
+        self._making = making
         self._turns: dict[str, Turn] = {}
 
     async def keep(self) -> None:
@@ -158,6 +161,7 @@ class Services:
             known = await self._register.know(project, found)
             supervisor = known.supervisor
             assert supervisor is not None
+            await self._making(project)
             since = supervisor.now()
             chosen = await supervisor.up(
                 project, found, names, progress, every=every, recreate=recreate, build=build, awake=awake
@@ -200,6 +204,7 @@ class Services:
         project, source = await self._fresh(source, services, progress)
         async with self._turn(project.name).of("dx restart", progress):
             await self._register.put(known, project, source)
+            await self._making(project)
             since = supervisor.now()
             chosen = await supervisor.restart(project, source, named(project, services), progress)
             known.problem = ""

@@ -40,7 +40,17 @@ def test_each_action_has_its_own_meaning(rule: Watch, batch: Batch) -> None:
 
 def test_a_new_container_gets_files_and_nothing_else() -> None:
     rule = Watch("/s", "sync+restart", "/t")
-    assert rules.plan([rule], [{}], [{"a": b"1"}], new=True) == Batch((("/s/a", "/t/a"),))
+    wanted = [{"a": b"1"}]
+    assert rules.plan([rule], [{}], wanted, began=wanted) == Batch((("/s/a", "/t/a"),))
+
+
+def test_a_new_container_is_restarted_where_something_has_changed_since_it_was_made() -> None:
+    rule = Watch("/s", "sync+restart", "/t", initial_sync=True)
+    began, now = [{"a": b"1", "b": b"1"}], [{"a": b"1", "b": b"2"}]
+    copies = (("/s/a", "/t/a"), ("/s/b", "/t/b"))
+    assert rules.plan([rule], [{}], now, began=began) == Batch(copies, restart=True)
+    assert rules.plan([Watch("/s", "restart")], began, now, began=began) == Batch(restart=True)
+    assert rules.plan([rule], [{}], [{}], began=began) == Batch(restart=True)
 
 
 def test_of_two_rules_for_one_path_the_last_counts() -> None:
