@@ -117,7 +117,7 @@ class Capture:
         container = self._instance.container
         kept = self._into.progress(container) or Progress()
         since = since_ns(kept, time.time_ns())
-        sieve = Sieve(kept, since)
+        sieve = Sieve(kept, since, kept_bytes=printing.kept_bytes)
         lag = Lag(printing.kept_bytes)
         fresh = False
         async with self._engine.output(container, since_ns=since, follow=printing.running, tty=printing.tty) as output:

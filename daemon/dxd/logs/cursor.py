@@ -6,6 +6,7 @@ kept, and what is kept already is known by its time, and by how many entries had
 
 from dxd.engine.output import DATA, HEAD, STAMP, STDERR
 from dxd.logs.model import Position, Progress, Stamp, ns_of, stamp_of
+from dxd.logs.repeats import Repeats
 
 MARGIN_NS = 2 * 10**9
 """The two streams are put in the engine's file one beside the other: how much later than the newest entry of the one
@@ -39,8 +40,10 @@ class Sieve:
     `lost` says that what should have come again did not: the engine has thrown it away, and maybe more.
     """
 
-    def __init__(self, progress: Progress, since_ns: int) -> None:
+    def __init__(self, progress: Progress, since_ns: int, *, kept_bytes: int | None = None) -> None:
+        """`kept_bytes` is how much the engine keeps, where it rotates its files; such a one may tell things twice."""
         since = stamp_of(since_ns)
+        self._repeats = None if kept_bytes is None else Repeats(kept_bytes)
         self._streams = [_Stream(progress.stdout, since), _Stream(progress.stderr, since)]
 
     @property
@@ -60,6 +63,8 @@ class Sieve:
 
     def pass_new(self, frames: list[bytes]) -> list[bytes]:
         """Those that are new."""
+        if (repeats := self._repeats) is not None:
+            frames = [each for at, each in enumerate(frames) if not repeats.has(frames, at)]
         stdout, stderr = self._streams
         return [each for each in frames if (stderr if each[0] == STDERR else stdout).take(each)]
 
