@@ -27,7 +27,7 @@ class Gone:
             self.add(name)
 
     async def end_pins(self) -> None:
-        """Have them follow nothing but a build of that name to come; raises `EngineTrouble`."""
+        """Take them away; raises `EngineTrouble`, and what is left is for the next time."""
         for name in tuple(self._names):
             await self._serving.unpin(name)
             self._names.discard(name)
