@@ -33,14 +33,18 @@ from dxd.logs.logs import Logs
 from dxd.ports.ports import Ports
 from dxd.proxy.proxy import Proxy
 from dxd.rebuild.bases import Bases
+from dxd.rebuild.builder import Builder
 from dxd.rebuild.history import History
+from dxd.rebuild.leftovers import Leftovers
 from dxd.rebuild.locking import Locking
+from dxd.rebuild.moved import Moved
 from dxd.rebuild.names import Names
 from dxd.rebuild.pins import Pins
 from dxd.rebuild.pulls import Pulls
 from dxd.rebuild.pushes import Pushes
 from dxd.rebuild.rebuild import Rebuilds
 from dxd.rebuild.serving import Serving
+from dxd.rebuild.states import States
 from dxd.rebuild.trial import Trial
 from dxd.rebuild.upgrades import Upgrades
 from dxd.runs.runs import Runs
@@ -127,19 +131,35 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
     bases = Bases(images=images, tools=tools, names=serving.names)
     pins = Pins(locks=locks, tools=tools, images=images)
     pulls = Pulls(engine=engine, images=images, builds=builds, names=serving.names, pins=pins, retire=pool.replace)
-    rebuilds = Rebuilds(
+    moved = Moved(bases=bases, pins=pins)
+    states = States(tools=tools)
+    leftovers = Leftovers(
+        engine=engine, builds=builds, names=serving.names, replace=pool.replace, building=states.building
+    )
+    builder = Builder(
         engine=engine,
         images=images,
-        tools=tools,
-        hub=hub,
         builds=builds,
+        hub=hub,
+        names=serving.names,
+        pins=pins,
+        moved=moved,
         trial=Trial(pool=pool, launcher=launcher),
+        leftovers=leftovers,
+        limit_s=settings.build_limit_s,
+    )
+    rebuilds = Rebuilds(
+        images=images,
+        tools=tools,
+        builds=builds,
         serving=serving,
         bases=bases,
         pins=pins,
+        moved=moved,
         pulls=pulls,
-        limit_s=settings.build_limit_s,
-        replace=pool.replace,
+        states=states,
+        builder=builder,
+        leftovers=leftovers,
     )
     pushes = Pushes(
         engine=engine,
@@ -172,7 +192,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         locks=locks,
         redefined=lambda: shims.reconcile(places.shims_dir, tools.commands(), launcher()),
     )
-    locking = Locking(locks=locks, images=images, tools=tools, bases=bases, builder=rebuilds, retire=pool.replace)
+    locking = Locking(locks=locks, images=images, tools=tools, bases=bases, rebuilds=rebuilds, retire=pool.replace)
     containers = Supervised(engine)
     compose = Compose(
         engine.address,
@@ -316,6 +336,7 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
         await logs.close()
         await networks.close()
         await rebuilds.close()
+        await builder.close()
         await pool.close()
         await images.close()
         await engine.close()

@@ -2,7 +2,8 @@
 serve: one that was tried when its daemon was killed, or one of the build before.
 
 An engine may finish a build just after nobody wanted it any more, and nobody waits for one whose daemon was killed. So
-after each such end it is looked for more than once. `Rebuilds` owns it and calls it.
+after each such end it is looked for more than once. `Rebuilds` and
+`Builder` say when; `Rebuilds` sweeps.
 """
 
 from collections.abc import Callable, Collection

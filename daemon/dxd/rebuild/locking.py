@@ -30,8 +30,8 @@ class Complaint:
     reason: str
 
 
-class Builder(Protocol):
-    """Builds; see `Rebuilds`."""
+class Following(Protocol):
+    """Has tools follow what they are built from; see `Rebuilds`."""
 
     async def follow(self, tool: Tool, progress: Progress) -> Image:
         """Build the tool if what it is built from is not what it was."""
@@ -44,14 +44,14 @@ class Locking:
     """The one writer of the locks: the user's, and those of projects, by their directories."""
 
     def __init__(
-        self, *, locks: Locks, images: Images, tools: Tools, bases: Bases, builder: Builder,
+        self, *, locks: Locks, images: Images, tools: Tools, bases: Bases, rebuilds: Following,
         retire: Callable[[ImageId], None],
     ) -> None:  # fmt: skip
         self._locks = locks
         self._images = images
         self._tools = tools
         self._bases = bases
-        self._builder = builder
+        self._rebuilds = rebuilds
         self._retire = retire
         self._turn = asyncio.Lock()
 
@@ -84,7 +84,7 @@ class Locking:
                 if tool.build is None or tool.word in wrong:
                     continue
                 try:
-                    image = await self._builder.follow(tool, progress)
+                    image = await self._rebuilds.follow(tool, progress)
                 except DxError as error:
                     complaints.append(Complaint(tool.word, error.line()))
                     continue
@@ -182,7 +182,7 @@ class Locking:
         ]
         if missing:
             return missing
-        if await self._builder.inputs(tool, progress) != locked.inputs.get(platform):
+        if await self._rebuilds.inputs(tool, progress) != locked.inputs.get(platform):
             return ["what it is built from is not what is locked"]
         return []
 

@@ -1,23 +1,15 @@
 """Whether the names that a tool is built on still mean the images that it was built on.
 
-Anybody may have a name mean another image: by a build, a tag, a pull, a load. The engine's events say when to look;
-what they are called differs from engine to engine, so all of them count but those that leave every name alone. The
-builds of other tools are no concern of this: `Rebuilds`, which gives them their names, knows itself when those move.
+Anybody may have a name mean another image: by a build, a tag, a pull, a load; `News` says when to look. The builds of
+other tools are no concern of that: `Rebuilds`, which has them given their names, knows itself when those move.
 """
 
 from collections.abc import Mapping
 
-from dxd.engine.model import EngineEvent, ImageId
+from dxd.engine.model import ImageId
 from dxd.rebuild.bases import Bases
 from dxd.rebuild.pins import Pins
 from dxd.tools.model import Tool
-
-_STILL = frozenset({"push", "save"})
-
-
-def may_move(event: EngineEvent) -> bool:
-    """Whether a name may mean another image after that."""
-    return event.kind == "image" and event.action not in _STILL
 
 
 class Moved:

@@ -1,6 +1,5 @@
 """Which build serves a tool's runs: the tags by which the engine knows it, and giving them.
 
-
 Builds end and people go back at any time, so those who give a tool's tags take turns.
 """
 

@@ -1,6 +1,12 @@
-"""What is known of one tool's builds at the moment."""
+"""What is known of one tool's builds at the moment.
+
+`States` makes a state and ends it. Three write to it, each its own part: `Updater` what comes of the work, while it has
+the state's turn (the failure, what holds it, the build that goes on, when to try again); `Rebuilds` what it is told,
+and what it has begun; `Inputs` what a look saw, which is `Seen`. Nothing here waits or fails.
+"""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dxd.engine.model import Image, ImageId
@@ -29,8 +35,24 @@ class Failure:
 
 
 @dataclass(slots=True, eq=False)
+class Seen:
+    """What the last look at a tool's files saw; only `Inputs` writes to it."""
+
+    recipe: Recipe | None = None
+    """What is watched."""
+    bases: tuple[str, ...] = ()
+    """The images that it is built on, as its Dockerfile names them."""
+    locked: Locked | None = None
+    """What the lock said of it."""
+    built_on: Mapping[str, ImageId] = field(default_factory=dict)
+    """What its bases were, by name."""
+    news: int = 0
+    """How many news of images there had been."""
+
+
+@dataclass(slots=True, eq=False)
 class ToolState:
-    """What is known of one tool's builds; only `Rebuilds` writes to it."""
+    """What is known of one tool's builds."""
 
     tool: Tool
     work: Shared[Image] = field(default_factory=Shared)
@@ -41,8 +63,7 @@ class ToolState:
     """Its files may be others than those that were looked at."""
     changes: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when it is told of changes since they were looked at."""
-    recipe: Recipe | None = None
-    """What is watched: that of the last look at its files."""
+    seen: Seen = field(default_factory=Seen)
     failure: Failure | None = None
     remembered: bool = False
     """The failure of a daemon before this one, where there was one, is known."""
@@ -64,13 +85,7 @@ class ToolState:
     logged: str = ""
     """Why it could not follow, as the log has it."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    bases: tuple[str, ...] = ()
-    locked: Locked | None = None
-    """What the lock said of it at the last look at its files."""
-    built_on: dict[str, ImageId] = field(default_factory=dict)
-    """What its bases were when its files were looked at last, by name."""
-    news: int = 0
-    """How many news of images there had been then."""
+    """Who has it brings the tool up to date."""
     told: set[int] = field(default_factory=set)
     """Terminals in which the failure was shown."""
 
