@@ -72,7 +72,7 @@ def test_pieces_of_a_line_that_are_the_same_are_all_kept() -> None:
 
 
 def test_a_clock_that_was_set_back_loses_no_line() -> None:
-    """Of the same text, and one of them with the time of an earlier one, by chance; not even where the engine rotates."""
+    """Of the same text, and one with the time of an earlier one, by chance; not even where the engine rotates."""
     before = [entry(number / 1000, b"y\n") for number in range(1000)]
     after = [entry(0.5, b"y\n"), *(entry(0.5 + number / 1000 + 1e-6, b"y\n") for number in range(1000))]
     assert kept([before + after]) == before + after
