@@ -61,11 +61,10 @@ async def test_a_setting_that_changes_no_build_changes_no_state(desk: Desk) -> N
 
 async def test_a_tool_that_is_built_no_more_has_no_state(desk: Desk) -> None:
     """Whoever asks for its build is told."""
-    before = desk.define('build = "/one"')
-    state = desk.states.of(before)
-    desk.define('image = "jq"')
+    state = desk.states.of(desk.define('build = "/one"'))
+    now = desk.define('image = "jq"')
     with pytest.raises(Conflict, match="defined otherwise"):
-        desk.states.of(before)
+        desk.states.of(now)
     assert state.over
 
 
