@@ -359,7 +359,7 @@ def test_what_changes_between_dx_up_and_the_first_look_is_found_at_that(site: Si
     ]
     web = {"command": ["sh", "-c", f"{begins}; exec sleep 1000"], "volumes": ["./conf:/conf:ro"]}
     site.write(web={**web, "develop": {"watch": rules}})
-    site.dx("up", "--wait")
+    site.dx("up")  # without a wait, in which it may be looked at
     (conf / "c").write_text("c2")
     (app / "a").write_text("a2")
     (app / "b").unlink()
