@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Callable
 
-LONGER = 10
-"""By so much the cap grows where a burst outlasts it, so that an endless one costs little."""
+LONGER = 30
+"""By so much the cap grows where a burst outlasts it: one that lasts no longer than that ends with the second call, and
+an endless one costs little.
+"""
 MAX_CAP_S = 30.0
 
 

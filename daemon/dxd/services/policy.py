@@ -118,7 +118,7 @@ def _decide(
         return Hold(service.name, each.id, instead or shown, reason, until)
 
     if each.busy:
-        return hold("something is being done with it")
+        return hold(_reason(seen, each) or "something is being done with it")
     if not seen.settled:
         return hold("what happened while the engine was out of sight may still be told")
     if _is_stuck(each, now):
