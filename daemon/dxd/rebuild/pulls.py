@@ -145,19 +145,20 @@ class Pulls:
         known = {each.image_id for each in rows}
         wanted = {self._names.kept(each.tool, each.digest) for each in rows if each.is_pulled}
         wanted |= {self._names.pinned(each.name) for each in tools}
-        before = await self._engine.images({})
-        for image in before:
+        taken: set[ImageId] = set()  # what lost a name by this: others remove images, too
+        for image in await self._engine.images({}):
             for tag in image.tags:
                 is_over = self._names.is_kept(tag) or (self._names.is_pin(tag) and image.id not in known)
                 if is_over and tag not in wanted:
                     await self._engine.remove_image(tag)
+                    taken.add(image.id)
         held = {each.id: each for each in await self._engine.images({})}
         for build in gone:
             left = held.get(ImageId(build.image_id or ""))
             if left is not None and not left.tags and _is_only(left.digests, fetched.get(build.id, "")):
                 await self._engine.remove_image(fetched[build.id])
-        after = {each.id for each in await self._engine.images({})}
-        return len({each.id for each in before} - after)
+                taken.add(left.id)
+        return len(taken - {each.id for each in await self._engine.images({})})
 
 
 def _is_only(digests: Sequence[str], name: str) -> bool:
