@@ -6,6 +6,7 @@ engine does on its way out, and on its return, is nobody's will. Nothing here fa
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from dxd.compose.model import ServiceName
 from dxd.engine.model import ContainerId, EngineEvent
@@ -94,7 +95,15 @@ class Others:
             returned = news.what is What.STOPPED and self._since_return() is not None
             self._ledger.excuse(run, "the engine was restarted" if returned else "stopped by somebody")
             taking = self._take_stop(name, news.container, run, time_ns if returned else None)
-            self._stops[name] = self._tasks.start(taking, name=f"will of {name}")
+            self._stops[name] = task = self._tasks.start(taking, name=f"will of {name}")
+            if seen is not None and not seen.busy:
+                # Whose will it was is not known yet; one that dx starts meanwhile would look as if nobody wanted it.
+                self._ledger.take(news.container)
+                task.add_done_callback(partial(self._known, news.container))
+
+    def _known(self, container: ContainerId, _: "asyncio.Task[None]") -> None:
+        self._ledger.finish(container)
+        self._wake()
 
     def _others(self, name: ServiceName, container: ContainerId) -> bool:
         return any(each.id != container for each in self._ledger.seen.of(name))

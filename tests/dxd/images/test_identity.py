@@ -4,9 +4,9 @@ import io
 import os
 import shutil
 import socket
+import subprocess
 import tarfile
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +23,7 @@ from dxd.images.identity import RACY_NS, Change, Identity, Memory, cause, change
 from dxd.images.weight import biggest
 from dxd.tools.model import Build
 from tests.privilege import as_files_say
+from tests.waiting import until
 
 BASES = {"alpine": "sha256:" + "a" * 64}
 
@@ -243,25 +244,17 @@ def test_many_edits_within_one_tick_are_all_seen(root: Path) -> None:
 
 
 def test_a_file_that_never_holds_still_is_an_error(root: Path) -> None:
-    begun, stop = threading.Event(), threading.Event()
-    large = root / "large"
-    large.write_bytes(bytes(8 << 20))
-
-    def write() -> None:
-        with large.open("ab", 0) as file:
-            while not stop.is_set():
-                file.write(b"x")
-                begun.set()
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        assert begun.wait(20)
-        with pytest.raises(BuildFailed, match="large changed while"):
-            _identify(root)
-    finally:
-        stop.set()
-        writer.join()
+    """It is large enough for another process to come in between, on a busy machine too."""
+    size, large = 128 << 20, root / "large"
+    large.touch()
+    os.truncate(large, size)
+    with subprocess.Popen(["sh", "-c", 'while :; do echo x; done >> "$0"', large]) as writer:
+        try:
+            until(lambda: large.stat().st_size > size, "it is written to")
+            with pytest.raises(BuildFailed, match="large changed while"):
+                _identify(root)
+        finally:
+            writer.kill()
 
 
 def test_a_directory_that_cannot_be_read_is_an_error(root: Path) -> None:

@@ -1,6 +1,7 @@
 """What somebody else does is taken as their will, and what the engine does on its way out and back is nobody's."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ class Scene:
         self.book = ledger(service("db", restart="always"))
         self.book.look([instance("db")], 10)
         self.answers = True
+        self.slow: Callable[[], Awaitable[object]] = self._at_once
         self.now = 100.0
         self.engine_ns = 10**18
         """What time it is by the engine's clock."""
@@ -42,7 +44,11 @@ class Scene:
         )
 
     async def _goes_on(self) -> bool:
+        await self.slow()
         return self.answers
+
+    async def _at_once(self) -> None:
+        """It takes no time to answer."""
 
     async def _ago(self, time_ns: int) -> float:
         if not self.answers:
@@ -77,6 +83,29 @@ async def test_who_stops_it_does_not_want_it() -> None:
     assert await scene.hears("stop") is Will.DOWN
     assert scene.saw == [instance("db").id]
     assert ended(scene.book) == []
+
+
+async def test_nothing_is_done_before_it_is_known_whose_will_a_stop_was() -> None:
+    """One that dx has started meanwhile would be taken for one that nobody wants."""
+    scene, asked = Scene(), asyncio.Event()
+    scene.slow = asked.wait
+    assert await scene.hears("stop") is Will.UP
+    assert ended(scene.book) == []
+    asked.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert scene.book.wanted.will(DB) is Will.DOWN
+    assert ended(scene.book) == []
+
+
+async def test_who_starts_it_again_at_once_wants_it() -> None:
+    """Also while it is being found out whose will the stop was."""
+    scene, asked = Scene(), asyncio.Event()
+    scene.slow = asked.wait
+    await scene.hears("stop")
+    assert await scene.hears("start") is Will.UP
+    asked.set()
+    assert [service for _, service in ended(scene.book)] == ["db"]
 
 
 async def test_who_starts_it_wants_it() -> None:
