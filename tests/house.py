@@ -82,9 +82,18 @@ PEOPLE = (ME, STRANGER) if ME.uid == 0 else (ME,)
 """Whom tests can be: root can become anyone, everyone else is only themselves."""
 
 
+LOST = b"unable to find image"
+"""What the classic builder of Docker Engine 20.10 says, now and then, of the image of a step that it has just done, where
+other images are removed at the same time.
+"""
+
+
 def docker(*arguments: str, stdin: bytes | None = None) -> str:
     """What the engine's command line prints; it has to succeed."""
-    done = subprocess.run(["docker", *arguments], input=stdin, capture_output=True, timeout=DEADLINE_S)
+    for _ in range(3):
+        done = subprocess.run(["docker", *arguments], input=stdin, capture_output=True, timeout=DEADLINE_S)
+        if LOST not in done.stderr:
+            break
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode().strip()
 

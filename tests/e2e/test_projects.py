@@ -194,7 +194,8 @@ def test_two_clones_share_a_build_and_nothing_else(house: House, project: Path, 
     trust(house, other)
     assert house.run(["made"], cwd=other).stdout == b"made one\n"
     builds = json.loads(house.dx(["builds", "--json"]).stdout)["builds"]
-    assert len(builds) == 1
+    assert [each["cause"] for each in builds] == ["it was there already", "the first build"]
+    assert len({each["image_id"] for each in builds}) == 1
     file = other / "tool" / "Dockerfile"
     file.write_text(file.read_text().replace("one", "two"))
     # A project's tools wait for their new build.

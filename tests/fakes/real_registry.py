@@ -23,6 +23,7 @@ from typing import Self
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
+from tests.house import LOST
 from tests.waiting import until
 
 PROGRAM = "docker-registry"
@@ -155,10 +156,13 @@ class RealRegistry:
 
     def _docker(self, *arguments: str, stdin: bytes = b"") -> str:
         config = self.docker_config(self.directory / "docker")
-        done = subprocess.run(
-            ["docker", "--config", str(config), *arguments],
-            input=stdin, capture_output=True, timeout=DEADLINE_S, env={**os.environ, "DOCKER_BUILDKIT": "0"},
-        )  # fmt: skip
+        for _ in range(3):
+            done = subprocess.run(
+                ["docker", "--config", str(config), *arguments],
+                input=stdin, capture_output=True, timeout=DEADLINE_S, env={**os.environ, "DOCKER_BUILDKIT": "0"},
+            )  # fmt: skip
+            if LOST not in done.stderr:
+                break
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode()
 
