@@ -83,8 +83,8 @@ PEOPLE = (ME, STRANGER) if ME.uid == 0 else (ME,)
 
 
 LOST = b"unable to find image"
-"""What the classic builder of Docker Engine 20.10 says, now and then, of the image of a step that it has just done, where
-other images are removed at the same time.
+"""What the classic builder of Docker Engine 20.10 says, now and then, of the image of a step that it has just done,
+where other images are removed at the same time.
 """
 
 
