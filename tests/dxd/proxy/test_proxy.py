@@ -469,8 +469,9 @@ async def test_a_proxy_that_was_killed_is_started_again_with_its_doors(
 async def test_the_process_ends_when_nothing_is_left_for_it(directory: Path, service: Service) -> None:
     async with running(directory) as proxy:
         port = await listen(proxy, service)
-        client = await connect(port)
-        await until_turned(lambda: proxy.idle_since("db") is None)
+        reader, writer = client = await connect(port)
+        writer.write(b"a")  # led through, no longer held: what is held ends with its door
+        assert await reader.readexactly(1) == b"a"
         await proxy.shut("db")
         assert process_of(directory)
         assert await ask(client, b"the last one") == b"the last one"
