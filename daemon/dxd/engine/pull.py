@@ -60,6 +60,7 @@ UNREACHABLE = (
     "dial tcp",
     "connection refused",
     "connection reset",
+    "broken pipe",
     "timeout",
     "timed out",
     "network is unreachable",
