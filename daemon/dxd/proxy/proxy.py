@@ -220,14 +220,17 @@ class Proxy:
             place = await door.wake()
         except DxError as error:
             log.warning("not woken", service=door.service, reason=error.line())
-            await self._tell("fail", door=door.key, reason=error.line())
+            await self._woken(door, "fail", reason=error.line())
         except Exception:
-            await self._tell("fail", door=door.key, reason="dx failed; see: dx daemon logs")
+            await self._woken(door, "fail", reason="dx failed; see: dx daemon logs")
             raise
         else:
-            await self._tell("lead", door=door.key, to=[place.host, place.port])
-        finally:
-            self._waking.discard(door.key)
+            await self._woken(door, "lead", to=[place.host, place.port])
+
+    async def _woken(self, door: Door, do: str, **fields: Any) -> None:
+        # First: the next who connects may have it woken again before the answer to this is read here.
+        self._waking.discard(door.key)
+        await self._tell(do, door=door.key, **fields)
 
     async def _ask(self, do: str, **fields: Any) -> dict[str, Any]:
         try:

@@ -234,6 +234,24 @@ async def test_who_waits_too_long_is_closed_with_a_line(
     assert "db: not ready within 0.2 s" in capsys.readouterr().out
 
 
+async def test_who_connects_before_the_daemon_has_read_on_wakes_again(proxy: Proxy, service: Service) -> None:
+    """A busy daemon reads in one piece that a failure was told and that the next one waits."""
+    service.failure = EngineError("no such image", "build it")
+    port = await listen(proxy, service)
+
+    def again_and_again() -> None:
+        for _ in range(50):
+            with socket.create_connection((HOST, port), 5) as sock:
+                assert sock.recv(1) == b""
+
+    asking = asyncio.create_task(asyncio.to_thread(again_and_again))
+    while not asking.done():
+        time.sleep(0.005)  # a busy daemon
+        await asyncio.sleep(0)
+    await asking
+    assert service.woken == 50
+
+
 async def test_a_wake_that_fails_closes_who_waits_and_the_next_tries_again(
     proxy: Proxy, service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
