@@ -22,6 +22,8 @@ from dxd.trust.tools import Tools
 FIRST_S = 60.0
 AGAIN_S = 3600.0
 """Between two looks for what is old enough, where no promotion calls for one."""
+SOON_S = 5.0
+"""Until the first look after one that has left something, which a run may have; each next one takes twice as long."""
 
 log = get_logger("builds")
 
@@ -107,28 +109,32 @@ class History:
         bytes_before = await self._engine.layer_bytes()
         await self._rest()
         removed = await self._sweep()
-        removed += await self._let_go()
+        removed += (await self._let_go())[0]
         freed = bytes_before - await self._engine.layer_bytes() if removed else 0
         return Freed(removed, max(0, freed))
 
     async def keep(self) -> None:
         """Let go of what is old enough, after each promotion and now and then; an eternal job."""
-        pause_s = FIRST_S
+        pause_s, soon_s = FIRST_S, SOON_S
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._serving.promoted.wait()
+                soon_s = SOON_S
             self._serving.promoted.clear()
             pause_s = AGAIN_S
             try:
                 await self._rest()  # the containers of the build before
-                if removed := await self._let_go():
+                removed, left = await self._let_go()
+                if removed:
                     log.info("old builds are removed", images=removed)
+                if left:
+                    pause_s, soon_s = min(soon_s, AGAIN_S), 2 * soon_s
             except DxError as error:
                 log.info("old builds are not removed", reason=error.line())
 
-    async def _let_go(self) -> int:
-        """Forget what is old enough; how many images went with it.
+    async def _let_go(self) -> tuple[int, int]:
+        """Forget what is old enough; how many images went with it, and how many are still there.
 
         Of an image only the names that dx gave go. One that has others, or a container, stays.
         """
@@ -159,7 +165,8 @@ class History:
                 await self._engine.remove_image(name)
         left = {each.id for each in await self._images()}
         pulled = 0 if self._tools.problem else await self._pulls.let_go(gone, fetched, self._tools.all())
-        return len([each for each in going if each.id not in left]) + pulled
+        gone_with_it = [each for each in going if each.id not in left]
+        return len(gone_with_it) + pulled, len(going) - len(gone_with_it)
 
     async def _held(self) -> dict[str, HeldImage]:
         return {each.id: each for each in await self._engine.images({})}
