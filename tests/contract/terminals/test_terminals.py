@@ -166,7 +166,8 @@ def test_a_terminal_that_is_only_some_descriptors_has_no_name(twin: Twin, script
 
 def test_a_pager_at_the_end_of_a_pipe(twin: Twin) -> None:
     """`dx run X | less`: the keys are the pager's; `echo | dx run pager` reads its text from the pipe."""
-    in_script(twin, '"$@" | { cat; read it </dev/tty; echo $it; }', ["seq", "3"], ("", "3\r\n"), ("key\r", ""))
+    script = '"$@" | { cat; echo at its end; read it </dev/tty; echo $it; }'
+    in_script(twin, script, ["seq", "3"], ("", "3\r\nat its end\r\n"), ("key\r", ""))
 
 
 @pytest.mark.parametrize(
