@@ -54,6 +54,8 @@ class Capture:
         """Whether the last connection ended in the middle."""
         self._behind = False
         """Whether the disk was full, so that the engine may have thrown away what was not read."""
+        self._whole = False
+        """Whether all that it printed is kept, which is only known of one that has stopped."""
 
     def poke(self) -> None:
         """It may have been started again: look once more before this ends."""
@@ -68,14 +70,14 @@ class Capture:
                 printing = await self._engine.printing(self._instance.container)
                 if printing is None:
                     return await self._is_gone()
-                fresh = False
+                fresh = self._whole = False
                 if printing.running or not (followed and await self._complete(printing)):
                     fresh = await self._connect(printing)
                 followed, told = not self._behind, ""
                 if not printing.running and followed:
                     if self._fresh:
                         await self._mark(MarkKind.ENDED, "the container has stopped")
-                    self._fresh = False
+                    self._fresh, self._whole = False, True
                     if not self._poked:
                         return True
                 elif not fresh:  # as of one that waits for being started again by the engine
@@ -157,6 +159,8 @@ class Capture:
     async def _is_gone(self) -> bool:
         if self._broken or self._behind:
             await self._mark(MarkKind.GAP, "the container was removed before all that it printed was read")
+        elif not self._whole:  # an engine does not always tell all of one that is removed while it runs
+            await self._mark(MarkKind.GAP, "the container was removed while it ran: its last lines may be missing")
         else:
             await self._mark(MarkKind.ENDED, "the container was removed")
         return False

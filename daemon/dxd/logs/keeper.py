@@ -8,7 +8,7 @@ leaves what is kept as it was before.
 import os
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,8 @@ class _Known:
     number: int
     instance: Instance
     progress: Progress
+    told: bool = False
+    """Whether a mark stands behind its last output."""
 
 
 class Keeper:
@@ -110,7 +112,7 @@ class Keeper:
             introduction = record.encode(record.Introduced(known.number, instance))
         output = record.Output(known.number, progress, b"".join(frames))
         self._write(introduction + record.encode(output))
-        known.progress = progress
+        known.progress, known.told = progress, False
         self._last = max(self._last, output.last)
         if introduction:
             self._next_number += 1
@@ -119,6 +121,11 @@ class Keeper:
     def mark(self, mark: Mark) -> None:
         """Keep a mark."""
         self._write(record.encode(record.Marked(mark)))
+        self._note(mark, self._known.values())
+
+    def untold(self) -> list[Instance]:
+        """Containers of whose end nothing is said."""
+        return [each.instance for each in self._known.values() if not each.told]
 
     def forget(self, container: ContainerId) -> None:
         """The container is gone: how far it is kept does not matter any more."""
@@ -156,7 +163,7 @@ class Keeper:
         """Write to this segment from now on."""
         kept = sorted(self._known.values(), key=lambda each: each.progress.stdout.stamp or each.progress.stderr.stamp)
         kept = kept[-MAX_INSTANCES:]
-        rows = [(new, each.instance, each.progress) for new, each in enumerate(kept)]
+        rows = [(new, each.instance, each.progress, each.told) for new, each in enumerate(kept)]
         state = record.encode(record.State(tuple(rows)))
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody may have removed it
         path = path_of(self.directory, number)
@@ -171,7 +178,8 @@ class Keeper:
         self._fd, self._last = fd, b""
         self.end = End(number, len(state))
         self._known = {
-            each.instance.container: _Known(new, each.instance, each.progress) for new, each in enumerate(kept)
+            each.instance.container: _Known(new, each.instance, each.progress, each.told)
+            for new, each in enumerate(kept)
         }
         self._next_number = len(kept)
 
@@ -188,13 +196,15 @@ class Keeper:
                 whole = file.tell()
                 match each:
                     case record.State(instances):
-                        known = {key: _Known(key, instance, progress) for key, instance, progress in instances}
+                        known = {key: _Known(key, of, progress, told) for key, of, progress, told in instances}
                         found = True
                     case record.Introduced(key, instance):
                         known[key] = _Known(key, instance, Progress())
                     case record.Output(instance=key, progress=progress) if key in known:
-                        known[key].progress = progress
+                        known[key].progress, known[key].told = progress, False
                         last = max(last, each.last)
+                    case record.Marked(mark):
+                        self._note(mark, known.values())
                     case _:
                         pass
         if found:
@@ -202,6 +212,11 @@ class Keeper:
             self._next_number = max(known, default=-1) + 1
             self._last = last
         return found, whole
+
+    @staticmethod
+    def _note(mark: Mark, known: Iterable[_Known]) -> None:
+        for each in known:
+            each.told = each.told or each.instance == mark.instance
 
     def _now(self) -> Stamp:
         return stamp_of(int(self._clock() * 1e9))

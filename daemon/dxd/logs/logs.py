@@ -258,6 +258,8 @@ class Logs:
         of = self._known(service)
         if not of.opened:
             await self._persist(service, partial(self._open, of))
+            for instance in await self._run(of.keeper.untold):  # they may have been removed while nobody looked
+                self.follow(service, instance)
         return of
 
     def _open(self, of: _Service) -> None:

@@ -62,9 +62,9 @@ class Marked:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """By number, each container that is followed, and how far it is kept."""
+    """By number, each container that is followed, how far it is kept, and whether its end is told."""
 
-    instances: tuple[tuple[int, Instance, Progress], ...]
+    instances: tuple[tuple[int, Instance, Progress, bool], ...]
 
 
 Record = Output | Introduced | Marked | State
@@ -83,8 +83,8 @@ def encode(record: Record) -> bytes:
             return _framed(_MARK, _json([mark.kind, mark.reason, ns_of(mark.time), of]))
         case State(instances):
             rows = [
-                [number, each.container, each.name, _packed(progress.stdout), _packed(progress.stderr)]
-                for number, each, progress in instances
+                [number, each.container, each.name, _packed(progress.stdout), _packed(progress.stderr), told]
+                for number, each, progress, told in instances
             ]
             return _framed(_STATE, _json(rows))
 
@@ -131,8 +131,8 @@ def _decode(kind: int, body: bytes) -> Record:
     if kind == _STATE:
         return State(
             tuple(
-                (int(number), _instance([container, name]), Progress(_unpacked(out), _unpacked(err)))
-                for number, container, name, out, err in told
+                (int(number), _instance([container, name]), Progress(_unpacked(out), _unpacked(err)), bool(ended))
+                for number, container, name, out, err, ended in told
             )
         )
     raise Torn

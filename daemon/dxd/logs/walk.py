@@ -79,7 +79,7 @@ class Walk:
     def _add(self, each: record.Record, items: list[Item]) -> int:
         match each:
             case record.State(instances):
-                self._instances = {number: instance for number, instance, _ in instances}
+                self._instances = {number: instance for number, instance, *_ in instances}
             case record.Introduced(number, instance):
                 self._instances[number] = instance
             case record.Marked(mark):

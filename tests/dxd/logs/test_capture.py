@@ -330,6 +330,48 @@ async def test_a_container_that_is_removed_while_the_engine_is_away_is_a_gap(
         assert kinds(await entries(logs)) == ["gap"]
 
 
+async def test_a_container_that_is_removed_while_it_runs_may_have_printed_more(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    """Of one that had stopped, all is there."""
+    container = await container_of(workshop, "echo one; sleep 60")
+    stopped = await container_of(workshop, "echo two")
+    async with logs_in(workshop.engine, tmp_path) as logs:
+        for each in (stopped, container):
+            logs.follow(WEB, instance(each))
+        await until_turned(lambda: stopped not in logs.followed())
+        await until_turned(lambda: has(logs, lambda data: b"one\n" in data))
+        for each in (stopped, container):
+            await workshop.engine.remove(each)
+        await until_turned(lambda: not logs.followed())
+        told = [each.mark for each in await entries(logs) if isinstance(each, Told)]
+        assert [each.kind for each in told] == ["ended", "gap"]
+        assert [each.instance for each in told] == [instance(stopped), instance(container)]
+
+
+async def test_a_container_that_is_removed_while_nobody_looks_may_have_printed_more(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    """Said once, by the next who keeps something of the service, and not of one whose end is told."""
+    gone = [await container_of(workshop, "echo one; sleep 60"), await container_of(workshop, "echo two")]
+    async with logs_in(workshop.engine, tmp_path) as logs:
+        for each in gone:
+            logs.follow(WEB, instance(each))
+        await until_turned(lambda: logs.followed() == {gone[0]})
+        await until_turned(lambda: has(logs, lambda data: b"one\n" in data))
+    for each in gone:
+        await workshop.engine.remove(each)
+    for _ in range(2):
+        async with logs_in(workshop.engine, tmp_path) as logs:
+            logs.follow(WEB, instance(await container_of(workshop, "echo next")))
+            await until_turned(lambda: not logs.followed())
+            told = [each.mark for each in await entries(logs) if isinstance(each, Told)]
+            assert [each.reason for each in told if each.instance == instance(gone[0])] == [
+                "the container was removed while it ran: its last lines may be missing"
+            ]
+            assert len([each for each in told if each.instance == instance(gone[1])]) == 1
+
+
 async def test_what_is_kept_of_a_project_is_forgotten(workshop: Workshop, tmp_path: Path) -> None:
     container = await container_of(workshop, "echo one; sleep 60")
     async with logs_in(workshop.engine, tmp_path) as logs:

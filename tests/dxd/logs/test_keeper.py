@@ -225,6 +225,25 @@ def test_a_container_that_is_gone_is_forgotten_and_many_are_bounded(tmp_path: Pa
     again.close()
 
 
+def test_whose_end_is_not_told_is_known_over_segments_and_restarts(tmp_path: Path) -> None:
+    """One that printed again after that has another end."""
+    keeper = opened(tmp_path, 1 << 19)
+    others = [Instance(ContainerId(f"{number:064}"), "web") for number in range(3)]
+    for each in others:
+        keep(keeper, [entry(1, b"a\n")], each)
+    for each in others[:2]:
+        keeper.mark(Mark(MarkKind.ENDED, "why", at(2), each))
+    keep(keeper, [entry(3, b"b\n")], others[0])
+    assert keeper.untold() == [others[0], others[2]]
+    keep(keeper, [entry(4, b"x" * 70000 + b"\n")], others[2])
+    keep(keeper, [entry(5, b"y" * 70000 + b"\n")], others[2])
+    for _ in range(2):
+        keeper.close()
+        keeper = opened(tmp_path, 1 << 19)
+        assert sorted(keeper.untold(), key=str) == [others[0], others[2]]
+    keeper.close()
+
+
 def test_marks_are_among_the_lines(tmp_path: Path) -> None:
     keeper = opened(tmp_path)
     keep(keeper, [entry(1, b"a\n")])
