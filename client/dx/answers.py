@@ -10,6 +10,8 @@ class Build(TypedDict):
     file: str | None
     target: str | None
     args: dict[str, str]
+    secrets: dict[str, str]
+    ssh: str | bool
 
 
 class Mount(TypedDict):

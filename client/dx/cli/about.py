@@ -50,6 +50,7 @@ What can stand in dx.toml; `dx edit` opens it, `dx edit --path` says where it is
   [tools.NAME]
   image = "debian:12"                 the image, or instead of it:
   build = { context = "DIR", file = "DIR/Dockerfile", target = "STAGE", args = { K = "V" } }
+                                      and secrets = { ID = "FILE" }, ssh = true: what its steps may read, log in with
   on_change = "serve"                 when what it is built from changes: runs take the image before until the new one
                                       is ready; or "wait", or "manual": nothing is built
   smoke = ["--version"]               arguments with which a new build has to end well before it serves

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dx.answers import Definition, Description, Tool
 from dx.api import Client
 from dx.cli import link, screen, search_path
-from dx.cli.definition import SHARE, definition, definition_of, differences
+from dx.cli.definition import AGENT, SHARE, definition, definition_of, differences
 from dx.cli.steps import last_of
 from dx.cli.verb import EXIT_DX, Namespace, Parser, Verb, add_json
 from dx.errors import ApiError, BadAnswer, ClientError
@@ -41,6 +41,18 @@ def _arguments(parser: Parser) -> None:
     )
     build.add_argument("--smoke", metavar="WORDS", help="arguments with which a new build has to end well to serve")
     build.add_argument("--arg", metavar="K=V", action="append", default=[], help="a build argument; repeatable")
+    build.add_argument(
+        "--secret",
+        metavar="ID=FILE",
+        action="append",
+        default=[],
+        help="a file that steps with --mount=type=secret,id=ID may read; repeatable",
+    )
+    build.add_argument(
+        "--ssh",
+        metavar=f"{AGENT}|PATH",
+        help="what steps with --mount=type=ssh log in with: your agent, or the socket of one, or a key",
+    )
     run = parser.add_argument_group("how to run it")
     run.add_argument("--entrypoint", metavar="WORDS", help="in place of the image's entrypoint; '' for none at all")
     run.add_argument(

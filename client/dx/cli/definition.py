@@ -16,6 +16,9 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?", re.ASCII | re.IGNOREC
 _UNITS = "bkmgtp"
 _PORT = re.compile(r"(?:(\[[^\]]*\]|\d+(?:\.\d+){3}):)?(\d+)(?::(\d+))?(?:/(tcp|udp))?", re.ASCII)
 _MOUNT_WORDS = {"ro", "rw", "skip", "create"}
+_OF_BUILD = ("file", "target", "arg", "secret", "ssh", "on_change", "smoke")
+AGENT = "default"
+"""The word for the SSH agent that there is, as `docker build --ssh` has it."""
 SHARE = ("ssh-agent", "x11", "wayland")
 
 DEFAULTS: Definition = {
@@ -57,8 +60,9 @@ def definition(given: Namespace, said: Definition | None = None) -> Definition:
         raise UsageError("give either an IMAGE or --build DIR")
     if given.image is not None and given.build is not None:
         raise UsageError("IMAGE and --build exclude each other")
-    if given.build is None and (given.file or given.target or given.arg or given.on_change or given.smoke):
-        raise UsageError("--file, --target, --arg, --on-change and --smoke belong to --build")
+    if given.build is None and any(getattr(given, each) for each in _OF_BUILD):
+        options = ", ".join(f"--{each}".replace("_", "-") for each in _OF_BUILD)
+        raise UsageError(f"{options} belong to --build")
     wanted = _given(given)
     if said:
         excluded = {
@@ -157,7 +161,21 @@ def _build(given: Namespace) -> Build:
     if not context.is_dir():
         raise UsageError(f"--build: {given.build} is no directory")
     file = _dockerfile(given.file, context)
-    return {"context": str(context), "file": file, "target": given.target, "args": _args(given.arg)}
+    return {
+        "context": str(context),
+        "file": file,
+        "target": given.target,
+        "args": _args(given.arg),
+        "secrets": dict(sorted(_secret(each) for each in given.secret)),
+        "ssh": given.ssh == AGENT or (absolute(given.ssh) if given.ssh else False),
+    }
+
+
+def _secret(text: str) -> tuple[str, str]:
+    name, equals, file = text.partition("=")
+    if not name or not equals or not file:
+        raise UsageError(f"--secret {text}: write it as ID=FILE")
+    return name, absolute(file)
 
 
 def _dockerfile(file: str | None, context: Path) -> str | None:

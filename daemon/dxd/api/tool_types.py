@@ -9,6 +9,8 @@ from dxd.tools.model import GitAccess, Network, OnChange, Paths, Root, Scratch, 
 from dxd.tools.neighbours import NETWORK
 from dxd.tools.ulimits import NUMBERS
 
+ID = r"^[A-Za-z0-9._-]{1,128}$"
+
 
 class Build(Struct, frozen=True, forbid_unknown_fields=True):
     """How to make an image from a Dockerfile."""
@@ -17,6 +19,15 @@ class Build(Struct, frozen=True, forbid_unknown_fields=True):
     file: Annotated[AbsolutePath | None, Meta(description="The Dockerfile; null is `Dockerfile` in the context")] = None
     target: Annotated[Word | None, Meta(description="The stage to build; null is the last")] = None
     args: Annotated[dict[str, Text], schema(propertyNames={"pattern": VARIABLE})] = {}
+    secrets: Annotated[
+        dict[str, AbsolutePath],
+        schema(propertyNames={"pattern": ID}),
+        Meta(description="Files that steps may read, by the id that they ask for; needs docker buildx"),
+    ] = {}
+    ssh: Annotated[
+        AbsolutePath | bool,
+        Meta(description="The agent that the daemon knows, or an agent's socket or a key; needs docker buildx"),
+    ] = False
 
 
 class MountPaths(Struct, frozen=True, forbid_unknown_fields=True):

@@ -241,6 +241,9 @@ def _paths(body: tool_types.ToolBody) -> list[tuple[str, str]]:
         paths.append(("build.context", body.build.context))
         if body.build.file is not None:
             paths.append(("build.file", body.build.file))
+        paths += [(f"build.secrets.{name}", file) for name, file in body.build.secrets.items()]
+        if isinstance(body.build.ssh, str):
+            paths.append(("build.ssh", body.build.ssh))
     for each in body.mounts:
         if isinstance(each, str):
             source, _, rest = each.partition(":")

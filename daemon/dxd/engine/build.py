@@ -10,12 +10,13 @@ import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dxd.engine.answer import Answer
 from dxd.engine.buildlog import BuildLog
 from dxd.engine.connection import Connection
 from dxd.engine.model import ImageId
-from dxd.errors import DxError, EngineDown
+from dxd.errors import BuildFailed, DxError, EngineDown
 from dxd.kit.progress import Progress
 
 SILENCE_S = math.inf
@@ -38,6 +39,10 @@ class BuildRequest:
     """With the classic builder, which alone takes an image's id after FROM."""
     path: str | None = None
     """Of the Dockerfile, as the user knows it, where its name in the context is another one."""
+    secrets: Mapping[str, Path] = field(default_factory=dict)
+    """Files that steps may read, by id."""
+    ssh: Path | bool = False
+    """What steps may log in with by SSH: the agent of this process, or an agent's socket or a key."""
 
     def params(self, build_id: str, *, classic: bool) -> dict[str, str]:
         """The query of `POST /build`."""
@@ -88,6 +93,11 @@ async def build(
     connection: Connection, chunks: AsyncIterator[bytes], request: BuildRequest, progress: Progress
 ) -> ImageId:
     """Carry the build out; raises `BuildFailed`, and what reading the context raised."""
+    if request.secrets or request.ssh:
+        raise BuildFailed(
+            f"{request.shown} is built with secrets or ssh, which only docker buildx can give it, and none is here",
+            "install docker-buildx (docker-buildx-plugin in Docker's own packages), 0.13 or newer",
+        )
     context = Context(chunks)
     try:
         try:

@@ -8,6 +8,8 @@ task, and with the daemon, where there is a setpriv(1) to see to that.
 """
 
 import asyncio
+import csv
+import io
 import json
 import os
 import re
@@ -25,7 +27,7 @@ from dxd.engine.build import SILENCE_S, BuildRequest, Context
 from dxd.engine.buildlog import BuildLog
 from dxd.engine.connection import Connection
 from dxd.engine.model import ImageId
-from dxd.errors import EngineDown
+from dxd.errors import BuildFailed, EngineDown
 from dxd.kit.progress import Progress
 
 SWITCH = "DX_BUILDX"
@@ -67,6 +69,7 @@ class Buildx:
         self, connection: Connection, chunks: AsyncIterator[bytes], request: BuildRequest, progress: Progress
     ) -> ImageId:
         """Carry the build out; raises `BuildFailed`, and what reading the context raised."""
+        await asyncio.to_thread(self._check, request)
         context, log = Context(chunks), request.log(progress)
         with tempfile.TemporaryDirectory(prefix="dx-build-") as directory:
             file = Path(directory) / "image"
@@ -88,6 +91,25 @@ class Buildx:
             raise EngineDown(f"the engine broke off building {request.shown}", "try again")
         raise log.failure(reason)
 
+    def _check(self, request: BuildRequest) -> None:
+        """Say in dx's words what the program would say in its own; raises `BuildFailed`."""
+        for name, path in request.secrets.items():
+            try:
+                path.open("rb").close()
+            except OSError as error:
+                reason = f"the secret {name} of {request.shown} cannot be read: {path}: {error.strerror}"
+                raise BuildFailed(reason, "make it readable for you, or name another file in the definition") from None
+        if request.ssh is True and not self.environ.get("SSH_AUTH_SOCK"):
+            raise BuildFailed(
+                f"{request.shown} is built with ssh, and the daemon knows no SSH agent",
+                "dx daemon restart, where SSH_AUTH_SOCK is set; or name its socket, or a key: ssh = PATH",
+            )
+        if isinstance(request.ssh, Path) and not request.ssh.exists():
+            raise BuildFailed(
+                f"{request.shown} is built with ssh, and {request.ssh} is not there",
+                "name an agent's socket, or a key; ssh = true is the agent of SSH_AUTH_SOCK",
+            )
+
     async def _begin(self, request: BuildRequest, file: Path) -> asyncio.subprocess.Process:
         options = ["--builder", BUILDER, "--progress", "rawjson", "--provenance", "false", "--iidfile", str(file)]
         options += ["--file", request.dockerfile]
@@ -97,6 +119,8 @@ class Buildx:
         for key, value in request.args.items():  # as variables where possible: arguments can be read by everybody
             options += ["--build-arg", key if key in aside else f"{key}={value}"]
         options += [word for key, value in request.labels.items() for word in ("--label", f"{key}={value}")]
+        options += [word for name, path in request.secrets.items() for word in ("--secret", _fields(id=name, src=path))]
+        options += ["--ssh", "default" if request.ssh is True else f"default={request.ssh}"] if request.ssh else []
         return await asyncio.create_subprocess_exec(
             *_with_us(self.program, "build", *options, "-"),
             stdin=asyncio.subprocess.PIPE,
@@ -159,6 +183,13 @@ def _with_us(*argv: str) -> Sequence[str]:
     """The command, told to end when the daemon does: the engine would go on for a program that goes on."""
     setpriv = shutil.which("setpriv")
     return (setpriv, "--pdeathsig", "TERM", "--", *argv) if setpriv else argv
+
+
+def _fields(**fields: object) -> str:
+    """As the program reads them: a line of CSV, in which a path may have a comma."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow([f"{key}={value}" for key, value in fields.items()])
+    return line.getvalue()
 
 
 async def _follow(process: asyncio.subprocess.Process, context: Context, log: BuildLog) -> tuple[str, int]:

@@ -148,6 +148,8 @@ class Engine:
         target: str | None = None,
         args: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
+        secrets: Mapping[str, Path] | None = None,
+        ssh: Path | bool = False,
         classic: bool = False,
         path: str | None = None,
     ) -> ImageId:
@@ -155,11 +157,12 @@ class Engine:
 
         Raises `BuildFailed`, after telling the failing step's last lines, and what `context` raises, as it is.
         Cancelling it ends the build. `classic` is for a Dockerfile that begins with an image's id, `path` for one that
-        has another name in the archive than the user knows.
+        has another name in the archive than the user knows. Only the plugin can have `secrets`, files by id, and `ssh`,
+        an agent or a key.
         """
         from dxd.engine.build import BuildRequest, build  # noqa: PLC0415 - brings aiodocker
 
-        request = BuildRequest(dockerfile, tag, target, args or {}, labels or {}, classic, path)
+        request = BuildRequest(dockerfile, tag, target, args or {}, labels or {}, classic, path, secrets or {}, ssh)
         async with self._reach.deadline():
             connection = await self._reach.found()
         buildx = None if classic else await self._buildx(connection)

@@ -204,13 +204,17 @@ def identify(
 ) -> Identity:
     """What this build is called now; raises `BuildFailed` where its archive could not be made either, and `Stopped`.
 
-    `bases` are the digests of the images it builds on, by name. Values of arguments are kept as fingerprints only.
+    `bases` are the digests of the images it builds on, by name. Values of arguments are kept as fingerprints only. Of
+    secrets and of a login by SSH it counts that there are such: whose, and what is in them, is another's in each clone.
     """
     recipe = context.read(build)
     facts = {b"platform": platform.encode()}
     facts |= {b"base " + name.encode(): digest.encode() for name, digest in bases.items()}
     # A NUL is what ends a name among the parts.
     facts |= {b"arg " + os.fsencode(name).replace(b"\0", b"\\0"): os.fsencode(value) for name, value in build.args}
+    facts |= {b"secret " + name.encode(): b"" for name, _ in build.secrets}
+    if build.ssh:
+        facts[b"ssh"] = b""
     if build.target is not None:
         facts[b"target"] = build.target.encode()
     facts[DOCKERFILE] = recipe.said

@@ -140,6 +140,8 @@ class Images:
                 path=recipe.shown,
                 target=build.target,
                 args=dict(build.args),
+                secrets=dict(build.secrets),
+                ssh=build.ssh,
                 tag=None,
                 labels={TOOL_LABEL: name, BUILD_LABEL: found.digest, BUILDER_LABEL: builder, ATTEMPT_LABEL: attempt},
                 progress=progress,

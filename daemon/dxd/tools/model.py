@@ -90,6 +90,10 @@ class Build:
     """The stage to build; None is the last."""
     args: tuple[tuple[str, str], ...] = ()
     """Build arguments, sorted by name."""
+    secrets: tuple[tuple[str, Path], ...] = ()
+    """Absolute files that steps may read, by the id that these ask for, sorted by it."""
+    ssh: Path | bool = False
+    """What steps may use to log in by SSH: the agent that the daemon knows, or an agent's socket or a key, absolute."""
 
 
 class Missing(StrEnum):

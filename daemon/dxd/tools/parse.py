@@ -39,7 +39,7 @@ KEYS = (
     "git", "caches", "root", "scratch", "scratch_size",
     "memory", "cpus", "pids", "ulimits", "ports", "devices", "gpus", "share", "needs",
 )  # fmt: skip
-_BUILD_KEYS = ("context", "file", "target", "args")
+_BUILD_KEYS = ("context", "file", "target", "args", "secrets", "ssh")
 _MOUNT_KEYS = ("source", "target", "readonly", "missing")
 _MOUNT_WORDS = {"ro", "rw", Missing.SKIP.value, Missing.CREATE.value}
 
@@ -56,6 +56,7 @@ MAX_PIDS = 4194304
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 _VARIABLE = re.compile(r"[^\s=*?\[\]\0]+")
+_SECRET = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def parse_tool(name: str, value: object, *, base: Path, spot: Spot | None = None) -> Tool:
@@ -127,6 +128,8 @@ def _build_table(build: Build) -> dict[str, object]:
         "file": build.file and str(build.file),
         "target": build.target,
         "args": dict(build.args) or None,
+        "secrets": {key: str(file) for key, file in build.secrets} or None,
+        "ssh": str(build.ssh) if isinstance(build.ssh, Path) else build.ssh or None,
     }
     return {key: value for key, value in every.items() if value is not None}
 
@@ -208,15 +211,33 @@ def _build(value: object, spot: Spot, base: Path) -> Build:
     given = table({"context": value} if isinstance(value, str) else value, _BUILD_KEYS, spot)
     if "context" not in given:
         raise spot.bad("has no context", "context is the directory to build from")
-    args = given.get("args", {})
+    args, secrets = given.get("args", {}), given.get("secrets", {})
     if not isinstance(args, dict):
         raise spot.at("args").bad("must be a table of texts")
+    if not isinstance(secrets, dict):
+        raise spot.at("secrets").bad("must be a table of files", 'by id: { npmrc = "~/.npmrc" }')
     return Build(
         context=Path(_path(given["context"], spot.at("context"), base)),
         file=Path(_path(given["file"], spot.at("file"), base)) if "file" in given else None,
         target=_word(given["target"], spot.at("target")) if "target" in given else None,
         args=tuple(sorted(_build_arg(key, each, spot.at("args", key)) for key, each in args.items())),
+        secrets=tuple(sorted(_secret(key, each, spot.at("secrets", key), base) for key, each in secrets.items())),
+        ssh=_ssh(given.get("ssh", False), spot.at("ssh"), base),
     )
+
+
+def _ssh(value: object, spot: Spot, base: Path) -> Path | bool:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str):
+        raise spot.bad("must be true, or the path of an agent's socket or of a key")
+    return Path(_path(value, spot, base))
+
+
+def _secret(key: str, value: object, spot: Spot, base: Path) -> tuple[str, Path]:
+    if not _SECRET.fullmatch(key):
+        raise spot.bad("cannot be the id of a secret", "it has up to 128 of A-Z a-z 0-9 . _ -")
+    return key, Path(_path(value, spot, base))
 
 
 def _build_arg(key: str, value: object, spot: Spot) -> tuple[str, str]:

@@ -19,6 +19,11 @@ def asks_of(tool: Tool) -> tuple[str, ...]:
     if tool.build is not None:
         file = tool.build.file or tool.build.context / "Dockerfile"
         found += [f"be built from {each}" for each in (tool.build.context, file) if not _is_in(str(each), project)]
+        secrets = (os.path.realpath(file) for _, file in tool.build.secrets)
+        found += [f"let its build read {each}" for each in secrets if not _is_in(each, project)]
+        if tool.build.ssh:
+            whose = "your SSH agent" if tool.build.ssh is True else os.path.realpath(tool.build.ssh)
+            found.append(f"let its build log in by SSH with {whose}")
     for ask in asks_beyond(tool):
         if ask.key != "mounts":
             found.append(ask.text)

@@ -53,6 +53,7 @@ def test_every_option_ends_in_the_definition(dx: Dx, daemon: State) -> None:
     (dx.root / "work").mkdir()
     done = dx(
         *("add", "x", "--build", "src/../src", "--file", "D", "--target", "run", "--arg", "B=2", "--arg", "HOME"),
+        *("--secret", "npmrc=~/.npmrc", "--secret", "key=k", "--ssh", "~/agent"),
         *("--on-change", "wait", "--smoke=--version 'a b'"),
         *("--entrypoint", "sh -c 'a b'", "--command", "x", "--command", "y", "--network", "bridge", "--env", "A=1"),
         *("--env", "AWS_*", "--mount", "work", "--mount", "~/m:/m:ro", "--mount", "/n:/o:rw"),
@@ -74,6 +75,8 @@ def test_every_option_ends_in_the_definition(dx: Dx, daemon: State) -> None:
             "file": f"{root}/src/D",
             "target": "run",
             "args": {"B": "2", "HOME": root},
+            "secrets": {"key": f"{root}/k", "npmrc": f"{root}/.npmrc"},
+            "ssh": f"{root}/agent",
         },
         "on_change": "wait",
         "smoke": ["--version", "a b"],
@@ -107,7 +110,14 @@ def test_the_dockerfile_of_the_context_goes_without_saying(dx: Dx, daemon: State
     (dx.root / "Dockerfile").touch()
     assert dx("add", "x", "--build", ".").status == 0
     assert dx("add", "x", "--build", ".", "--file", "Dockerfile").status == 0
-    assert daemon.tools["x"]["build"] == {"context": str(dx.root), "file": None, "target": None, "args": {}}
+    assert daemon.tools["x"]["build"] == {
+        "context": str(dx.root),
+        "file": None,
+        "target": None,
+        "args": {},
+        "secrets": {},
+        "ssh": False,
+    }
 
 
 @pytest.mark.parametrize("entrypoint", ["", "--entrypoint="])
@@ -126,6 +136,8 @@ def test_an_empty_entrypoint_is_none_at_all(dx: Dx, daemon: State, entrypoint: s
         (["x", "--build", "missing"], "missing is no directory"),
         (["x", "--build", "."], "there is no Dockerfile in"),
         (["x", "--build", ".", "--file", "f"], "there is no file f, neither here nor in"),
+        (["x", "y", "--secret", "a=b"], "belong to --build"),
+        (["x", "--build", "data", "--file", "bin/dx", "--secret", "npmrc"], "write it as ID=FILE"),
         (["x", "--build", "data", "--file", "bin/dx", "--arg", "=1"], "write it as NAME=VALUE"),
         (["x", "--build", "data", "--file", "bin/dx", "--arg", "NOT_THERE"], "there is no variable NOT_THERE"),
         (["x", "y", "--entrypoint", "a 'b"], "quotation without end"),

@@ -38,7 +38,14 @@ class TestTools:
 
     async def test_everything_that_a_tool_can_say_comes_back(self, edge: Edge) -> None:
         body = {
-            "build": {"context": "/src", "file": "/src/D", "target": "run", "args": {"A": "1", "B": ""}},
+            "build": {
+                "context": "/src",
+                "file": "/src/D",
+                "target": "run",
+                "args": {"A": "1", "B": ""},
+                "secrets": {"npmrc": "/home/me/.npmrc"},
+                "ssh": "/run/agent",
+            },
             "entrypoint": ["/bin/sh", "-c", ""],
             "commands": ["cc", "c++"],
             "network": "bridge",

@@ -158,7 +158,11 @@ def test_what_is_no_file_counts_too(root: Path) -> None:
     assert told(_identify(replace(build, target=None))) == {"target": "removed"}
     assert told(_identify(replace(build, args=(("A", "2"), *build.args[1:])))) == {"arg A": "changed"}
     assert told(_identify(replace(build, args=(*build.args, ("B", "x"))))) == {"arg B": "added"}
+    assert told(_identify(replace(build, secrets=(("S", root),)))) == {"secret S": "added"}
+    assert told(_identify(replace(build, ssh=True))) == {"ssh": "added"}
     assert told(_identify(replace(build, file=root / "run"))) == {"Dockerfile": "changed"}
+    elsewhere = [_identify(replace(build, secrets=(("S", each),), ssh=each)) for each in (root, root / "run")]
+    assert elsewhere[0].digest == elsewhere[1].digest
     assert b"hunter2" not in before.parts.names + before.parts.prints
 
 

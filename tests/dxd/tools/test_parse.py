@@ -97,6 +97,10 @@ def test_a_build_is_relative_to_the_file() -> None:
     tool = parse(build={"context": "../src/", "file": "./D", "target": "run", "args": {"B": "2", "A": ""}})
     assert tool.build == Build(Path("/etc/src"), Path("/etc/dx/D"), "run", (("A", ""), ("B", "2")))
     assert parse(build="~").build == Build(Path(HOME))
+    private = {"context": ".", "secrets": {"npmrc": "~/.npmrc", "a.b-c": "../token"}, "ssh": "~/agent"}
+    secrets = (("a.b-c", Path("/etc/token")), ("npmrc", Path(HOME, ".npmrc")))
+    assert parse(build=private).build == Build(Path("/etc/dx"), secrets=secrets, ssh=Path(HOME, "agent"))
+    assert parse(build={"context": ".", "ssh": True}).build == Build(Path("/etc/dx"), ssh=True)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +147,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"build": {"context": ".", "target": "a b"}}, "build.target: .* one word"),
     ({"build": {"context": ".", "args": ["A=1"]}}, "build.args: must be a table of texts"),
     ({"build": {"context": ".", "args": {"A": 1}}}, "build.args.A: must be text"),
+    ({"build": {"context": ".", "secrets": ["a"]}}, "build.secrets: must be a table of files"),
+    ({"build": {"context": ".", "secrets": {"a,b": "c"}}}, 'build.secrets."a,b": cannot be the id of a secret'),
+    ({"build": {"context": ".", "secrets": {"a": 1}}}, "build.secrets.a: must be text"),
+    ({"build": {"context": ".", "ssh": 1}}, "build.ssh: must be true, or the path"),
     ({"build": {"context": ".", "args": {"A=": "1"}}}, 'build.args."A=": cannot be the name'),
     ({"image": "x", "entrypoint": "a 'b"}, "entrypoint: .* quotation without end"),
     ({"image": "x", "entrypoint": 1}, "entrypoint: must be a list of texts"),
@@ -283,6 +291,8 @@ _builds = st.builds(
     file=st.none() | _path.map(Path),
     target=st.none() | _name,
     args=st.dictionaries(_variable, _text, max_size=3).map(lambda args: tuple(sorted(args.items()))),
+    secrets=st.dictionaries(_variable, _path.map(Path), max_size=3).map(lambda each: tuple(sorted(each.items()))),
+    ssh=st.booleans() | _path.map(Path),
 )
 _service = st.from_regex(r"[a-zA-Z0-9._-]{1,8}", fullmatch=True)
 tools = st.builds(

@@ -119,6 +119,23 @@ async def test_what_it_asks_for_beyond_is_asked(desk: Desk, project: Path, more:
     assert mean(desk, "jq", project)
 
 
+@pytest.mark.parametrize(
+    ("more", "asks"),
+    [
+        ("secrets = { a = '/etc/shadow', b = 'own' }", ["let its build read /etc/shadow"]),
+        ("ssh = true", ["let its build log in by SSH with your SSH agent"]),
+        ("ssh = '/run/agent'", ["let its build log in by SSH with /run/agent"]),
+    ],
+)
+async def test_what_a_build_is_given_beyond_the_project_is_asked(
+    desk: Desk, project: Path, more: str, asks: list[str]
+) -> None:
+    write(project, "[tools.jq.build]\ncontext = '.'\n")
+    await desk.trust(project)
+    write(project, f"[tools.jq.build]\ncontext = '.'\n{more}\n")
+    assert desk.projects.review(project).new == tuple(f"jq: {each}" for each in asks)
+
+
 async def test_less_is_asked_again_only_once_it_was_reviewed(desk: Desk, project: Path) -> None:
     """To allow something is to allow just that."""
     write(project, '[tools.jq]\nimage = "jq"\nnetwork = "host"\n')
