@@ -5,6 +5,7 @@ import grp
 import hashlib
 import os
 import pwd
+import shutil
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -106,7 +107,9 @@ async def _serve(places: Places, settings: Settings, listener: Listener, notifie
     agent_dir = find_agent(os.environ)
     force = ladder.forced(os.environ.get(ladder.FORCE, ""))
     hub = Hub()
-    engine = Engine(partial(find_address, os.environ, home), deadline_s=settings.engine_deadline_s)
+    scraps = places.runtime_dir / "builds"
+    shutil.rmtree(scraps, ignore_errors=True)  # of a daemon that was killed
+    engine = Engine(partial(find_address, os.environ, home), deadline_s=settings.engine_deadline_s, directory=scraps)
     images = Images(engine)
     starter = Starter(
         engine=engine,

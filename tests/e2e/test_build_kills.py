@@ -124,3 +124,4 @@ def test_a_daemon_killed_at_random_moments(project: Project) -> None:
         assert project.run() in good
     project.write("last")
     converges(project, "last")
+    assert not list(project.house.runtime.glob("builds/*"))

@@ -25,8 +25,8 @@ def stock(house: House, service: ServiceId, write: Callable[[Keeper], None]) -> 
     """Have something kept, as by a daemon before, of a container that has stopped."""
     keeper = opened(directory(house, service))
     write(keeper)
-    for each in keeper.untold():
-        keeper.mark(Mark(MarkKind.ENDED, "the container has stopped", at(9), each))
+    for instance in keeper.untold():
+        keeper.mark(Mark(MarkKind.ENDED, "the container has stopped", at(9), instance))
     keeper.close()
     top = house.state
     for each in [top, *top.rglob("*")]:

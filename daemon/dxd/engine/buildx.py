@@ -64,6 +64,8 @@ class Buildx:
     program: str
     version: str
     environ: Mapping[str, str]
+    directory: Path | None = None
+    """Where it writes which image it has made; None is that for temporary files."""
 
     async def build(
         self, connection: Connection, chunks: AsyncIterator[bytes], request: BuildRequest, progress: Progress
@@ -71,7 +73,9 @@ class Buildx:
         """Carry the build out; raises `BuildFailed`, and what reading the context raised."""
         await asyncio.to_thread(self._check, request)
         context, log = Context(chunks), request.log(progress)
-        with tempfile.TemporaryDirectory(prefix="dx-build-") as directory:
+        if self.directory is not None:
+            self.directory.mkdir(mode=0o700, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="dx-build-", dir=self.directory) as directory:
             file = Path(directory) / "image"
             process = await self._begin(request, file)
             try:
@@ -131,7 +135,9 @@ class Buildx:
         )
 
 
-async def find(address: str, environ: Mapping[str, str], home: Path, *, patience_s: float = ASK_S) -> Buildx | None:
+async def find(
+    address: str, environ: Mapping[str, str], home: Path, directory: Path | None = None, *, patience_s: float = ASK_S
+) -> Buildx | None:
     """The plugin, where there is one that is new enough and reaches a BuildKit at that engine."""
     environ = {key: value for key, value in environ.items() if key not in _ASIDE}
     environ["DOCKER_HOST"] = address
@@ -141,7 +147,7 @@ async def find(address: str, environ: Mapping[str, str], home: Path, *, patience
             continue
         told = await _ask((program, "inspect", BUILDER), environ, patience_s)
         if re.search(r"^Status:\s+running$", told, re.MULTILINE):
-            return Buildx(program, found[0], environ)
+            return Buildx(program, found[0], environ, directory)
     return None
 
 

@@ -58,12 +58,16 @@ class Engine:
         *,
         environ: Mapping[str, str] = os.environ,
         deadline_s: float = DEADLINE_S,
+        directory: Path | None = None,
     ) -> None:
-        """`address` is fixed, or gives the candidates each time that the engine is looked for."""
+        """`address` is fixed, or gives the candidates each time that the engine is looked for. In `directory` files are
+        put for a moment; those of a process that was killed stay there.
+        """
         find = (lambda: [address]) if isinstance(address, str) else address
         self._reach = Reach(find, environ=environ, deadline_s=deadline_s)
         self._registries = Registries(self._reach, environ)
         self._environ = environ
+        self._directory = directory
         self._builder: tuple[object, Buildx | None] | None = None
         """Of which engine and programs, and what builds with it: None is the engine itself."""
 
@@ -177,7 +181,8 @@ class Engine:
 
         now = (connection.address, connection.version, *buildx.candidates(self._environ, Path.home()))
         if self._builder is None or self._builder[0] != now:
-            self._builder = (now, await buildx.find(connection.address, self._environ, Path.home()))
+            found = await buildx.find(connection.address, self._environ, Path.home(), self._directory)
+            self._builder = (now, found)
         return self._builder[1]
 
     async def relabel(self, image: ImageId, labels: Mapping[str, str]) -> ImageId:
