@@ -141,6 +141,18 @@ def test_old_builds_go_by_themselves(project: Project) -> None:
     assert project.run() == "third"
 
 
+def test_an_old_build_that_a_run_still_has_goes_soon_after_that(project: Project) -> None:
+    keep_one(project)
+    with project.house.popen(["run", project.tool, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"first\n"
+        edits(project, "second")
+        until(lambda: len(project.builds()) == 1, "history has let go of the first")
+        assert len(set(project.images())) == 2
+        running.communicate()
+    until(lambda: len(set(project.images())) == 1, "the old image is gone", deadline_s=BUILD_S)
+
+
 def test_what_is_locked_is_kept(project: Project) -> None:
     """Though another build serves, for whoever has the lock."""
     shutil.copy(BUSYBOX, project.path)

@@ -98,7 +98,7 @@ async def test_the_life_of_a_container(workshop: Workshop, tmp_path: Path) -> No
     assert (listed.id, listed.image, listed.running) == (container, image, False)
     await workshop.engine.start(container)
     await workshop.engine.start(container)
-    [listed] = await workshop.engine.containers({"dx.test": ""})
+    [listed] = [each for each in await workshop.engine.containers({"dx.test": ""}) if each.id == container]
     assert listed.running
     raw = await (workshop.docker.containers.container(container)).show()
     assert raw["Name"] == f"/{workshop.word}"
