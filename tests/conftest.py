@@ -1,7 +1,7 @@
 """What every test may ask for: an image to run, and a dx of its own."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -19,6 +19,10 @@ for _number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+LOG_LINES = 80
+"""Of a daemon's log, where a test has failed."""
+
+
 @pytest.fixture(scope="session")
 def image() -> Iterator[str]:
     """The name of an image with busybox in it."""
@@ -34,6 +38,17 @@ def house(request: pytest.FixtureRequest, image: str) -> Iterator[House]:
     person: Person = getattr(request, "param", ME)
     with House(person) as made:
         yield made
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With what fails is told how its daemons' logs end."""
+    report = yield
+    if report.failed and report.when != "teardown":
+        made = [getattr(each, "house", each) for each in getattr(item, "funcargs", {}).values()]
+        for each in {house for house in made if isinstance(house, House)}:
+            report.sections.append((f"log in {each.root}", "\n".join(each.log.splitlines()[-LOG_LINES:])))
+    return report
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

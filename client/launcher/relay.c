@@ -138,6 +138,26 @@ static int connect_agent(const char *path) {
     return -1;
 }
 
+static void take_failed(const char *payload, size_t length) __attribute__((noreturn));
+static void take_failed(const char *payload, size_t length) {
+    struct dx_failed failed = {EXIT_DX};
+    if (length < sizeof failed)
+        die(EXIT_DX, "the agent failed and does not say why");
+    memcpy(&failed, payload, sizeof failed);
+    die((int)failed.code, "%.*s", (int)(length - sizeof failed), payload + sizeof failed);
+}
+
+/* What an agent said that closed the connection without reading; leaves errno alone. */
+static void hear_refusal(int agent) {
+    static char payload[DX_MAX_RUN_FRAME];
+    struct dx_head head;
+    int saved = errno;
+    if ((saved == EPIPE || saved == ECONNRESET) &&
+        frame_receive(agent, &head, payload, sizeof payload, NULL, NULL, 0) == 0 && head.type == DX_FAILED)
+        take_failed(payload, head.length);
+    errno = saved;
+}
+
 /* Everything the run needs, in one frame. */
 enum outcome { SENT, LOST, NO_GRANTS };
 static enum outcome send_start(int agent, const struct lease *lease) {
@@ -163,17 +183,10 @@ static enum outcome send_start(int agent, const struct lease *lease) {
     if (!grants_open(lease, fds + n))
         return NO_GRANTS;
     int rc = frame_send(agent, DX_START, &payload, sizeof payload.start + length, fds, n + lease->ngrants);
+    if (rc < 0)
+        hear_refusal(agent);
     close_all(fds + n, lease->ngrants);
     return rc == 0 ? SENT : LOST;
-}
-
-static void take_failed(const char *payload, size_t length) __attribute__((noreturn));
-static void take_failed(const char *payload, size_t length) {
-    struct dx_failed failed = {EXIT_DX};
-    if (length < sizeof failed)
-        die(EXIT_DX, "the agent failed and does not say why");
-    memcpy(&failed, payload, sizeof failed);
-    die((int)failed.code, "%.*s", (int)(length - sizeof failed), payload + sizeof failed);
 }
 
 /* One frame from the agent; false when the run has begun no less than before. */

@@ -67,7 +67,10 @@ static void drop_control(void) {
     alone_since_ns = now_ns();
 }
 
-/* A frame to the daemon, whole or not at all; a link that takes only a part of one is given up. */
+static void read_control(void);
+
+/* A frame to the daemon, whole or not at all; a link that takes only a part of one is given up. What a daemon that
+ * has died had sent before counts: it may have told a launcher of it. */
 static bool tell(uint8_t type, const void *payload, size_t length) {
     char frame[sizeof(struct dx_head) + sizeof(struct dx_run_exited)];
     struct dx_head head = {.length = (uint32_t)length, .type = type};
@@ -79,8 +82,10 @@ static bool tell(uint8_t type, const void *payload, size_t length) {
     ssize_t n = send(control, frame, sizeof head + length, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n == (ssize_t)(sizeof head + length))
         return true;
-    if (n >= 0 || errno != EAGAIN)
+    if (n >= 0 || errno != EAGAIN) {
+        read_control();
         drop_control();
+    }
     return false;
 }
 
@@ -114,6 +119,7 @@ static void tell_news(void) {
 }
 
 static void take_control(int fd) {
+    read_control();
     drop_control();
     control = fd;
     synced = false;

@@ -2,14 +2,18 @@
 
 import os
 import signal
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
+from dx import protocol
 from tests.e2e.rig import Held, ask, init_of, live, one_line, processes, warm
-from tests.house import House, docker
+from tests.house import DEADLINE_S, House, docker
 from tests.waiting import until
 
 
@@ -155,6 +159,37 @@ def test_the_one_unused_for_longest_makes_room(house: House, image: str) -> None
             assert house.run([name, "true"]).returncode == 0
         assert used["a"] in house.containers()
         assert held.go().returncode == 0
+
+
+@pytest.mark.parametrize("door", ["launcher", "python"])
+def test_a_refusal_that_comes_before_the_run_is_asked_for_is_heard(house: House, image: str, door: str) -> None:
+    """As of an agent that can start no monitor: it closes the connection without reading."""
+    assert house.run([image, "true"]).returncode == 0
+    path = next(house.runtime.glob("a/*.sock"))
+    path.unlink()
+    refusal = protocol.frame(protocol.FAILED, protocol.U32.pack(125) + b"no more today")
+
+    def refuse(agent: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                with agent.accept()[0] as launcher:
+                    launcher.sendall(refusal)
+
+    line = [str(house.bin / "dx")] if door == "launcher" else house.python
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(path))
+        agent.listen(64)
+        refusing = threading.Thread(target=refuse, args=[agent])
+        refusing.start()
+        try:
+            for _ in range(20):
+                done = subprocess.run(
+                    [*line, "run", image, "true"], capture_output=True, timeout=DEADLINE_S, **house.options({})
+                )
+                assert (done.returncode, done.stderr) == (125, b"dx: no more today\n")
+        finally:
+            agent.shutdown(socket.SHUT_RDWR)
+            refusing.join()
 
 
 def test_a_run_that_takes_the_process_limit(house: House, image: str) -> None:

@@ -1,11 +1,14 @@
 """The daemon is killed, or missing: runs go on, and one daemon comes back however many ask for it."""
 
+import os
 import random
 import signal
+import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+from tests.agent.link import Agent, stdio
 from tests.e2e.rig import Held, ask, kill_daemon, live, processes, warm
 from tests.house import DEADLINE_S, House
 from tests.waiting import until
@@ -55,6 +58,21 @@ def test_launchers_do_not_notice_that_the_daemon_is_killed(house: House, image: 
         wrong = [each for each in pool.map(run, range(100)) if each[0] != each[1]]
     assert not wrong
     assert len(house.containers()) == 1
+
+
+def test_a_lease_is_good_though_its_daemon_died_and_another_came_before_the_agent_has_looked(
+    house: House, image: str
+) -> None:
+    """Its launcher was told of it."""
+    agent = Agent(house, image)
+    os.kill(agent.pid, signal.SIGSTOP)
+    start = agent.lease("sh", "-c", "exit 7")
+    with socket.socket(socket.AF_UNIX) as other, stdio() as fds:
+        other.connect(str(agent.socket.with_suffix(".ctl")))
+        kill_daemon(house)
+        os.kill(agent.pid, signal.SIGCONT)
+        reply = agent.start(start, fds)
+    assert os.waitstatus_to_exitcode(reply.status or 0) == 7, reply
 
 
 def test_a_hundred_launchers_start_one_daemon(house: House, image: str) -> None:

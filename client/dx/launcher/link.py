@@ -52,16 +52,21 @@ class Link:
         """Hand over everything the run needs: pairs of a descriptor and its number in the run, and the grants.
 
         `which` of 0-2, as bits, are to be a terminal of its own; `terminal` describes the caller's.
-        All of them stay the caller's, who can close them after this. Raises `OSError`.
+        All of them stay the caller's, who can close them after this. Raises `OSError`, and `RunFailed` where the agent
+        has refused already, before it read anything.
         """
         body = self._start_body(state, [target for _, target in descriptors], len(mounts), which, terminal)
         fds = [*(fd for fd, _ in descriptors), *mounts]
         data = protocol.frame(protocol.START, body, len(fds))
         rights = b"".join(protocol.I32.pack(fd) for fd in fds)
-        sent = self.sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if fds else [])
-        # The descriptors went with the first byte. To a run that is over even sending nothing would be EPIPE.
-        if sent < len(data):
-            self.sock.sendall(data[sent:])
+        try:
+            sent = self.sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if fds else [])
+            # The descriptors went with the first byte. To a run that is over even sending nothing would be EPIPE.
+            if sent < len(data):
+                self.sock.sendall(data[sent:])
+        except (BrokenPipeError, ConnectionResetError):
+            self._hear_refusal()
+            raise
 
     def wants(self, *, started: bool) -> dict[int, int]:  # noqa: ARG002 - a framed one has a use for it
         """What to poll for besides the link itself: nothing, for the run has the caller's own descriptors."""
@@ -112,6 +117,15 @@ class Link:
             *state.limits,
         )
         return head + b"".join(map(protocol.I32.pack, targets)) + terminal
+
+    def _hear_refusal(self) -> None:
+        """Raise what it said before it closed the connection, if it did."""
+        try:
+            kind, payload, _ = self.receive()
+        except (OSError, EOFError):
+            return
+        if kind == protocol.FAILED:
+            raise failed(payload)
 
     def _say(self, kind: int, payload: bytes) -> None:
         try:
