@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from tests.contract.terminals.terminal import FRESH, PROMPT, Terminal, scripted, shell, terminal
@@ -81,8 +82,24 @@ def test_a_signal_to_the_launcher_is_the_command_s(twin: Twin, number: int) -> N
     """It dies of it, so does the launcher, and the terminal is sane when that is seen."""
     with raw(twin, ["sh", "-c", "echo ready; exec sleep 1000"]) as it:
         os.kill(launcher_of(it), number)
-        it.see(f"status {128 + number}\r\n")
+        try:
+            it.see(f"status {128 + number}\r\n")
+        except pexpect.TIMEOUT:
+            pytest.fail(what_hangs(twin, it))
         assert is_sane(it)
+
+
+def what_hangs(twin: Twin, it: Terminal) -> str:
+    """The state of each process of a run, and of what is on its terminal, signals included."""
+    inside = [line.split()[0] for each in twin.house.containers() for line in processes(each)]
+    files = [Path(f"/proc/{pid}/status") for pid in [*left_on_host(it), *inside]]
+    return "\n".join(
+        " ".join(
+            line for line in each.read_text().splitlines() if line.startswith(("Name", "Pid", "State", "Sig", "Shd"))
+        )
+        for each in files
+        if each.exists()
+    )
 
 
 def test_a_launcher_killed_below_a_shell(twin: Twin) -> None:
