@@ -10,6 +10,7 @@ import random
 import re
 import signal
 import statistics
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -36,6 +37,20 @@ STALE = re.compile("already exists|file exists|already in use")
 """In what the engine says that will not start a container: see `Figures.stale`."""
 AWAY = (OSError, HTTPException, json.JSONDecodeError)
 """What asking the engine or the daemon raises while it is away."""
+
+
+Lines = Counter[tuple[int, int]]
+"""How often each line is there: by the number of the run, and that of the line in it."""
+
+
+def lines_of(text: str) -> Lines:
+    """Of what a service has printed."""
+    found: Lines = Counter()
+    for line in text.splitlines():
+        word, run, number = line.split()
+        assert word == "line", line
+        found[int(run), int(number)] += 1
+    return found
 
 
 class Kind(StrEnum):
@@ -135,8 +150,8 @@ class Storm:
 
     def __init__(self, shop: Shop, engine: PrivateEngine, drawn: Drawn, checked: Mapping[str, bool]) -> None:
         self.figures = Figures()
-        self.printed: dict[str, list[tuple[int, int]]] = {name: [] for name in checked}
-        """What containers had printed at last that were removed: the number of the run and of the line."""
+        self.printed: dict[str, list[Lines]] = {name: [] for name in checked}
+        """What the engine had of containers just before they were removed."""
         self._shop = shop
         self._engine = engine
         self._drawn = drawn
@@ -229,14 +244,14 @@ class Storm:
                 self._insist(name, f"{this}/start", lambda state: bool(state["Running"]))
                 return True
             case Kind.REMOVE:
-                printed = self._last_line(name)
+                printed = self._printed(name)
                 if self.call("DELETE", f"{this}?force=1")[0] < 400:
                     self.printed[name].append(printed)
                     self._up(name)
                     return True
             case Kind.CUT:
                 network = f"/networks/{self._shop.name}_default/disconnect"
-                printed = self._last_line(name)
+                printed = self._printed(name)
                 status, said = self.call("POST", network, {"Container": before["Id"]})
                 if status < 400 or "is not connected" in str(said):  # an engine that was killed may have forgotten it
                     self._tick.wait(HELD_S)
@@ -341,14 +356,14 @@ class Storm:
         status, found = self.call("GET", f"/containers/{self._shop.container(name)}/json")
         return found if status < 400 else None
 
-    def _last_line(self, name: str) -> tuple[int, int]:
-        """Of what the engine has of its output."""
-        try:
-            lines = self._shop.docker("logs", "--tail", "1", self._shop.container(name)).splitlines()
-        except AssertionError as error:
-            raise ConnectionError(str(error)) from error
-        _, run, number = lines[-1].split() if lines else ("", "0", "0")
-        return int(run), int(number)
+    def _printed(self, name: str) -> Lines:
+        """What the engine has of its output."""
+        command = ["docker", "logs", self._shop.container(name)]
+        env, both = self._shop.house.env, subprocess.STDOUT
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=both, text=True, timeout=60, env=env)
+        if done.returncode:
+            raise ConnectionError(done.stdout)
+        return lines_of(done.stdout)
 
     def _hit_rest(self) -> None:
         for after, kind, outlives in self._drawn.rest:
