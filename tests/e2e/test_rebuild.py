@@ -265,7 +265,8 @@ def test_a_storm_of_changes(project: Project) -> None:
     project.write("after")
     project.becomes("after")
     project.rest()
-    assert len(project.builds()) - before <= 2
+    # One that is given up as files changed before they were sent is none.
+    assert len([each for each in project.builds() if each["result"] != "cancelled"]) - before <= 2
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.15, 0.4, 0.8])
