@@ -257,6 +257,22 @@ def test_no_run_fails_while_it_changes(project: Project) -> None:
         until(lambda: project.run() == "word 19", "the last one serves", deadline_s=BUILD_S)
 
 
+@waiting
+@pytest.mark.parametrize("broken", [False, True], ids=["good", "broken"])
+def test_a_run_that_comes_while_it_is_built_waits_for_that(project: Project, broken: bool) -> None:
+    """Nobody has run it since the edit: what goes on was begun by the watcher."""
+    more = "RUN false\n" if broken else ""
+    before = project.builds()[0]["id"]
+    project.put("word", "second\n")
+    steps = f'RUN sleep 2\nCOPY word /word\n{more}ENTRYPOINT ["cat", "/word"]'
+    project.put("Dockerfile", f"FROM {project.image}\n{steps}\n")
+    until(lambda: project.builds()[0]["id"] > before, "it is being built", deadline_s=BUILD_S)
+    if broken:
+        project.still("first", "false", "the build before it serves")
+    else:
+        assert project.run() == "second"
+
+
 def test_a_storm_of_changes(project: Project) -> None:
     """20,000 of them end in two builds at most."""
     before = len(project.builds())

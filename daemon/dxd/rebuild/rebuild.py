@@ -213,13 +213,14 @@ class Rebuilds:
         await self._tasks.close()
 
     async def _may_be_stale(self, state: ToolState) -> bool:
-        """Whether the tool's build may be another one; after news of images, one who waits has the bases looked at
-        first.
+        """Whether the tool's build may be another one. One who waits does so for what others have begun, and after news
+        of images has the bases looked at first.
         """
-        if state.tool.on_change is OnChange.WAIT and self._inputs.has_news(state):
+        waits = state.tool.on_change is OnChange.WAIT
+        if waits and self._inputs.has_news(state):
             with suppress(EngineTrouble):
                 await self._look_at_bases_of(state)
-        return self._inputs.may_differ(state)
+        return self._inputs.may_differ(state) or (waits and (state.following or state.turn.locked()))
 
     async def _look_at_bases(self) -> None:
         """Have the tools follow whose bases are other images by now."""
