@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -236,19 +237,23 @@ async def test_who_waits_too_long_is_closed_with_a_line(
 
 async def test_who_connects_before_the_daemon_has_read_on_wakes_again(proxy: Proxy, service: Service) -> None:
     """A busy daemon reads in one piece that a failure was told and that the next one waits."""
-    service.failure = EngineError("no such image", "build it")
-    port = await listen(proxy, service)
+    place, connected, loop = free(), threading.Event(), asyncio.get_running_loop()
+
+    async def wake() -> Place:
+        service.woken += 1
+        connected.clear()
+        loop.call_soon(connected.wait, 5)  # what it does until the next has connected, when the failure is on its way
+        raise EngineError("no such image", "build it")
 
     def again_and_again() -> None:
         for _ in range(50):
-            with socket.create_connection((HOST, port), 5) as sock:
+            with socket.create_connection((HOST, place.port), 5) as sock:
+                connected.set()
                 assert sock.recv(1) == b""
+        connected.set()
 
-    asking = asyncio.create_task(asyncio.to_thread(again_and_again))
-    while not asking.done():
-        time.sleep(0.005)  # a busy daemon
-        await asyncio.sleep(0)
-    await asking
+    await proxy.listen("db", place, wake)
+    await asyncio.to_thread(again_and_again)
     assert service.woken == 50
 
 

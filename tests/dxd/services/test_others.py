@@ -15,6 +15,7 @@ from dxd.services.model import Will
 from dxd.services.news import SERVICE, Attribution
 from dxd.services.others import RETURN_S, Others
 from tests.dxd.services.projects import instance, ledger, service
+from tests.waiting import until_turned
 
 DB = ServiceName("db")
 
@@ -92,9 +93,7 @@ async def test_nothing_is_done_before_it_is_known_whose_will_a_stop_was() -> Non
     assert await scene.hears("stop") is Will.UP
     assert ended(scene.book) == []
     asked.set()
-    for _ in range(3):
-        await asyncio.sleep(0)
-    assert scene.book.wanted.will(DB) is Will.DOWN
+    await until_turned(lambda: scene.book.wanted.will(DB) is Will.DOWN)
     assert ended(scene.book) == []
 
 
