@@ -306,54 +306,50 @@ class Stuck:
 
 def stuck(wanted: Wanted, seen: Seen, names: Iterable[ServiceName], now: float) -> list[Stuck]:
     """Of these services, those that will not become ready by themselves."""
-    phases = {name: phase(wanted, seen, name, now) for name in wanted.services}
-    found = (_stuck(wanted, seen, name, phases, frozenset(), now) for name in names)
+    outlook = _Outlook(wanted, seen, now, {name: phase(wanted, seen, name, now) for name in wanted.services})
+    found = (outlook.stuck(name, frozenset()) for name in names)
     return [each for each in found if each is not None]
 
 
-def _stuck(
-    wanted: Wanted,
-    seen: Seen,
-    name: ServiceName,
-    phases: dict[ServiceName, Phase],
-    above: frozenset[ServiceName],
-    now: float,
-) -> Stuck | None:
-    """By itself, or because of one that it waits for; `above` are those that wait for it."""
-    match phases[name]:
-        case Phase.FAILED:
-            for each in seen.of(name):
-                if _is_stuck(each, now):
-                    return Stuck(name, f"the engine has its container {each.status}", f"make another: {_anew(name)}")
-        case Phase.ABSENT:
-            return Stuck(name, "it has no container", f"make one: dx up {name}")
-        case Phase.STOPPED:
-            return Stuck(name, "it was stopped", f"start it: dx up {name}")
-        case Phase.PAUSED:
-            return Stuck(name, "it was paused by somebody", "to go on: docker unpause")
-        case Phase.WAITING:
-            for dependency in wanted.services[name].depends_on:
-                other, waits = dependency.service, _waits_for(wanted, dependency, phases)
-                if not waits or other in above:
-                    continue
-                if end := _end_of_hope(wanted, seen, other, phases, above | {name}, now):
-                    return Stuck(name, waits, end)
-    return None
+@dataclass(frozen=True, slots=True)
+class _Outlook:
+    """What may become of services by themselves. `above` are those that wait for the one that is asked about."""
 
+    wanted: Wanted
+    seen: Seen
+    now: float
+    phases: dict[ServiceName, Phase]
 
-def _end_of_hope(
-    wanted: Wanted,
-    seen: Seen,
-    name: ServiceName,
-    phases: dict[ServiceName, Phase],
-    above: frozenset[ServiceName],
-    now: float,
-) -> str:
-    """What to do about a service that others wait for in vain; empty where it may yet become what it has to be."""
-    if stuck_itself := _stuck(wanted, seen, name, phases, above, now):
-        return stuck_itself.hint
-    if phases[name] in (Phase.DONE, Phase.FAILED):
-        return f"start it: dx up {name}"
-    if phases[name] is Phase.UNHEALTHY and any(_stays_ill(wanted.services[name], each) for each in seen.of(name)):
-        return f"see: dx logs {name}"
-    return ""
+    def stuck(self, name: ServiceName, above: frozenset[ServiceName]) -> Stuck | None:
+        """By itself, or because of one that it waits for."""
+        match self.phases[name]:
+            case Phase.FAILED:
+                for each in self.seen.of(name):
+                    if _is_stuck(each, self.now):
+                        reason = f"the engine has its container {each.status}"
+                        return Stuck(name, reason, f"make another: {_anew(name)}")
+            case Phase.ABSENT:
+                return Stuck(name, "it has no container", f"make one: dx up {name}")
+            case Phase.STOPPED:
+                return Stuck(name, "it was stopped", f"start it: dx up {name}")
+            case Phase.PAUSED:
+                return Stuck(name, "it was paused by somebody", "to go on: docker unpause")
+            case Phase.WAITING:
+                for dependency in self.wanted.services[name].depends_on:
+                    other, waits = dependency.service, _waits_for(self.wanted, dependency, self.phases)
+                    if not waits or other in above:
+                        continue
+                    if end := self._end_of_hope(other, above | {name}):
+                        return Stuck(name, waits, end)
+        return None
+
+    def _end_of_hope(self, name: ServiceName, above: frozenset[ServiceName]) -> str:
+        """What to do about one that others wait for in vain; empty where it may yet become what it has to be."""
+        if stuck_itself := self.stuck(name, above):
+            return stuck_itself.hint
+        if self.phases[name] in (Phase.DONE, Phase.FAILED):
+            return f"start it: dx up {name}"
+        ill = self.phases[name] is Phase.UNHEALTHY
+        if ill and any(_stays_ill(self.wanted.services[name], each) for each in self.seen.of(name)):
+            return f"see: dx logs {name}"
+        return ""
