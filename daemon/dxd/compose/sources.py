@@ -5,8 +5,9 @@ here: variables in paths, `include` with env files and directories of its own, `
 among them, since it may come; one that is broken leads nowhere further. Blocks for a few small files.
 """
 
+import hashlib
 import os.path
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,20 @@ def of(source: Source, project: Project) -> tuple[Path, ...]:
     """All that is read."""
     found = find(source)
     return tuple(found.written | found.values | found.others | dict.fromkeys(map(Path, project.env_files)))
+
+
+def digest(files: Sequence[Path]) -> str:
+    """Of the contents of files; one that cannot be read has none."""
+    whole = hashlib.sha256()
+    for file in files:
+        try:
+            content = b"+" + file.read_bytes()
+        except OSError:
+            content = b"-"
+        whole.update(
+            b"%d:%b%d:%b" % (len(str(file)), str(file).encode(errors="surrogateescape"), len(content), content)
+        )
+    return whole.hexdigest()
 
 
 def find(source: Source) -> Found:

@@ -6,11 +6,9 @@ service, and tried again when its files change. Fails with what the engine raise
 """
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from dxd.compose import doors, sources
 from dxd.compose.compose import Compose
@@ -172,7 +170,7 @@ class Follower:
     async def _digest(self) -> str:
         project, source = self.supervisor.ledger.project, self.supervisor.source
         files = await asyncio.to_thread(sources.of, source, project)
-        return await asyncio.to_thread(_digest, files)
+        return await asyncio.to_thread(sources.digest, files)
 
     async def _follow(self, service: Service) -> None:
         name = service.name
@@ -387,17 +385,3 @@ class Follower:
         else:
             troubles.pop(name, None)
         self._hub.publish("service.followed", project=self.name, service=name, trouble=line)
-
-
-def _digest(files: Sequence[Path]) -> str:
-    """Of the contents of files; one that cannot be read has none."""
-    whole = hashlib.sha256()
-    for file in files:
-        try:
-            content = b"+" + file.read_bytes()
-        except OSError:
-            content = b"-"
-        whole.update(
-            b"%d:%b%d:%b" % (len(str(file)), str(file).encode(errors="surrogateescape"), len(content), content)
-        )
-    return whole.hexdigest()
