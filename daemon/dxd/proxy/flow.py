@@ -8,9 +8,12 @@ bytes that came before it.
 
 import fcntl
 import os
+import select
 import socket
 import struct
 from contextlib import suppress
+
+from dxd.proxy.loop import BROKEN
 
 SMALL_BYTES = 1 << 14
 """What is copied rather than spliced: up to here the copy costs less than the detour by a pipe."""
@@ -83,6 +86,12 @@ class End:
         self.writable = False
         self.fin = False
         """The peer will send no more: read on to the end, for no other edge will come."""
+
+    def note(self, events: int) -> None:
+        """What epoll says of it now."""
+        self.readable |= bool(events & (select.EPOLLIN | select.EPOLLRDHUP | BROKEN))
+        self.fin |= bool(events & (select.EPOLLRDHUP | BROKEN))
+        self.writable |= bool(events & (select.EPOLLOUT | BROKEN))
 
 
 class Flow:

@@ -233,7 +233,7 @@ class Serving:
 
     def _near(self, pair: Pair, events: int) -> None:
         """The client's end has news."""
-        _note_edges(pair.client, events)
+        pair.client.note(events)
         if pair.stage is Stage.OPEN:
             self._pump(pair)
         elif pair.stage is Stage.HEAD:
@@ -247,7 +247,7 @@ class Serving:
         """The service's end has news."""
         if pair.far is None:
             return
-        _note_edges(pair.far, events)
+        pair.far.note(events)
         if pair.stage is Stage.CONNECTING:
             if pair.far.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 self._unreached(pair, target)
@@ -399,12 +399,3 @@ class Serving:
 
     def _note(self, text: str) -> None:
         self._tell("note", text=text)
-
-
-def _note_edges(end: End, events: int) -> None:
-    if events & (select.EPOLLIN | select.EPOLLRDHUP | BROKEN):
-        end.readable = True
-    if events & (select.EPOLLRDHUP | BROKEN):
-        end.fin = True
-    if events & (select.EPOLLOUT | BROKEN):
-        end.writable = True
