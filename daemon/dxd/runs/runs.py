@@ -11,8 +11,8 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from dxd.runs import command, devices, environment, explain, grants, session
 from dxd.runs.model import Elsewhere, Grant, Lease, LeaseRequest, Run, RunId, RunState, StillAlive
 from dxd.runs.neighbours import Neighbours
 from dxd.runs.options import services, with_options
+from dxd.runs.record import Record
 from dxd.runs.sharing import binds_of, key_of, unseen
 from dxd.runs.spec import Spec
 from dxd.telemetry import get_logger
@@ -49,51 +50,6 @@ TRIES = 3
 """Containers tried for one lease, when one dies while it is worked out."""
 
 log = get_logger("runs")
-
-
-def _nothing() -> None:
-    """Of a run that needs no services."""
-
-
-@dataclass(slots=True, eq=False)
-class _Record:
-    """A run in the table; only `Runs` writes to it."""
-
-    id: int
-    tool: str
-    command: str
-    warm: Warm
-    client_pid: int
-    created_at: datetime
-    expires: float
-    state: RunState = RunState.LEASED
-    began: float | None = None
-    ended: Ended | None = None
-    release: Callable[[], None] = _nothing
-    """Lets the services sleep again that it needed."""
-
-    def view(self) -> Run:
-        """The run as a value."""
-        started_at = None
-        if self.began is not None:
-            started_at = datetime.now(UTC) - timedelta(seconds=time.monotonic() - self.began)
-        view = Run(
-            id=RunId(self.id),
-            tool=self.tool,
-            command=self.command,
-            container=self.warm.id,
-            client_pid=self.client_pid,
-            state=self.state,
-            created_at=self.created_at,
-            started_at=started_at,
-        )
-        ended = self.ended
-        if ended is None:
-            return view
-        view = replace(view, duration_s=ended.duration_s, exit_code=ended.exit_code, signal=ended.signal)
-        if not ended.started:
-            return view
-        return replace(view, user_s=ended.user_s, system_s=ended.system_s, max_rss_bytes=ended.max_rss_bytes)
 
 
 class Resolver(Protocol):
@@ -123,8 +79,8 @@ class Runs:
         self._neighbours = neighbours
         self._force_bind = force_bind
         self._private = tuple(dict.fromkeys(path for each in private for path in (each, os.path.realpath(each))))
-        self._live: dict[int, _Record] = {}
-        self._ended: OrderedDict[int, _Record] = OrderedDict()
+        self._live: dict[int, Record] = {}
+        self._ended: OrderedDict[int, Record] = OrderedDict()
         self._unbounded: set[str] = set()
         """Tools whose scratch layer has no bound here, which was said."""
         self._next = int(time.time() * 1000)
@@ -334,15 +290,15 @@ class Runs:
             return plan
         return replace(plan, grants=tuple(session.with_session(plan.grants, tool.share, request.env, home=home)))
 
-    def _enter(self, warm: Warm, tool: str, name: str, client_pid: int) -> _Record:
+    def _enter(self, warm: Warm, tool: str, name: str, client_pid: int) -> Record:
         self._next += 1
         now = datetime.now(UTC)
-        run = _Record(self._next, tool, name, warm, client_pid, now, time.monotonic() + LEASE_S)
+        run = Record(self._next, tool, name, warm, client_pid, now, time.monotonic() + LEASE_S)
         self._live[run.id] = run
         self._pool.begin(warm, run.id)
         return run
 
-    def _record(self, run: RunId) -> _Record:
+    def _record(self, run: RunId) -> Record:
         found = self._live.get(run) or self._ended.get(run)
         if found is None:
             raise NotFound(f"no run {run}", "see: dx ps")
@@ -353,9 +309,9 @@ class Runs:
         run.state, run.began = RunState.RUNNING, began
         self._hub.publish("run.started", id=number, tool=run.tool, command=run.command, container=warm.id)
 
-    def _inherited(self, warm: Warm, number: int) -> _Record:
+    def _inherited(self, warm: Warm, number: int) -> Record:
         """A run that the daemon before this one leased; what it was called is not known any more."""
-        run = _Record(number, ", ".join(sorted(warm.tools)) or warm.image, "", warm, 0, datetime.now(UTC), 0.0)
+        run = Record(number, ", ".join(sorted(warm.tools)) or warm.image, "", warm, 0, datetime.now(UTC), 0.0)
         self._live[number] = run
         run.release = self._neighbours.on(warm.key.network)
         return run
@@ -373,7 +329,7 @@ class Runs:
         if run is not None and (run.state is RunState.RUNNING or warm.link is None):
             self._finish(run, RunState.LOST)
 
-    def _finish(self, run: _Record, state: RunState) -> None:
+    def _finish(self, run: Record, state: RunState) -> None:
         run.state = state
         self._forget(run)
         self._ended[run.id] = run
@@ -386,7 +342,7 @@ class Runs:
         log.info("run", container=run.warm.id[:12], **fields)
         self._hub.publish("run.finished", container=run.warm.id, **fields)
 
-    def _forget(self, run: _Record) -> None:
+    def _forget(self, run: Record) -> None:
         self._live.pop(run.id, None)
         self._pool.end(run.warm, run.id)
         run.release()
