@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from dx import api
+from dx.asking import TIMEOUT_S
 from dx.errors import ClientError, RunFailed, Unreachable
 from dx.launcher import caller, daemon, lease, unix
 from dx.places import NoHome, Places
@@ -58,7 +59,7 @@ class Client(api.Client):
         socket: str | PathLike[str] | None = None,
         *,
         start: Callable[[], None] | None = None,
-        timeout_s: float = api.TIMEOUT_S,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         """Of this user's daemon, which is started when it is needed; or of the one at `socket`.
 

@@ -9,10 +9,10 @@ import json
 import os
 from pathlib import Path
 
-from dx.answers import UseBody
 from dx.cli import link
 from dx.cli.verb import EXIT_DX, Namespace, Parser, UsageError, Verb
 from dx.errors import ClientError
+from dx.project_answers import UseBody
 
 METADATA = {
     "description": "Services that dx keeps, and shares between projects",

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dx.answers import Project, Service, UpBody
 from dx.cli import link, screen
 from dx.cli.steps import last_of
 from dx.cli.verb import Namespace, Parser, Verb, add_json
 from dx.errors import ApiError
+from dx.project_answers import Project, Service, UpBody
 
 STATE_COLOURS: dict[str, screen.Colour] = {
     **dict.fromkeys(("ready", "done"), "green"),

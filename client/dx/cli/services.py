@@ -3,12 +3,12 @@
 import os
 import sys
 
-from dx.answers import Project, Service
 from dx.cli import link, screen
 from dx.cli.projects import add_project, find
 from dx.cli.steps import last_of
 from dx.cli.verb import Namespace, Parser, UsageError, Verb, add_json
 from dx.errors import ClientError
+from dx.project_answers import Project, Service
 
 EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - read, not bound
 SHELL = "command -v bash >/dev/null 2>&1 && exec bash; exec sh"

@@ -1,9 +1,9 @@
 """`dx snapshot` and `dx reset`: the data of services; a tool's kept root is emptied here, too."""
 
-from dx.answers import Snapshot
 from dx.cli import link, projects, screen
 from dx.cli.steps import last_of
 from dx.cli.verb import Namespace, Parser, UsageError, Verb, add_json
+from dx.project_answers import Snapshot
 
 
 def _arguments(parser: Parser) -> None:
