@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from dxd.engine import raw, reference
 from dxd.engine.answer import Answer
+from dxd.engine.builders import Builders
 from dxd.engine.model import (
     Container,
     ContainerId,
@@ -39,8 +40,6 @@ from dxd.kit.progress import Progress, Silent
 if TYPE_CHECKING:
     from aiodocker import Docker
 
-    from dxd.engine.buildx import Buildx
-    from dxd.engine.connection import Connection
     from dxd.engine.output import Output
 
 DEADLINE_S = 10.0
@@ -66,10 +65,7 @@ class Engine:
         find = (lambda: [address]) if isinstance(address, str) else address
         self._reach = Reach(find, environ=environ, deadline_s=deadline_s)
         self._registries = Registries(self._reach, environ)
-        self._environ = environ
-        self._directory = directory
-        self._builder: tuple[object, Buildx | None] | None = None
-        """Of which engine and programs, and what builds with it: None is the engine itself."""
+        self._builders = Builders(self._reach, environ, directory)
 
     def status(self) -> EngineStatus:
         """What the last call found; asks nobody."""
@@ -164,45 +160,22 @@ class Engine:
         has another name in the archive than the user knows. Only the plugin can have `secrets`, files by id, and `ssh`,
         an agent or a key.
         """
-        from dxd.engine.build import BuildRequest, build  # noqa: PLC0415 - brings aiodocker
+        from dxd.engine.build import BuildRequest  # noqa: PLC0415 - brings aiodocker
 
         request = BuildRequest(dockerfile, tag, target, args or {}, labels or {}, classic, path, secrets or {}, ssh)
-        async with self._reach.deadline():
-            connection = await self._reach.found()
-        buildx = None if classic else await self._buildx(connection)
-        with self._reach.noting():
-            if buildx is not None:
-                return await buildx.build(connection, context, request, progress)
-            return await build(connection, context, request, progress)
-
-    async def _buildx(self, connection: "Connection") -> "Buildx | None":
-        """The plugin, if it builds with this engine; asked anew only where the engine or the plugin is another."""
-        from dxd.engine import buildx  # noqa: PLC0415 - brings aiodocker
-
-        now = (connection.address, connection.version, *buildx.candidates(self._environ, Path.home()))
-        if self._builder is None or self._builder[0] != now:
-            found = await buildx.find(connection.address, self._environ, Path.home(), self._directory)
-            self._builder = (now, found)
-        return self._builder[1]
+        return await self._builders.build(context, request, progress)
 
     async def relabel(self, image: ImageId, labels: Mapping[str, str]) -> ImageId:
         """An image that is that one with these labels besides, or instead; the same each time, where the engine can.
 
         Raises `ImageMissing`, and `BuildFailed` where it had to be built.
         """
-        from dxd.engine.relabel import context, load, relabelled  # noqa: PLC0415 - brings aiodocker
+        from dxd.engine.relabel import context, load, read, relabelled  # noqa: PLC0415 - brings aiodocker
 
         async with self._reach.deadline():
             connection = await self._reach.found()
-            try:
-                with self._reach.noting():
-                    inspected = await connection.get(f"images/{image}/json", {})
-                    history = await connection.get(f"images/{image}/history", {})
-            except Answer as answer:
-                if answer.status == 404:
-                    raise ImageMissing(f"the image {image[7:19]} is gone", "try again") from None
-                raise
-        wanted = relabelled(inspected, history, labels)
+            with self._reach.noting():
+                wanted = relabelled(*await read(connection, image), labels)
         with self._reach.noting():
             loaded = await load(connection, wanted)
         if loaded and await self.image(wanted.id) is not None:

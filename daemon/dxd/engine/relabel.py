@@ -3,7 +3,7 @@
 What an image is called is the digest of its configuration, in which stands when it was made. A build makes it now, so
 each has another digest; here that moment and the history stay those of the image below, and the same labels on the same
 image are the same image. `Engine.relabel` loads it as `docker load` would, with no layer in the archive: an engine
-looks for those that it has first. One that does not says so, and builds. Pure but for `load`.
+looks for those that it has first. One that does not says so, and builds. Pure but for `read` and `load`.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from typing import Any
 from dxd.engine.answer import Answer, error_in
 from dxd.engine.connection import Connection
 from dxd.engine.model import ImageId
+from dxd.errors import ImageMissing
 
 SILENCE_S = 60.0
 """There is nothing to unpack."""
@@ -68,6 +69,17 @@ def _history(told: Sequence[Mapping[str, Any]], layers: int) -> list[dict[str, o
         entry["empty_layer"] = not each.get("Size")
         entries.append({key: value for key, value in entry.items() if value})
     return entries if sum("empty_layer" not in each for each in entries) == layers else []
+
+
+async def read(connection: Connection, image: ImageId) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
+    """What `relabelled` is made from; raises `ImageMissing`."""
+    try:
+        inspected = await connection.get(f"images/{image}/json", {})
+        return inspected, await connection.get(f"images/{image}/history", {})
+    except Answer as answer:
+        if answer.status == 404:
+            raise ImageMissing(f"the image {image[7:19]} is gone", "try again") from None
+        raise
 
 
 async def load(connection: Connection, wanted: Relabelled) -> bool:
