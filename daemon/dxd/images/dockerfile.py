@@ -7,25 +7,14 @@ Docker's own.
 """
 
 import csv
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from dxd.images.expansion import BadWord, expand
+from dxd.images.instructions import BLANKS, SPACES, Instruction, directives, instruction_of, instructions_of
 
-_SPACES = " \t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
-"""unicode.IsSpace of Go, which is not `str.isspace`."""
-_BLANKS = re.compile(r"[\t\v\f\r ]+")
-_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
-_DIRECTIVES = ("syntax", "escape", "check")
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*")
-_FLAG = re.compile(r"""--(?:[^\t\v\f\r '"\\]|\\.|\\$|'(?:\\.|[^'\\])*'?|"(?:\\.|[^"\\])*"?)*""", re.DOTALL)
-_FLAG_QUOTING = re.compile(r"""'((?:\\.|[^'\\])*)'?|"((?:\\.|[^"\\])*)"?|(\\.?)""", re.DOTALL)
-_HEREDOC_VERBS = ("add", "copy", "run")
-_HEREDOC_WORD = re.compile(r"""(?:<<-?[ \t]*|[^\s'"\\]|\\.|\\$|'[^']*'|"(?:\\.|[^"\\])*")+""", re.DOTALL)
-_HEREDOC = re.compile(r"[0-9]*<<(-?)[ \t]*([^<]+)")
-_HEREDOC_QUOTING = re.compile(r"""'([^']*)'|"((?:\\.|[^"\\])*)"|\\(.)""", re.DOTALL)
 
 _HOST_PART = "[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _PATH_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -87,19 +76,6 @@ class _Reference:
     may_be_index: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Instruction:
-    line: int
-    verb: str
-    flags: tuple[str, ...]
-    rest: str
-    end: int = 0
-    """The last of its lines, that of a heredoc left out."""
-
-    def values(self, flag: str) -> list[str]:
-        return [each[len(flag) :] for each in self.flags if each.startswith(flag)]
-
-
 @dataclass(slots=True, eq=False)
 class _Stage:
     name: str
@@ -140,9 +116,9 @@ def renamed(
 
 def _read(
     lines: list[str], args: Mapping[str, str], target: str | None, platform: str
-) -> tuple["_Reading", Sequence[_Instruction]]:
+) -> tuple["_Reading", Sequence[Instruction]]:
     reading = _Reading(args, platform)
-    instructions = list(_instructions(lines, reading.escape(lines)))
+    instructions = list(instructions_of(lines, reading.escape(lines)))
     last = next((_stage_name(each) for each in reversed(instructions) if each.verb == "from"), "")
     reading.variables["TARGETSTAGE"] = args.get("TARGETSTAGE", target or last or "default")
     for instruction in instructions:
@@ -150,11 +126,11 @@ def _read(
     return reading, instructions
 
 
-def _rename(lines: list[str], instruction: _Instruction, pattern: re.Pattern[str], name: str) -> None:
+def _rename(lines: list[str], instruction: Instruction, pattern: re.Pattern[str], name: str) -> None:
     """What the pattern finds first in the instruction, comments between its lines left out, but for its groups."""
     for number in range(instruction.line - 1, instruction.end):
         line = lines[number]
-        if line.lstrip(_SPACES).startswith("#"):
+        if line.lstrip(SPACES).startswith("#"):
             continue
         if (match := pattern.search(line)) is not None:
             lines[number] = line[: match.start("name")] + name + line[match.end("name") :]
@@ -164,95 +140,12 @@ def _rename(lines: list[str], instruction: _Instruction, pattern: re.Pattern[str
 def _syntax(lines: list[str], args: Mapping[str, str]) -> str | None:
     """The frontend. Unlike the others, this directive may come after a line `#!`."""
     lines = lines[1:] if lines[0].startswith("#!") else lines
-    value = args.get("BUILDKIT_SYNTAX") or next(
-        (value for name, value, _ in _directives(lines) if name == "syntax"), ""
-    )
+    value = args.get("BUILDKIT_SYNTAX") or next((value for name, value, _ in directives(lines) if name == "syntax"), "")
     return value.split(" ")[0] or None
 
 
-def _directives(lines: list[str]) -> Iterator[tuple[str, str, int]]:
-    """Name, value and line of the directives at the top."""
-    for number, line in enumerate(lines, 1):
-        match = _DIRECTIVE.match(line.lstrip(_SPACES))
-        if not match or match[1].lower() not in _DIRECTIVES:
-            return
-        yield match[1].lower(), match[2], number
-
-
-def _instructions(lines: list[str], escape: str) -> Iterator[_Instruction]:
-    continued = re.compile(rf"(^|[^{re.escape(escape)}]){re.escape(escape)}[ \t]*$")
-    at = 0
-    while at < len(lines):
-        number = at + 1
-        pieces: list[str] = []
-        goes_on = True
-        while goes_on and at < len(lines):
-            line = lines[at].rstrip("\r")
-            at += 1
-            bare = line.lstrip(_SPACES)
-            if not bare or bare.startswith("#"):
-                # Neither a comment nor an empty line ends an instruction that goes on.
-                goes_on = bool(pieces)
-                continue
-            match = continued.search(line)
-            pieces.append(line[: match.end(1)] if match else line)
-            goes_on = match is not None
-        text = "".join(pieces).strip(_SPACES)
-        if text:
-            instruction = replace(_instruction(text, number), end=at)
-            yield instruction
-            at = _after_heredocs(instruction, text, lines, at)
-
-
-def _instruction(text: str, number: int) -> _Instruction:
-    verb, *more = _BLANKS.split(text, maxsplit=1)
-    rest, flags = "".join(more), []
-    while match := _FLAG.match(rest):
-        rest = rest[match.end() :].lstrip(_SPACES)
-        if match[0] == "--":
-            break
-        flags.append(_FLAG_QUOTING.sub(_unquoted, match[0]))
-    return _Instruction(number, verb.lower(), tuple(flags), rest)
-
-
-def _unquoted(match: re.Match[str]) -> str:
-    return re.sub(r"\\(.?)", r"\1", match[0] if match[3] else match[1] or match[2] or "", flags=re.DOTALL)
-
-
-def _after_heredocs(instruction: _Instruction, text: str, lines: list[str], at: int) -> int:
-    """Where the next instruction may begin. A heredoc without an end is none."""
-    if instruction.verb == "onbuild":
-        instruction = _instruction(instruction.rest, instruction.line)
-    if instruction.verb not in _HEREDOC_VERBS or "<<" not in text or _is_json(instruction.rest):
-        return at
-    if _HEREDOC_WORD.sub("", text).strip(_SPACES):
-        return at  # a quote is open
-    for word in _HEREDOC_WORD.findall(text):
-        match = _HEREDOC.fullmatch(word)
-        if not match:
-            continue
-        name = _HEREDOC_QUOTING.sub(lambda quoted: quoted[1] or quoted[2] or quoted[3] or "", match[2])
-        for end in range(at, len(lines)):
-            line = lines[end].rstrip("\r")
-            if name == (line.lstrip("\t") if match[1] else line):
-                at = end + 1
-                break
-    return at
-
-
-def _is_json(text: str) -> bool:
-    """Whether it is the form with brackets, which is no shell's."""
-    if not text.startswith("["):
-        return False
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
-
-
-def _stage_name(instruction: _Instruction) -> str:
-    words = _BLANKS.split(instruction.rest)
+def _stage_name(instruction: Instruction) -> str:
+    words = BLANKS.split(instruction.rest)
     return words[2].lower() if len(words) == 3 and words[1].lower() == "as" else ""
 
 
@@ -277,7 +170,7 @@ class _Reading:
     def escape(self, lines: list[str]) -> str:
         """What the directive of that name says."""
         seen = set()
-        for name, value, number in _directives(lines):
+        for name, value, number in directives(lines):
             if name in seen:
                 self._trouble(number, f"there are two directives {name}")
             elif name == "escape" and value not in ("\\", "`"):
@@ -287,29 +180,29 @@ class _Reading:
             seen.add(name)
         return self._escape
 
-    def take(self, instruction: _Instruction) -> None:
+    def take(self, instruction: Instruction) -> None:
         """Go on with the next instruction."""
         if instruction.verb == "from":
             self._from(instruction)
         elif self._stages:
             self._stages[-1].references += self._references(instruction)
             if instruction.verb == "onbuild":
-                trigger = _instruction(instruction.rest, instruction.line)
+                trigger = instruction_of(instruction.rest, instruction.line)
                 self._stages[-1].triggers += self._references(trigger)
         elif instruction.verb == "arg":
             self._arg(instruction)
         else:
             self._trouble(instruction.line, f"{instruction.verb.upper()} comes before the first FROM")
 
-    def names(self, instruction: _Instruction) -> Iterator[tuple[str, str]]:
+    def names(self, instruction: Instruction) -> Iterator[tuple[str, str]]:
         """Of the images that an instruction names, once all is read: a pattern that finds the word, and the name."""
         if instruction.verb == "from":
             stage = self._by_line[instruction.line]
             if stage.base is not None:
-                yield rf"(?<!\S)(?P<name>{re.escape(_BLANKS.split(instruction.rest)[0])})(?!\S)", stage.base.name
+                yield rf"(?<!\S)(?P<name>{re.escape(BLANKS.split(instruction.rest)[0])})(?!\S)", stage.base.name
             return
         if instruction.verb == "onbuild":
-            instruction = _instruction(instruction.rest, instruction.line)
+            instruction = instruction_of(instruction.rest, instruction.line)
         for each in self._references(instruction):
             if each.name.lower() not in self._by_name:
                 before = r"--from=" if instruction.verb == "copy" else r"--mount=(?:\S*,)?(?i:from)="
@@ -348,7 +241,7 @@ class _Reading:
             self._trouble(line, str(error))
             return None
 
-    def _arg(self, instruction: _Instruction) -> None:
+    def _arg(self, instruction: Instruction) -> None:
         escape = re.escape(self._escape)
         word = rf"""(?:[^\s'"{escape}]|{escape}.?|'[^']*(?:'|$)|"(?:{escape}.|[^"{escape}])*(?:"|{escape}?$))+"""
         for match in re.finditer(word, instruction.rest, re.DOTALL):
@@ -359,8 +252,8 @@ class _Reading:
             if value is not None:
                 self.variables[name] = value
 
-    def _from(self, instruction: _Instruction) -> None:
-        words = _BLANKS.split(instruction.rest) if instruction.rest else []
+    def _from(self, instruction: Instruction) -> None:
+        words = BLANKS.split(instruction.rest) if instruction.rest else []
         stage = _Stage(_stage_name(instruction))
         line = instruction.line
         if len(words) != 1 and not (len(words) == 3 and words[1].lower() == "as"):
@@ -374,7 +267,7 @@ class _Reading:
         if stage.name:
             self._by_name[stage.name] = stage
 
-    def _build_on(self, stage: _Stage, word: str, instruction: _Instruction) -> None:
+    def _build_on(self, stage: _Stage, word: str, instruction: Instruction) -> None:
         name, line = self._expanded(word, instruction.line), instruction.line
         platform = None
         for value in instruction.values("--platform="):
@@ -397,7 +290,7 @@ class _Reading:
             return None
         return Base(name, platform if platform != self._platform else None) if platform else Base(name)
 
-    def _references(self, instruction: _Instruction) -> Iterator[_Reference]:
+    def _references(self, instruction: Instruction) -> Iterator[_Reference]:
         sources: list[tuple[str, bool]] = []
         if instruction.verb == "copy":
             sources = [(value, True) for value in instruction.values("--from=")]
