@@ -10,7 +10,8 @@ from dataclasses import replace
 from dxd.compose.model import Project, RestartKind, ServiceName
 from dxd.engine.model import ContainerId, ContainerStatus, Health
 from dxd.services import histories, idleness, past, policy
-from dxd.services.model import Action, Do, End, EndKind, History, Hold, Instance, Phase, Seen, Setback, Wanted, Will
+from dxd.services.model import Action, Do, End, EndKind, History, Hold, Instance, Phase, Seen, Wanted, Will
+from dxd.services.setbacks import Setbacks
 
 BY_DX = "stopped by dx"
 KILLED = (0, 130, 137, 143)
@@ -39,7 +40,7 @@ class Ledger:
         self._histories: dict[past.Key, History] = dict(before or {})
         self._excused: dict[str, str] = {}
         """Runs whose end is no fault of theirs, with the reason."""
-        self._setbacks: dict[ContainerId, Setback] = {}
+        self._setbacks = Setbacks()
         self._resting: frozenset[ServiceName] = frozenset()
         """Services that do not run for now, whatever is wanted of them; not kept, so that it ends with the daemon."""
         self._unseeded = {name for name, each in project.services.items() if each.extras.seed is not None}
@@ -58,7 +59,7 @@ class Ledger:
     @property
     def seen(self) -> Seen:
         """What was seen last."""
-        return Seen(tuple(self._instances.values()), self._histories, self.settled, self._setbacks)
+        return Seen(tuple(self._instances.values()), self._histories, self.settled, self._setbacks.by_container)
 
     @property
     def project(self) -> Project:
@@ -108,7 +109,7 @@ class Ledger:
             merged = self._merged(each, known, now)
             self._instances[each.id] = replace(merged, health=each.health, silent_since=now, silences=0)
             self._note_health(self._instances[each.id], known, now)
-        self._setbacks = {key: each for key, each in self._setbacks.items() if key in self._instances}
+        self._setbacks.keep(self._instances.keys())
         for each in self._instances.values():
             self._judge(each, now, excused)
         for name in self._project.services:
@@ -131,7 +132,7 @@ class Ledger:
     def lose(self, container: ContainerId) -> None:
         """It was removed."""
         self._instances.pop(container, None)
-        self._setbacks.pop(container, None)
+        self._setbacks.forget(container)
         self._forget_runs(container)
 
     def probed(self, container: ContainerId, run: str) -> None:
@@ -190,10 +191,7 @@ class Ledger:
     def not_done(self, action: Action, reason: str, now: float) -> None:
         """The engine refused to stop it, or did not say whether it did what was asked: no fault of the service."""
         if (each := self._instances.get(action.container)) is not None:
-            starts = action.do is Do.START
-            before = self.seen.setback(each, starts=starts)
-            tries = 1 if before is None else before.tries + 1
-            self._setbacks[each.id] = Setback(each.run, starts, reason, tries, now)
+            self._setbacks.note(each, reason, now, starts=action.do is Do.START)
 
     def unstopped(self, names: Iterable[ServiceName]) -> list[tuple[ServiceName, str]]:
         """Of these services, those that the engine has not stopped though it was asked to, with what it said."""
@@ -379,9 +377,7 @@ class Ledger:
 
     def _try_at_once(self, name: ServiceName) -> None:
         """Somebody asks for something else, or asks again: no pause is waited for."""
-        for each in self.seen.of(name):
-            if each.id in self._setbacks:
-                self._setbacks[each.id] = replace(self._setbacks[each.id], tries=0)
+        self._setbacks.hurry(self.seen.of(name))
 
     def _note_late_start(self, each: Instance, known: Instance | None) -> None:
         """A start that the engine did not answer was done after all, and nobody wants it any more."""
