@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from dxd.errors import BadDefinition, BadName
-from dxd.kit.sizes import format_size, parse_size
+from dxd.kit.sizes import format_size
 from dxd.kit.toml import BadToml, Spot, quote, table
-from dxd.tools import reach, ulimits
+from dxd.tools import reach, ulimits, values
 from dxd.tools.model import (
     DEFAULT_NETWORK,
     Build,
@@ -145,17 +145,17 @@ def _parse(name: ToolName, value: object, base: Path, spot: Spot) -> Tool:
 
     def texts(key: str) -> tuple[tuple[str, ...], Spot]:
         value, where = at(key)
-        return _texts([value] if key == "gpus" and isinstance(value, str) else value, where), where
+        return values.texts([value] if key == "gpus" and isinstance(value, str) else value, where), where
 
     network, network_name = Network.BRIDGE, DEFAULT_NETWORK
     if "network" in given:
-        network, network_name = read_network(_text(*at("network")), spot.at("network"))
+        network, network_name = read_network(values.text(*at("network")), spot.at("network"))
     tool = Tool(
         name=name,
         image=_image(*at("image")) if "image" in given else None,
         build=_build(*at("build"), base) if "build" in given else None,
         on_change=_choice(*at("on_change"), OnChange, "way with changes") if "on_change" in given else OnChange.SERVE,
-        smoke=_texts(*at("smoke")) if "smoke" in given else (),
+        smoke=values.texts(*at("smoke")) if "smoke" in given else (),
         entrypoint=_entrypoint(*at("entrypoint")) if "entrypoint" in given else None,
         commands=_commands(*at("commands")) if "commands" in given else (),
         network=network,
@@ -168,11 +168,11 @@ def _parse(name: ToolName, value: object, base: Path, spot: Spot) -> Tool:
         caches=_caches(*at("caches")) if "caches" in given else (),
         root=_choice(*at("root"), Root, "kind of root") if "root" in given else Root.FRESH,
         scratch=_choice(*at("scratch"), Scratch, "place for a scratch layer") if "scratch" in given else Scratch.MEMORY,
-        scratch_bytes=_size(*at("scratch_size"), MIN_SCRATCH) if "scratch_size" in given else None,
+        scratch_bytes=values.size(*at("scratch_size"), MIN_SCRATCH) if "scratch_size" in given else None,
         limits=Limits(
             memory_bytes=_memory(*at("memory")) if "memory" in given else None,
             cpus=_cpus(*at("cpus")) if "cpus" in given else None,
-            pids=_whole(*at("pids"), 1, MAX_PIDS) if "pids" in given else None,
+            pids=values.whole(*at("pids"), 1, MAX_PIDS) if "pids" in given else None,
         ),
         ulimits=ulimits.read_ulimits(*at("ulimits")) if "ulimits" in given else (),
         ports=reach.read_ports(*texts("ports")) if "ports" in given else (),
@@ -201,7 +201,7 @@ def _name(text: str, spot: Spot) -> ToolName:
 
 
 def _image(value: object, spot: Spot) -> str:
-    text = _text(value, spot)
+    text = values.text(value, spot)
     if not is_image(text):
         raise spot.bad(f"{quote(text)} cannot refer to an image", "write it like jq, team/jq:1.7 or host:5000/team/jq")
     return text
@@ -217,9 +217,9 @@ def _build(value: object, spot: Spot, base: Path) -> Build:
     if not isinstance(secrets, dict):
         raise spot.at("secrets").bad("must be a table of files", 'by id: { npmrc = "~/.npmrc" }')
     return Build(
-        context=Path(_path(given["context"], spot.at("context"), base)),
-        file=Path(_path(given["file"], spot.at("file"), base)) if "file" in given else None,
-        target=_word(given["target"], spot.at("target")) if "target" in given else None,
+        context=Path(values.path(given["context"], spot.at("context"), base)),
+        file=Path(values.path(given["file"], spot.at("file"), base)) if "file" in given else None,
+        target=values.word(given["target"], spot.at("target")) if "target" in given else None,
         args=tuple(sorted(_build_arg(key, each, spot.at("args", key)) for key, each in args.items())),
         secrets=tuple(sorted(_secret(key, each, spot.at("secrets", key), base) for key, each in secrets.items())),
         ssh=_ssh(given.get("ssh", False), spot.at("ssh"), base),
@@ -231,13 +231,13 @@ def _ssh(value: object, spot: Spot, base: Path) -> Path | bool:
         return value
     if not isinstance(value, str):
         raise spot.bad("must be true, or the path of an agent's socket or of a key")
-    return Path(_path(value, spot, base))
+    return Path(values.path(value, spot, base))
 
 
 def _secret(key: str, value: object, spot: Spot, base: Path) -> tuple[str, Path]:
     if not _SECRET.fullmatch(key):
         raise spot.bad("cannot be the id of a secret", "it has up to 128 of A-Z a-z 0-9 . _ -")
-    return key, Path(_path(value, spot, base))
+    return key, Path(values.path(value, spot, base))
 
 
 def _build_arg(key: str, value: object, spot: Spot) -> tuple[str, str]:
@@ -245,21 +245,21 @@ def _build_arg(key: str, value: object, spot: Spot) -> tuple[str, str]:
         raise spot.bad("cannot be the name of a build argument")
     if isinstance(value, bool | int | float):
         raise spot.bad("must be text", f'write it in quotes: "{value}"')
-    return key, _text(value, spot)
+    return key, values.text(value, spot)
 
 
 def _entrypoint(value: object, spot: Spot) -> tuple[str, ...]:
     """A list is the words; a text is split into words as a shell does, as Compose has it; empty is no entrypoint."""
     if not isinstance(value, str):
-        return _texts(value, spot)
+        return values.texts(value, spot)
     try:
-        return tuple(shlex.split(_text(value, spot)))
+        return tuple(shlex.split(values.text(value, spot)))
     except ValueError:
         raise spot.bad(f"{quote(value)} has a quotation without end", "write it as a list of words") from None
 
 
 def _commands(value: object, spot: Spot) -> tuple[str, ...]:
-    names = tuple(_name(each, spot.at(index)) for index, each in enumerate(_texts(value, spot)))
+    names = tuple(_name(each, spot.at(index)) for index, each in enumerate(values.texts(value, spot)))
     for index, name in enumerate(names):
         if name in names[:index]:
             raise spot.at(index).bad(f"{name} is there twice")
@@ -267,7 +267,7 @@ def _commands(value: object, spot: Spot) -> tuple[str, ...]:
 
 
 def _choice(value: object, spot: Spot, choices: type[_Choice], what: str) -> _Choice:
-    text = _text(value, spot)
+    text = values.text(value, spot)
     try:
         return choices(text)
     except ValueError:
@@ -277,7 +277,7 @@ def _choice(value: object, spot: Spot, choices: type[_Choice], what: str) -> _Ch
 
 
 def _user(value: object, spot: Spot) -> User:
-    text = _text(value, spot)
+    text = values.text(value, spot)
     try:
         return User(text)
     except ValueError:
@@ -286,7 +286,7 @@ def _user(value: object, spot: Spot) -> User:
 
 
 def _env(value: object, spot: Spot) -> tuple[str, ...]:
-    entries = _texts(value, spot)
+    entries = values.texts(value, spot)
     for index, entry in enumerate(entries):
         name, equals, _ = entry.partition("=")
         if equals and not _VARIABLE.fullmatch(name):
@@ -313,25 +313,25 @@ def _mount(value: object, spot: Spot, base: Path) -> Mount:
         given = table(value, _MOUNT_KEYS, spot)
         if "source" not in given:
             raise spot.bad("has no source")
-        source = _path(given["source"], spot.at("source"), base)
+        source = values.path(given["source"], spot.at("source"), base)
         readonly = given.get("readonly", False)
         if not isinstance(readonly, bool):
             raise spot.at("readonly").bad("must be true or false")
         target = given.get("target", source)
         missing = _choice(given.get("missing", Missing.ERROR.value), spot.at("missing"), Missing, "way to go on")
         return Mount(source, _target(target, spot.at("target")), readonly, missing)
-    parts = _text(value, spot).split(":")
+    parts = values.text(value, spot).split(":")
     words = parts.pop().split(",") if len(parts) > 1 and _MOUNT_WORDS.issuperset(parts[-1].split(",")) else []
     if len(parts) > 2:
         hint = "write SRC[:DST][:ro], or a table with source, target and readonly where a path has a colon in it"
         raise spot.bad(f"{quote(str(value))} has too many colons", hint)
-    source = _path(parts[0], spot, base)
+    source = values.path(parts[0], spot, base)
     missing = next((each for each in (Missing.SKIP, Missing.CREATE) if each.value in words), Missing.ERROR)
     return Mount(source, _target(parts[1], spot) if len(parts) > 1 else source, "ro" in words, missing)
 
 
 def _caches(value: object, spot: Spot) -> tuple[str, ...]:
-    texts = _texts(value, spot)
+    texts = values.texts(value, spot)
     if len(texts) > MAX_CACHES:
         raise spot.bad(f"has more than {MAX_CACHES} directories", "name one above several of them")
     paths = tuple(_target(each, spot.at(index)) for index, each in enumerate(texts))
@@ -344,8 +344,8 @@ def _caches(value: object, spot: Spot) -> tuple[str, ...]:
 
 
 def _target(value: object, spot: Spot) -> str:
-    text = _text(value, spot)
-    path = os.path.normpath(_expand(text, spot))
+    text = values.text(value, spot)
+    path = os.path.normpath(values.expanded(text, spot))
     if not path.startswith("/"):
         raise spot.bad(f"{quote(text)} is no absolute path", "where to mount starts with / or ~")
     path = "/" + path.lstrip("/")  # POSIX lets normpath keep two slashes
@@ -354,39 +354,8 @@ def _target(value: object, spot: Spot) -> str:
     return path
 
 
-def _path(value: object, spot: Spot, base: Path) -> str:
-    """An absolute host path; `~` is the home directory."""
-    text = _text(value, spot)
-    if not text:
-        raise spot.bad("must be a path")
-    if "://" in text:
-        raise spot.bad(f"{quote(text)} is no path", "only what is on this machine's disk can be used")
-    return "/" + os.path.normpath(base / _expand(text, spot)).lstrip("/")
-
-
-def _expand(text: str, spot: Spot) -> str:
-    expanded = str(Path(text).expanduser()) if text.startswith("~/") or text == "~" else text
-    if expanded.startswith("~"):
-        raise spot.bad(f"{quote(text)} cannot be resolved", "write the path out; only ~ alone stands for your home")
-    return expanded
-
-
 def _memory(value: object, spot: Spot) -> int:
-    return _size(value, spot, MIN_MEMORY, ", or the engine refuses it")
-
-
-def _size(value: object, spot: Spot, low: int, why: str = "") -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        size = value
-    else:
-        text = _text(value, spot)
-        try:
-            size = parse_size(text)
-        except ValueError:
-            raise spot.bad(f"{quote(text)} is not a size", "write it like 512m or 2g") from None
-    if not low <= size < 2**63:
-        raise spot.bad(f"must be at least {format_size(low)}{why}" if size < low else "is too large")
-    return size
+    return values.size(value, spot, MIN_MEMORY, ", or the engine refuses it")
 
 
 def _cpus(value: object, spot: Spot) -> float:
@@ -395,35 +364,3 @@ def _cpus(value: object, spot: Spot) -> float:
     if not math.isfinite(value) or not 0.01 <= value <= MAX_CPUS:
         raise spot.bad(f"must be from 0.01 to {MAX_CPUS}")
     return float(value)
-
-
-def _whole(value: object, spot: Spot, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise spot.bad("must be a whole number")
-    if not low <= value <= high:
-        raise spot.bad(f"must be from {low} to {high}")
-    return value
-
-
-def _texts(value: object, spot: Spot) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple):
-        raise spot.bad("must be a list of texts", 'write it like ["one", "two"]')
-    return tuple(_text(each, spot.at(index)) for index, each in enumerate(value))
-
-
-def _word(value: object, spot: Spot) -> str:
-    text = _text(value, spot)
-    if not text or any(c.isspace() or not c.isprintable() for c in text):
-        raise spot.bad(f"{quote(text)} must be one word")
-    return text
-
-
-def _text(value: object, spot: Spot) -> str:
-    """A text that argv, environment and paths can carry: no NUL, and no half of a UTF-16 pair, which JSON can bring."""
-    if not isinstance(value, str):
-        raise spot.bad("must be text")
-    if "\0" in value:
-        raise spot.bad("has a NUL character in it")
-    if any("\ud800" <= c <= "\udfff" for c in value):
-        raise spot.bad("is no valid Unicode")
-    return value
